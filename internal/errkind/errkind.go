@@ -16,27 +16,27 @@ type Kind uint8
 
 // The kinds. The comment names the answer of IMAP (RFC 5530) and of POP3.
 const (
-	Other         Kind = iota // a bug of ours or an unknown cause: [SERVERBUG], [SYS/PERM]
-	NotFound                  // [NONEXISTENT]
-	Exists                    // [ALREADYEXISTS]
-	NoPermission              // [NOPERM]
-	OverQuota                 // the user's quota: [OVERQUOTA]
-	NoSpace                   // the disk is full (ENOSPC, EDQUOT): [OVERQUOTA]-class, text says the disk
-	Limit                     // a configured limit: [LIMIT]
-	TooBig                    // a message or literal is too large: [TOOBIG]
-	InUse                     // locked by another: [INUSE], [IN-USE]
-	Invalid                   // the argument can't be: [CANNOT]
-	Corrupt                   // stored data contradicts itself: [CORRUPTION]
-	Unavailable               // try again later (a backend is down): [UNAVAILABLE], [SYS/TEMP]
-	Expunged                  // the message is gone: [EXPUNGEISSUED]
-	AuthFailed                // wrong credentials: [AUTHENTICATIONFAILED], [AUTH]
-	AuthzFailed               // right credentials, may not log in: [AUTHORIZATIONFAILED]
-	Expired                   // credentials have expired: [EXPIRED]
-	Privacy                   // needs a secured connection: [PRIVACYREQUIRED]
-	ContactAdmin              // only an administrator can help: [CONTACTADMIN]
-	ReadOnly                  // the mailbox is open read-only: [READ-ONLY]-class NO
-	IO                        // the disk reported an error (EIO): [SERVERBUG], [SYS/PERM]
-	TooMany                   // EMFILE, ENFILE, no memory: [UNAVAILABLE], [SYS/TEMP]
+	Other        Kind = iota // a bug of ours or an unknown cause: [SERVERBUG], [SYS/PERM]
+	NotFound                 // [NONEXISTENT]
+	Exists                   // [ALREADYEXISTS]
+	NoPermission             // [NOPERM]
+	OverQuota                // the user's quota: [OVERQUOTA]
+	NoSpace                  // the disk is full (ENOSPC, EDQUOT): [OVERQUOTA]-class, text says the disk
+	Limit                    // a configured limit: [LIMIT]
+	TooBig                   // a message or literal is too large: [TOOBIG]
+	InUse                    // locked by another: [INUSE], [IN-USE]
+	Invalid                  // the argument can't be: [CANNOT]
+	Corrupt                  // stored data contradicts itself: [CORRUPTION]
+	Unavailable              // try again later (a backend is down): [UNAVAILABLE], [SYS/TEMP]
+	Expunged                 // the message is gone: [EXPUNGEISSUED]
+	AuthFailed               // wrong credentials: [AUTHENTICATIONFAILED], [AUTH]
+	AuthzFailed              // right credentials, may not log in: [AUTHORIZATIONFAILED]
+	Expired                  // credentials have expired: [EXPIRED]
+	Privacy                  // needs a secured connection: [PRIVACYREQUIRED]
+	ContactAdmin             // only an administrator can help: [CONTACTADMIN]
+	ReadOnly                 // the mailbox is open read-only: [READ-ONLY]-class NO
+	IO                       // the disk reported an error (EIO): [SERVERBUG], [SYS/PERM]
+	TooMany                  // EMFILE, ENFILE, no memory: [UNAVAILABLE], [SYS/TEMP]
 	lastKind
 )
 
