@@ -1,0 +1,71 @@
+// Package ctlmsg is what rookeryctl and master say on the control socket, a
+// Unix SOCK_SEQPACKET socket for root (or for the one uid that everything runs
+// under), checked by SO_PEERCRED.
+//
+// master is the server. Values are text; an answer's body is JSON, which
+// rookeryctl shows as it is (--json) or as a table.
+package ctlmsg
+
+import (
+	"rookery/internal/ipc"
+	"rookery/internal/secret"
+)
+
+// MaxBody is the size of one piece of an answer.
+const MaxBody = 64 << 10
+
+// Protocol is the channel.
+var Protocol = ipc.Define(ipc.Protocol{Name: "control", Version: 1, MaxBytes: 128 << 10, Defs: []ipc.Def{
+	{New: func() ipc.Message { return new(Request) }, From: ipc.FromClient},
+	{New: func() ipc.Message { return new(Answer) }, From: ipc.FromServer},
+}})
+
+// The verbs. Args of each in order.
+const (
+	Status    = "status"     // → object: version, build, started, generation, limits and counters, processes
+	Who       = "who"        // [user] → list of {user, service, session, pid, remote, local, tls, mechanism, since}
+	Kick      = "kick"       // user or session → {kicked: n}
+	Reload    = "reload"     // → {generation} or failure with the diagnostics
+	Stop      = "stop"       // →
+	AuthTest  = "auth-test"  // user, service, remote address; Secret is the password → the record
+	Lookup    = "lookup"     // user, service → the record
+	LogErrors = "log-errors" // → list of {number, time, level, text}
+	LogDebug  = "log-debug"  // filter: "user=NAME", "ip=ADDRESS", several separated by spaces; "" ends it
+	Processes = "processes"  // → list of {role, pid, user, since}
+)
+
+// Request asks for one thing; the connection serves one after another.
+type Request struct {
+	Verb   string
+	Args   []string
+	Secret secret.Bytes
+}
+
+// Type is for ipc.
+func (*Request) Type() ipc.Type { return 1 }
+
+// Fields is for ipc.
+func (m *Request) Fields(c *ipc.Codec) {
+	c.String(&m.Verb, 32)
+	c.Strings(&m.Args, 16, 4<<10)
+	c.Secret(&m.Secret, 8<<10)
+}
+
+// Answer is a piece of the answer; the pieces' bodies are joined.
+type Answer struct {
+	Exit uint8  // sysexits; 0 is success
+	Text string // for a failure: what is wrong and what to do
+	Body []byte // JSON
+	More bool   // another piece follows
+}
+
+// Type is for ipc.
+func (*Answer) Type() ipc.Type { return 2 }
+
+// Fields is for ipc.
+func (m *Answer) Fields(c *ipc.Codec) {
+	c.U8(&m.Exit)
+	c.String(&m.Text, 16<<10)
+	c.Bytes(&m.Body, MaxBody)
+	c.Bool(&m.More)
+}
