@@ -27,6 +27,7 @@ var Protocol = ipc.Define(ipc.Protocol{Name: "log", Version: 1, MaxBytes: 160 <<
 // Control is the channel between master (the server) and logd.
 var Control = ipc.Define(ipc.Protocol{Name: "logctl", Version: 1, MaxBytes: 160 << 10, Defs: []ipc.Def{
 	{New: func() ipc.Message { return new(Attach) }, From: ipc.FromServer, FD: ipc.FDPacket},
+	{New: func() ipc.Message { return new(Named) }, From: ipc.FromServer},
 	{New: func() ipc.Message { return new(Sink) }, From: ipc.FromServer, FD: ipc.FDFile, OptionalFD: true},
 	{New: func() ipc.Message { return new(Stderr) }, From: ipc.FromServer},
 	{New: func() ipc.Message { return new(Errors) }, From: ipc.FromServer},
@@ -55,11 +56,12 @@ type Field struct{ Key, Value string }
 
 // Event is one line.
 type Event struct {
-	Level  Level
-	Time   time.Time
-	Prefix string // "imap-login", "imap(ann)<session>": what a role's lines begin with
-	Text   string // the line in Dovecot's words
-	KV     []Field
+	Level   Level
+	Time    time.Time
+	Prefix  string // what the line begins with where a role has several: "imap-login", "pop3-login"
+	Session string // the session's id, "" if the line is of none
+	Text    string // the line in Dovecot's words
+	KV      []Field
 }
 
 // Type is for ipc.
@@ -69,7 +71,8 @@ func (*Event) Type() ipc.Type { return 1 }
 func (m *Event) Fields(c *ipc.Codec) {
 	c.U8(&m.Level)
 	c.Time(&m.Time)
-	c.String(&m.Prefix, MaxValue)
+	c.String(&m.Prefix, 64)
+	c.String(&m.Session, 64)
 	c.String(&m.Text, MaxText)
 	n := c.Count(len(m.KV), MaxFields)
 	if c.Reading() && n > 0 {
@@ -83,7 +86,8 @@ func (m *Event) Fields(c *ipc.Codec) {
 
 // Attach gives logd its end of a new process's log channel.
 type Attach struct {
-	Role string // "imap-login", "auth", "imap", "pop3", "master", "log"
+	ID   uint64 // names the channel in Named; never reused
+	Role string // "login", "auth", "imap", "pop3", "master", "log"
 	PID  int32  // as seen outside its namespace; 0 if not yet known
 	User string // of a worker, from master; ""
 }
@@ -93,7 +97,29 @@ func (*Attach) Type() ipc.Type { return 1 }
 
 // Fields is for ipc.
 func (m *Attach) Fields(c *ipc.Codec) {
+	c.U64(&m.ID)
 	c.String(&m.Role, 32)
+	v := uint32(m.PID)
+	c.U32(&v)
+	m.PID = int32(v)
+	c.String(&m.User, 512)
+}
+
+// Named tells logd later whose an attached channel is: the pid once the
+// process runs, the user once a spare worker has one. A channel's user is set
+// once.
+type Named struct {
+	ID   uint64
+	PID  int32
+	User string
+}
+
+// Type is for ipc.
+func (*Named) Type() ipc.Type { return 9 }
+
+// Fields is for ipc.
+func (m *Named) Fields(c *ipc.Codec) {
+	c.U64(&m.ID)
 	v := uint32(m.PID)
 	c.U32(&v)
 	m.PID = int32(v)
