@@ -16,6 +16,8 @@ import (
 	"io"
 	"strconv"
 	"time"
+
+	"rookery/authd/internal/saslprep"
 )
 
 const (
@@ -58,7 +60,12 @@ func SCRAMHash(name string) (func() hash.Hash, error) {
 
 func deriveSCRAM(newHash func() hash.Hash, password, salt []byte, iterations int) (SCRAM, error) {
 	size := newHash().Size()
-	salted, err := pbkdf2.Key(newHash, string(password), salt, iterations, size)
+	// RFC 5802 §3: Normalize(password). What cannot be prepared is hashed as it came.
+	text := string(password)
+	if prepared, err := saslprep.Prepare(text); err == nil {
+		text = prepared
+	}
+	salted, err := pbkdf2.Key(newHash, text, salt, iterations, size)
 	if err != nil {
 		return SCRAM{}, err
 	}
