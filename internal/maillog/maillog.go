@@ -75,7 +75,9 @@ func (l *Logger) Debugging(user, ip string) bool {
 }
 
 // Debugf writes a debug line. Callers ask Debugging first.
-func (l *Logger) Debugf(format string, args ...any) { l.Log(logmsg.Debug, fmt.Sprintf(format, args...)) }
+func (l *Logger) Debugf(format string, args ...any) {
+	l.Log(logmsg.Debug, fmt.Sprintf(format, args...))
+}
 
 // Infof writes a line of ordinary running.
 func (l *Logger) Infof(format string, args ...any) { l.Log(logmsg.Info, fmt.Sprintf(format, args...)) }
@@ -86,7 +88,9 @@ func (l *Logger) Warnf(format string, args ...any) {
 }
 
 // Errorf writes a line that a person should look at; say what to do.
-func (l *Logger) Errorf(format string, args ...any) { l.Log(logmsg.Error, fmt.Sprintf(format, args...)) }
+func (l *Logger) Errorf(format string, args ...any) {
+	l.Log(logmsg.Error, fmt.Sprintf(format, args...))
+}
 
 // Log writes a line as it is, with more fields.
 func (l *Logger) Log(level logmsg.Level, text string, kv ...logmsg.Field) {
