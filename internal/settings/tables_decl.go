@@ -1,0 +1,200 @@
+package settings
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// resultWords are what result_success and its kin may say, as in Dovecot.
+var resultWords = []string{"return-ok", "return", "return-fail", "continue", "continue-ok", "continue-fail"}
+
+var dbVars = []string{"user", "protocol", "local_name", "local_ip", "remote_ip", "session", "mechanism", "secured", "auth_user", "original_user", "login_user", "master_user"}
+
+// Tables lists the declarations of the arrays of tables. Callers must not
+// change them.
+func Tables() []*Table { return tables }
+
+var tables = listTables()
+
+func listTables() []*Table {
+	return []*Table{listenerTable(), passdbTable(), userdbTable(), namespaceTable(), serverNameTable()}
+}
+
+// common are the fields that every table has.
+func common(table, nameText string) []*Decl {
+	return []*Decl{
+		field(table, KindString, "name", "", nameText, required(), checked(notEmpty)),
+		field(table, KindBool, "enabled", true, `false takes away the table of this name that an earlier file brought.`),
+	}
+}
+
+func listenerTable() *Table {
+	const n = "listener"
+	return &Table{
+		Name: n, File: "10-master", Roles: RoleMaster,
+		Text: "A place where clients connect: addresses and a port, or a Unix socket.",
+		Fields: append(common(n, `A name of your choice; it stands in the log as %{listener}.`),
+			field(n, KindEnum, "protocol", "", `The protocol; imaps and pop3s begin with TLS.`, words("imap", "imaps", "pop3", "pop3s"), required()),
+			field(n, KindStrings, "address", []string{"*", "::"}, `Addresses: "*" is every IPv4 one, "::" every IPv6 one.`),
+			field(n, KindInt, "port", int64(0), `TCP port; absent: the protocol's own (143, 993, 110, 995).`, limits(1, 65535), unlimited()),
+			field(n, KindPath, "path", "", `A Unix socket, in place of addresses.`),
+			field(n, KindMode, "mode", uint32(0o600), `File mode of the Unix socket.`),
+			field(n, KindBool, "haproxy", false, `Every connection must begin with a PROXY header; see haproxy_trusted_networks.`),
+			field(n, KindString, "systemd", "", `Name of the socket in systemd's socket unit (FileDescriptorName=); it is taken when systemd hands it over.`),
+		),
+		check: checkListener,
+	}
+}
+
+func checkListener(row Row) error {
+	l := listenerOf(row)
+	if l.Path != "" && (row.Values["address"] != nil || row.Values["port"] != nil) {
+		return errors.New(`has both "path" and an address or port; make two listeners of it`)
+	}
+	for _, a := range l.Addresses {
+		if a != "*" {
+			if _, err := parseNetwork(a); err != nil || strings.Contains(a, "/") {
+				return fmt.Errorf("has the address %q; write an IP address, \"*\" or \"::\"", a)
+			}
+		}
+	}
+	if l.Path == "" && len(l.Addresses) == 0 {
+		return errors.New("has no address; take the line away for all addresses")
+	}
+	return nil
+}
+
+func databaseFields(n string, o ...*Decl) []*Decl {
+	fields := append(common(n, `A name of your choice.`), o...)
+	return append(fields,
+		field(n, KindTemplate, "passwd_file_path", Template{}, `File of the passwd-file driver. Its lines are user:password:uid:gid:gecos:home:shell:extra fields.`, vars(dbVars...), paths()),
+		field(n, KindTemplate, "username_format", mustTemplate("%{user}", dbVars), `What is looked up, such as "%{user | username}".`, vars(dbVars...)),
+		field(n, KindFields, "fields", Fields{}, `Extra fields of every user of this database, such as { "userdb_mail_path" = "~/Mail" }. They replace what the database gives; a name that ends in ":default" gives way to it.`, vars(append([]string{"home"}, dbVars...)...)),
+		field(n, KindEnum, "result_success", "return-ok", `What follows when the user is found (and the password fits).`, words(resultWords...)),
+		field(n, KindEnum, "result_failure", "continue", `What follows when it is not.`, words(resultWords...)),
+		field(n, KindEnum, "result_internalfail", "continue", `What follows when the database cannot be asked.`, words(resultWords...)),
+	)
+}
+
+func passdbTable() *Table {
+	const n = "passdb"
+	return &Table{
+		Name: n, File: "11-auth-databases", Roles: RoleAuthd,
+		Text: "A database of passwords. They are asked in order, until one knows the user.",
+		Fields: databaseFields(n,
+			field(n, KindEnum, "driver", "", `Where passwords are: "passwd-file" (a file of virtual users) or "shadow" (the system's users).`, words("passwd-file", "shadow"), required()),
+			field(n, KindString, "default_password_scheme", "CRYPT", `The scheme of stored passwords that have no {SCHEME} before them.`),
+			field(n, KindBool, "deny", false, `Users in this database may not log in, whatever another one says. It must come first.`),
+			field(n, KindBool, "master", false, `Its users are master users: they log in as others; see auth_master_user_separator.`),
+			field(n, KindEnum, "skip", "never", `"authenticated": not asked if an earlier one succeeded; "unauthenticated": not asked if none did.`, words("never", "authenticated", "unauthenticated")),
+			field(n, KindWords, "mechanisms_filter", []string{}, `Asked for these mechanisms only; empty for all.`, words(mechanismWords...)),
+			field(n, KindStrings, "username_filter", []string{}, `Asked for names that fit one of these patterns (*, ?) only; "!" before one excludes.`),
+		),
+		check: func(row Row) error {
+			db := passdbOf(row)
+			if db.Driver == "passwd-file" && db.PasswdFile.Empty() {
+				return errors.New(`needs passwd_file_path = "…" for its driver`)
+			}
+			if db.Deny && db.Master {
+				return errors.New("cannot be both deny and master")
+			}
+			return nil
+		},
+	}
+}
+
+func userdbTable() *Table {
+	const n = "userdb"
+	return &Table{
+		Name: n, File: "11-auth-databases", Roles: RoleAuthd,
+		Text: "A database of uid, gid, home and mail settings of users, asked after the password fitted.",
+		Fields: databaseFields(n,
+			field(n, KindEnum, "driver", "", `"passwd-file", "passwd" (the system's users), or "static": every user has what "fields" says.`, words("passwd-file", "passwd", "static"), required()),
+			field(n, KindEnum, "skip", "never", `"found": not asked if an earlier one knew the user; "notfound": not asked if none did.`, words("never", "found", "notfound")),
+		),
+		check: func(row Row) error {
+			db := userdbOf(row)
+			if db.Driver == "passwd-file" && db.PasswdFile.Empty() {
+				return errors.New(`needs passwd_file_path = "…" for its driver`)
+			}
+			return nil
+		},
+	}
+}
+
+// SpecialUses are RFC 6154 §2's attributes that a folder can be given.
+func SpecialUses() []string {
+	return []string{`\All`, `\Archive`, `\Drafts`, `\Flagged`, `\Junk`, `\Sent`, `\Trash`}
+}
+
+func namespaceTable() *Table {
+	const n = "namespace"
+	const m = "namespace.mailbox"
+	return &Table{
+		Name: n, File: "15-mailboxes", Roles: RoleWorkers,
+		Text: "A part of the folder tree. One of them, with inbox = true, holds INBOX.",
+		Fields: append(common(n, `A name of your choice.`),
+			field(n, KindEnum, "type", "private", `Only the user's own folders for now.`, words("private")),
+			field(n, KindString, "prefix", "", `What the names of its folders begin with, such as "INBOX." or "Old/"; ends in the separator.`, checked(printable)),
+			field(n, KindString, "separator", "", `The character between parent and child: "." or "/". Empty: ".".`),
+			field(n, KindBool, "inbox", false, `INBOX is here.`),
+			field(n, KindBool, "hidden", false, `NAMESPACE does not show it.`),
+			field(n, KindEnum, "list", "yes", `"yes": LIST shows its folders; "children": only if there are some; "no".`, words("yes", "no", "children")),
+			field(n, KindBool, "subscriptions", true, `Subscriptions of its folders are kept here; else in the parent namespace.`),
+			field(n, KindTemplate, "mail_path", Template{}, `Where its mail lies; absent: the setting mail_path.`, vars(mailVars...), paths()),
+		),
+		Sub: &Table{
+			Name: m, File: "15-mailboxes", Roles: RoleWorkers,
+			Text: "A folder that has a special use, or that is made by itself.",
+			Fields: append(common(m, `The folder's name, without the namespace's prefix.`),
+				field(m, KindEnum, "auto", "no", `"create": the folder is there from the user's first login on; "subscribe": and subscribed.`, words("no", "create", "subscribe")),
+				field(m, KindWords, "special_use", []string{}, `What clients may use it for.`, words(SpecialUses()...)),
+			),
+		},
+		check: checkNamespace,
+	}
+}
+
+func checkNamespace(row Row) error {
+	ns := namespaceOf(row)
+	if !slices.Contains([]string{"", ".", "/"}, ns.Separator) {
+		return fmt.Errorf("has the separator %q; write \".\" or \"/\"", ns.Separator)
+	}
+	if ns.Prefix != "" && !strings.HasSuffix(ns.Prefix, ns.SeparatorOrDefault()) {
+		return fmt.Errorf("has the prefix %q, which must end in the separator: %q", ns.Prefix, ns.Prefix+ns.SeparatorOrDefault())
+	}
+	return nil
+}
+
+func serverNameTable() *Table {
+	const n = "ssl_server_name"
+	return &Table{
+		Name: n, File: "12-ssl-names", Roles: RoleMaster | RoleLogin,
+		Text: "A certificate for clients that ask for this host name (SNI). Others get ssl_server_cert_file.",
+		Fields: append(common(n, `The host name, or "*.example.org" for all names one label below.`),
+			field(n, KindPath, "cert_file", "", `Certificate chain in PEM form.`, required()),
+			field(n, KindPath, "key_file", "", `Its key in PEM form.`, required()),
+			field(n, KindPath, "alt_cert_file", "", `A second certificate with another kind of key.`),
+			field(n, KindPath, "alt_key_file", "", `Its key.`),
+		),
+		check: func(row Row) error {
+			if strings.ContainsAny(row.Name, " /:") || strings.Contains(strings.TrimPrefix(row.Name, "*."), "*") {
+				return errors.New(`must have a host name as its name, such as "mail.example.org" or "*.example.org"`)
+			}
+			if (row.Values["alt_cert_file"] == nil) != (row.Values["alt_key_file"] == nil) {
+				return errors.New("needs both alt_cert_file and alt_key_file, or neither")
+			}
+			return nil
+		},
+	}
+}
+
+func mustTemplate(source string, known []string) Template {
+	t, err := ParseTemplate(source, known)
+	if err != nil {
+		panic(err)
+	}
+	return t
+}
