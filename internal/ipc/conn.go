@@ -27,6 +27,9 @@ type Conn struct {
 	raw   syscall.RawConn
 	buf   []byte
 	greet bool // the peer's hello is still to come
+	reset bool // ECONNRESET was seen
+	// resumed: the hello may have been read by the end's former holder.
+	resumed bool
 
 	mu      sync.Mutex
 	queue   []packet
@@ -42,6 +45,16 @@ type packet struct {
 // NewConn takes ownership of fd, a SOCK_SEQPACKET socket, and sends the hello.
 // self is this end: FromServer for the more trusted side.
 func NewConn(fd int, proto *Protocol, self From) (*Conn, error) {
+	return newConn(fd, proto, self, false)
+}
+
+// Resume is NewConn for an end whose former holder died while master kept a
+// copy of it: no hello is sent again, and one is taken but not awaited.
+func Resume(fd int, proto *Protocol, self From) (*Conn, error) {
+	return newConn(fd, proto, self, true)
+}
+
+func newConn(fd int, proto *Protocol, self From, resumed bool) (*Conn, error) {
 	if err := CheckFD(fd, FDPacket); err != nil {
 		unix.Close(fd)
 		return nil, fmt.Errorf("channel %s: %w", proto.Name, err)
@@ -51,15 +64,16 @@ func NewConn(fd int, proto *Protocol, self From) (*Conn, error) {
 		unix.Close(fd)
 		return nil, fmt.Errorf("channel %s: %w", proto.Name, err)
 	}
-	c := &Conn{proto: proto, peer: FromBoth &^ self, file: os.NewFile(uintptr(fd), "channel "+proto.Name), greet: !proto.NoHello}
+	c := &Conn{proto: proto, peer: FromBoth &^ self, file: os.NewFile(uintptr(fd), "channel "+proto.Name), greet: !proto.NoHello, resumed: resumed}
 	raw, err := c.file.SyscallConn()
 	if err != nil {
 		c.file.Close()
 		return nil, fmt.Errorf("channel %s: %w", proto.Name, err)
 	}
 	c.raw = raw
-	if !proto.NoHello {
-		if err := c.sendPacket(proto.encodeHello(), -1); err != nil {
+	if !proto.NoHello && !resumed {
+		// A peer that is gone already may have left packets to read.
+		if err := c.sendPacket(proto.encodeHello(), -1); err != nil && !errors.Is(err, unix.EPIPE) {
 			c.file.Close()
 			return nil, err
 		}
@@ -201,6 +215,10 @@ func (c *Conn) Recv() (m Message, fd int, err error) {
 		if err != nil {
 			return nil, -1, err
 		}
+		c.greet = false
+		if c.resumed && !isHello(c.buf[:n]) {
+			return c.message(n, fd)
+		}
 		if fd >= 0 {
 			unix.Close(fd)
 			return nil, -1, fmt.Errorf("channel %s: hello with a descriptor", c.proto.Name)
@@ -208,12 +226,16 @@ func (c *Conn) Recv() (m Message, fd int, err error) {
 		if err := c.proto.checkHello(c.buf[:n]); err != nil {
 			return nil, -1, err
 		}
-		c.greet = false
 	}
 	n, fd, err := c.recvPacket()
 	if err != nil {
 		return nil, -1, err
 	}
+	return c.message(n, fd)
+}
+
+// message reads the packet of n bytes that has just come with fd.
+func (c *Conn) message(n, fd int) (Message, int, error) {
 	m, def, err := c.proto.Decode(c.buf[:n], c.peer)
 	clear(c.buf[:n]) // passwords pass through here
 	if err == nil {
@@ -250,6 +272,12 @@ func (c *Conn) recvPacket() (n, fd int, err error) {
 	err = c.raw.Read(func(s uintptr) bool {
 		for {
 			n, oobn, flags, _, recvErr = unix.Recvmsg(int(s), c.buf, oob, unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)
+			if recvErr == unix.ECONNRESET && !c.reset {
+				// The peer closed with packets of ours unread. This error comes once,
+				// before what it had sent.
+				c.reset = true
+				continue
+			}
 			if recvErr != unix.EINTR {
 				return recvErr != unix.EAGAIN
 			}
@@ -259,7 +287,7 @@ func (c *Conn) recvPacket() (n, fd int, err error) {
 		err = recvErr
 	}
 	switch {
-	case errors.Is(err, unix.ECONNRESET): // it died with packets of ours unread
+	case errors.Is(err, unix.ECONNRESET):
 		return 0, -1, io.EOF
 	case err != nil && c.isClosed(): // here; the runtime's error for it has no name
 		return 0, -1, io.EOF

@@ -70,10 +70,14 @@ func TestSendRecvWithDescriptor(t *testing.T) {
 	}
 }
 
-func TestPeerThatDiedWithUnreadPacketsIsEOF(t *testing.T) {
+func TestLastWordsOfAPeerThatDiedWithUnreadPackets(t *testing.T) {
 	client, server := pair(t)
 	server.Send(&note{"never read"}, -1)
+	client.Send(&note{"last words"}, -1)
 	client.Close()
+	if m, _, err := server.Recv(); err != nil || m.(*note).Text != "last words" {
+		t.Fatal(m, err)
+	}
 	if _, _, err := server.Recv(); err != io.EOF {
 		t.Fatal(err) // ECONNRESET comes before EOF
 	}

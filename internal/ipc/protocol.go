@@ -160,6 +160,8 @@ func (p *Protocol) encodeHello() []byte {
 	return c.buf
 }
 
+func isHello(packet []byte) bool { return len(packet) >= 2 && packet[0] == 0 && packet[1] == 0 }
+
 func (h *hello) fields(c *Codec) {
 	var t uint16
 	c.U16(&t)

@@ -34,6 +34,8 @@ var Protocol = ipc.Define(ipc.Protocol{Name: "handoff", Version: 1, MaxBytes: 16
 	{New: func() ipc.Message { return new(Drain) }, From: ipc.FromServer},
 	{New: func() ipc.Message { return new(Shutdown) }, From: ipc.FromServer},
 	{New: func() ipc.Message { return new(LogDebug) }, From: ipc.FromServer},
+	{New: func() ipc.Message { return new(Ready) }, From: ipc.FromClient},
+	{New: func() ipc.Message { return new(Auth) }, From: ipc.FromServer, FD: ipc.FDPacket},
 }})
 
 // The messages' numbers.
@@ -49,6 +51,8 @@ const (
 	typeDrain
 	typeShutdown
 	typeLogDebug
+	typeReady
+	typeAuth
 )
 
 // Request hands over a client: the descriptor is one end of the envelope
@@ -218,3 +222,23 @@ func (*LogDebug) Type() ipc.Type { return typeLogDebug }
 
 // Fields is for ipc.
 func (m *LogDebug) Fields(c *ipc.Codec) { c.String(&m.Filter, 4<<10) }
+
+// Ready is login's first message: it is confined. master counts it as started.
+type Ready struct{}
+
+// Type is for ipc.
+func (*Ready) Type() ipc.Type { return typeReady }
+
+// Fields is for ipc.
+func (*Ready) Fields(*ipc.Codec) {}
+
+// Auth passes a new auth channel after authd was started anew: the end of the
+// old one is no reason for login to end. Between the two, what needs authd is
+// answered Unavailable; authentications that were under way are lost.
+type Auth struct{}
+
+// Type is for ipc.
+func (*Auth) Type() ipc.Type { return typeAuth }
+
+// Fields is for ipc.
+func (*Auth) Fields(*ipc.Codec) {}

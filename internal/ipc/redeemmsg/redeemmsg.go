@@ -36,6 +36,7 @@ var Protocol = ipc.Define(ipc.Protocol{Name: "redeem", Version: 1, MaxBytes: 160
 	{New: func() ipc.Message { return new(PairChecked) }, From: ipc.FromClient},
 	{New: func() ipc.Message { return new(PairDone) }, From: ipc.FromServer},
 	{New: func() ipc.Message { return new(SettingsDone) }, From: ipc.FromClient},
+	{New: func() ipc.Message { return new(Ready) }, From: ipc.FromClient},
 }})
 
 // The messages' numbers.
@@ -52,6 +53,7 @@ const (
 	typePairChecked
 	typePairDone
 	typeSettingsDone
+	typeReady
 )
 
 // Attach gives authd its end of a new login process's auth channel.
@@ -286,3 +288,12 @@ func (*LogDebug) Type() ipc.Type { return typeLogDebug }
 
 // Fields is for ipc.
 func (m *LogDebug) Fields(c *ipc.Codec) { c.String(&m.Filter, 4<<10) }
+
+// Ready is authd's first message: it is confined. master counts it as started.
+type Ready struct{}
+
+// Type is for ipc.
+func (*Ready) Type() ipc.Type { return typeReady }
+
+// Fields is for ipc.
+func (*Ready) Fields(*ipc.Codec) {}

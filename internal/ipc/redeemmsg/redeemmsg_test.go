@@ -21,7 +21,7 @@ func samples() []ipc.Message {
 			Remote: a, Local: a, TLS: true, Fields: []string{"mail_path=/x"}}},
 		&Failed{ID: 1, Kind: errkind.NotFound, Text: "t"},
 		&PairChecked{Pair: 1, Problem: "p", SPKI: [32]byte{1}, KeyType: 1, NotAfter: time.Unix(1, 0).UTC(), Subject: "s", Chain: [][]byte{{1}}},
-		&PairDone{Pair: 1}, &SettingsDone{Generation: 1, Problem: "p"},
+		&PairDone{Pair: 1}, &SettingsDone{Generation: 1, Problem: "p"}, &Ready{},
 	}
 }
 
