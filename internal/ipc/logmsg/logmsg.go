@@ -35,6 +35,7 @@ var Control = ipc.Define(ipc.Protocol{Name: "logctl", Version: 1, MaxBytes: 160 
 	{New: func() ipc.Message { return new(SinksDone) }, From: ipc.FromServer},
 	{New: func() ipc.Message { return new(SyslogSocket) }, From: ipc.FromServer, FD: ipc.FDDatagram},
 	{New: func() ipc.Message { return new(Broken) }, From: ipc.FromClient},
+	{New: func() ipc.Message { return new(Ready) }, From: ipc.FromClient},
 }})
 
 // Level is an event's severity. As strict as Postfix's: a warning means that
@@ -90,6 +91,8 @@ type Attach struct {
 	Role string // "login", "auth", "imap", "pop3", "master", "log"
 	PID  int32  // as seen outside its namespace; 0 if not yet known
 	User string // of a worker, from master; ""
+	// Resumed: an earlier logd read this channel; take it by ipc.Resume.
+	Resumed bool
 }
 
 // Type is for ipc.
@@ -103,6 +106,7 @@ func (m *Attach) Fields(c *ipc.Codec) {
 	c.U32(&v)
 	m.PID = int32(v)
 	c.String(&m.User, 512)
+	c.Bool(&m.Resumed)
 }
 
 // Named tells logd later whose an attached channel is: the pid once the
@@ -247,3 +251,12 @@ func (m *ErrorLines) Fields(c *ipc.Codec) {
 	}
 	c.Bool(&m.More)
 }
+
+// Ready is logd's first message: it is confined. master counts it as started.
+type Ready struct{}
+
+// Type is for ipc.
+func (*Ready) Type() ipc.Type { return 10 }
+
+// Fields is for ipc.
+func (*Ready) Fields(*ipc.Codec) {}
