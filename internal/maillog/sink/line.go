@@ -72,7 +72,7 @@ func (l *Line) AppendHead(dst []byte) []byte {
 func appendName(dst []byte, s string) []byte {
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {
-		case c <= ' ' || c >= 0x7f || strings.IndexByte("()<>:%", c) >= 0:
+		case c <= ' ' || c >= 0x7f || strings.IndexByte("()<>:,%", c) >= 0:
 			dst = append(dst, '%', "0123456789ABCDEF"[c>>4], "0123456789ABCDEF"[c&15])
 		default:
 			dst = append(dst, c)
@@ -103,9 +103,28 @@ func AppendClean(dst []byte, s string) []byte {
 	return dst
 }
 
+// defuse keeps a worker from having others' addresses banned: programs such as
+// fail2ban read failures out of the log, and to them a worker's line looks like
+// one of a host by that name. Only login and authd may tell of an address.
+func (l *Line) defuse(text string) string {
+	if l.Role == "login" || l.Role == "auth" {
+		return text
+	}
+	word := 0
+	for word < len(text) && (text[word] == '-' || 'a' <= text[word] && text[word] <= 'z') {
+		word++
+	}
+	if word > 0 && word < len(text) && text[word] == '(' {
+		text = text[:word] + " " + text[word:]
+	}
+	return addresses.Replace(text)
+}
+
+var addresses = strings.NewReplacer("rip=", "rip =", "rhost=", "rhost =")
+
 // appendBody appends the text and the fields.
 func (l *Line) appendBody(dst []byte) []byte {
-	dst = AppendClean(dst, l.Event.Text)
+	dst = AppendClean(dst, l.defuse(l.Event.Text))
 	for _, f := range l.Event.KV {
 		dst = append(dst, ' ')
 		dst = appendName(dst, f.Key)

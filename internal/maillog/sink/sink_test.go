@@ -38,6 +38,9 @@ func TestNobodyWritesInAnothersName(t *testing.T) {
 		{"imap", "ann", "imap-login", "x", "imap(ann)<1>: Info: x"},
 		{"imap", "a): auth: x", "", "x", "imap(a%29%3A%20auth%3A%20x)<1>: Info: x"},
 		{"login", "", "auth", "x", "login: Info: x"},
+		{"imap", "a,192.0.2.7", "", "pam(x,192.0.2.7): unknown user", "imap(a%2C192.0.2.7)<1>: Info: pam (x,192.0.2.7): unknown user"},
+		{"pop3", "a", "", "Disconnected (auth failed, 1 attempts): user=<x>, rip=192.0.2.7", "pop3(a)<1>: Info: Disconnected (auth failed, 1 attempts): user=<x>, rip =192.0.2.7"},
+		{"auth", "", "", "static(x,192.0.2.7): unknown user", "auth: Info: static(x,192.0.2.7): unknown user"},
 		{"imap", "ann", "", "a\nNov 02 08:05:09 imap-login: Info: b\x7f\x1b[2J", `imap(ann)<1>: Info: a\x0aNov 02 08:05:09 imap-login: Info: b\x7f\x1b[2J`},
 		{"imap", "ann", "", "\u202egnp.exe \xff \u0085 ü", `imap(ann)<1>: Info: \u202egnp.exe \xff \u0085 ü`},
 	}
