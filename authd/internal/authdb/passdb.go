@@ -1,0 +1,163 @@
+package authdb
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	"rookery/internal/settings"
+)
+
+// Env is what databases need of their process.
+type Env struct {
+	Files  Files
+	Now    func() time.Time
+	Report func([]Problem) // takes what readings found wrong
+}
+
+// Query asks for a user.
+type Query struct {
+	User string // after auth_username_format
+	Mech string
+	Vars settings.Vars
+}
+
+// PassEntry is what a passdb holds for a user.
+type PassEntry struct {
+	Found    bool
+	Stored   string // scheme prefix and all
+	NoRecord bool   // the entry has no password field at all (a list of names)
+	State    Result // OK, or why the account may not log in whatever the password
+	Fields   Fields
+}
+
+// Passdb is one [[passdb]].
+type Passdb struct {
+	Rules
+	Deny, Master   bool
+	Mechanisms     []string // empty: all
+	UsernameFilter string
+	DefaultScheme  string
+	Defaults       []TemplateField // fields for users that do not have them
+	Override       []TemplateField // fields for all users
+	look           func(Query) (PassEntry, error)
+}
+
+// TemplateField is an extra field from the configuration.
+type TemplateField struct {
+	Key   string
+	Value settings.Template
+}
+
+// Asks reports whether this passdb serves the mechanism and user at all.
+func (p *Passdb) Asks(q Query) bool {
+	if len(p.Mechanisms) > 0 && !slices.Contains(p.Mechanisms, q.Mech) {
+		return false
+	}
+	return MatchUser(p.UsernameFilter, q.User)
+}
+
+// Look finds the user. An error is an internal failure with its cause.
+func (p *Passdb) Look(q Query) (PassEntry, error) {
+	e, err := p.look(q)
+	if err != nil || !e.Found {
+		return e, err
+	}
+	defaults, err := expandFields(p.Defaults, q.Vars)
+	if err != nil {
+		return PassEntry{}, err
+	}
+	override, err := expandFields(p.Override, q.Vars)
+	if err != nil {
+		return PassEntry{}, err
+	}
+	e.Fields = override.Merge(e.Fields).Merge(defaults)
+	return e, nil
+}
+
+func expandFields(list []TemplateField, vars settings.Vars) (Fields, error) {
+	var out Fields
+	for _, f := range list {
+		v, err := f.Value.Expand(vars)
+		if err != nil {
+			return nil, fmt.Errorf("field %s: %w", f.Key, err)
+		}
+		out = append(out, Field{f.Key, v})
+	}
+	return out, nil
+}
+
+// tableLook finds a user's entry in a file whose path may have variables. A
+// path with variables that leads nowhere means an unknown user (no such
+// domain); a fixed one that does is the operator's fault.
+func tableLook[T any](s *source[T], path settings.Template, q Query) (table T, found bool, err error) {
+	var zero T
+	name, err := path.ExpandPath(q.Vars)
+	if err != nil {
+		if u := q.User; path.Uses("user") && (strings.Contains(u, "/") || strings.Contains(u, "..") || strings.HasSuffix(u, ".")) {
+			return zero, false, nil // such a name cannot be a part of a path, so it has no file
+		}
+		return zero, false, err
+	}
+	table, err = s.get(name)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) && name != path.String() {
+			return zero, false, nil
+		}
+		return zero, false, err
+	}
+	return table, true, nil
+}
+
+// PasswdFile makes p a passdb over a passwd-file.
+func (p *Passdb) PasswdFile(env Env, path settings.Template) *Passdb {
+	src := newSource(env, ParsePasswdFile)
+	p.look = func(q Query) (PassEntry, error) {
+		t, ok, err := tableLook(src, path, q)
+		if err != nil || !ok {
+			return PassEntry{}, err
+		}
+		e := t.Find(q.User)
+		if e == nil {
+			return PassEntry{}, nil
+		}
+		return PassEntry{Found: true, Stored: e.Password, NoRecord: !e.HasPassword, Fields: e.Extra}, nil
+	}
+	return p
+}
+
+// Shadow makes p a passdb over a shadow file.
+func (p *Passdb) Shadow(env Env, path settings.Template) *Passdb {
+	src := newSource(env, ParseShadow)
+	p.look = func(q Query) (PassEntry, error) {
+		t, ok, err := tableLook(src, path, q)
+		if err != nil || !ok {
+			return PassEntry{}, err
+		}
+		e := t.Find(q.User)
+		if e == nil {
+			return PassEntry{}, nil
+		}
+		out := PassEntry{Found: true, Stored: e.Hash}
+		switch e.State(env.Now()) {
+		case ShadowLocked, ShadowNoPasswd:
+			out.State, out.Stored = Disabled, ""
+		case ShadowExpired, ShadowAged:
+			out.State = Expired
+		}
+		return out, nil
+	}
+	return p
+}
+
+// Static makes p a passdb that knows every user; password "" needs the field nopassword.
+func (p *Passdb) Static(password settings.Template) *Passdb {
+	p.look = func(q Query) (PassEntry, error) {
+		pw, err := password.Expand(q.Vars)
+		return PassEntry{Found: err == nil, Stored: pw}, err
+	}
+	return p
+}
