@@ -38,7 +38,7 @@ func listenerTable() *Table {
 		Fields: append(common(n, `A name of your choice; it stands in the log as %{listener}.`),
 			field(n, KindEnum, "protocol", "", `The protocol; imaps and pop3s begin with TLS.`, words("imap", "imaps", "pop3", "pop3s"), required()),
 			field(n, KindStrings, "address", []string{"*", "::"}, `Addresses: "*" is every IPv4 one, "::" every IPv6 one.`),
-			field(n, KindInt, "port", int64(0), `TCP port; absent: the protocol's own (143, 993, 110, 995).`, limits(1, 65535), unlimited()),
+			field(n, KindInt, "port", int64(0), `TCP port; 0: the protocol's own (143, 993, 110, 995).`, limits(0, 65535)),
 			field(n, KindPath, "path", "", `A Unix socket, in place of addresses.`),
 			field(n, KindMode, "mode", uint32(0o600), `File mode of the Unix socket.`),
 			field(n, KindBool, "haproxy", false, `Every connection must begin with a PROXY header; see haproxy_trusted_networks.`),
