@@ -1,0 +1,144 @@
+package view
+
+import (
+	"slices"
+
+	"rookery/internal/imapwire"
+	"rookery/internal/mailstore"
+)
+
+// changes is what the client does not know yet.
+type changes struct {
+	expunged []int           // positions in told, ascending
+	flags    []mailstore.UID // messages of both whose flags differ from what the client believes
+	newer    bool            // messages were added
+}
+
+func (v *View) unchanged() bool {
+	return v.told == v.cur || len(v.flags) == 0 && v.told.HighestModSeq() == v.cur.HighestModSeq() &&
+		v.told.Len() == v.cur.Len() && v.told.UIDNext() == v.cur.UIDNext()
+}
+
+// diff compares what the client was told with the newest picture.
+func (v *View) diff() changes {
+	var c changes
+	told, cur := v.told, v.cur
+	i, j := 0, 0
+	for i < told.Len() && j < cur.Len() {
+		a, b := told.At(i), cur.At(j)
+		switch {
+		case a.UID < b.UID:
+			c.expunged = append(c.expunged, i)
+			i++
+		case a.UID > b.UID:
+			// UIDs only ascend, so a message cannot come in between; were one
+			// to, it would be told once the view is made anew.
+			j++
+		default:
+			if a.ModSeq != b.ModSeq || v.flags != nil {
+				if !sameState(v.believed(i), flagState{b.Flags, cur.Keywords(b.Keywords)}) {
+					c.flags = append(c.flags, a.UID)
+				}
+			}
+			i++
+			j++
+		}
+	}
+	for ; i < told.Len(); i++ {
+		c.expunged = append(c.expunged, i)
+	}
+	c.newer = j < cur.Len()
+	return c
+}
+
+// PendingExpunges reports whether the newest picture lacks messages that the
+// client knows.
+func (v *View) PendingExpunges() bool { return !v.unchanged() && len(v.diff().expunged) > 0 }
+
+// Announce writes what the client does not know yet: EXPUNGE, EXISTS, RECENT,
+// FLAGS and FETCH responses. Where there are expunges and mayExpunge is false
+// it writes nothing and waits. withUID adds UID to FETCH responses
+// (RFC 3501 §6.4.8 demands it in answers to UID commands).
+func (v *View) Announce(e *imapwire.Encoder, mayExpunge, withUID bool) error {
+	if v.unchanged() {
+		v.announceKeywords(e)
+		return nil
+	}
+	c := v.diff()
+	if len(c.expunged) > 0 && !mayExpunge {
+		return nil
+	}
+	for n, pos := range c.expunged {
+		// Each number counts from what the one before left (RFC 3501 §7.4.1).
+		e.Expunge(uint32(pos - n + 1))
+	}
+	v.told, v.flags = v.cur, nil
+	var err error
+	if c.newer {
+		err = v.claimRecent()
+		e.Exists(uint32(v.told.Len()))
+		e.Recent(v.RecentCount())
+	}
+	v.announceKeywords(e)
+	for _, uid := range c.flags {
+		v.WriteFlags(e, uid, withUID)
+	}
+	return err
+}
+
+// announceKeywords tells the mailbox's flags when there are new ones: a client
+// must know a keyword before it sees it in FETCH (RFC 3501 §7.2.6).
+func (v *View) announceKeywords(e *imapwire.Encoder) {
+	if n := len(v.box.Keywords()); n != v.keywords {
+		v.WriteFlagList(e)
+	}
+}
+
+// WriteFlagList writes the FLAGS and PERMANENTFLAGS responses.
+func (v *View) WriteFlagList(e *imapwire.Encoder) {
+	info, keywords := v.box.Info(), v.box.Keywords()
+	v.keywords = len(keywords)
+	e.FlagsResponse(append(SystemFlags(mailstore.AllFlags), keywords...))
+	permanent := []string{}
+	text := "Read-only mailbox."
+	if !v.readOnly {
+		permanent = append(SystemFlags(info.PermanentFlags), keywords...)
+		if info.NewKeywords {
+			permanent = append(permanent, `\*`)
+		}
+		text = "Flags permitted."
+	}
+	var args imapwire.Encoder
+	args.FlagList(permanent)
+	e.Status("", imapwire.OK, imapwire.Code{Name: "PERMANENTFLAGS", Args: string(args.Bytes())}, text)
+}
+
+// WriteFlags writes "* n FETCH (FLAGS (…))" of one message, with its UID if
+// wanted. It writes nothing of a message that the client does not know.
+func (v *View) WriteFlags(e *imapwire.Encoder, uid mailstore.UID, withUID bool) {
+	seq, ok := v.Seq(uid)
+	if !ok {
+		return
+	}
+	e.Fetch(seq, uid)
+	if withUID {
+		e.Atom("UID").SP().Num(uid).SP()
+	}
+	e.Atom("FLAGS").SP().FlagList(v.Flags(uid)).Close().CRLF()
+}
+
+// FirstUnseen is the sequence number of the first message without \Seen, 0 if
+// there is none.
+func (v *View) FirstUnseen() uint32 {
+	for i := range v.told.Len() {
+		if v.told.At(i).Flags&mailstore.Seen == 0 {
+			return uint32(i) + 1
+		}
+	}
+	return 0
+}
+
+// HasKeyword reports whether names holds keyword, whatever its case.
+func HasKeyword(names []string, keyword string) bool {
+	return slices.ContainsFunc(names, func(name string) bool { return equalFold(name, keyword) })
+}
