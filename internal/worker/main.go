@@ -1,0 +1,196 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"rookery/internal/child"
+	"rookery/internal/errkind"
+	"rookery/internal/ipc"
+	"rookery/internal/ipc/logmsg"
+	"rookery/internal/ipc/workermsg"
+	"rookery/internal/maillog"
+	"rookery/internal/sandbox"
+	"rookery/internal/settings"
+	"rookery/internal/vfs"
+)
+
+// Main runs a program and gives its exit code.
+func Main(p Program) int {
+	if done, exit := child.MakeDirsMode(os.Args[1:]); done {
+		return exit
+	}
+	if err := run(p); err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", p.Role.Program(), err)
+		return 70 // EX_SOFTWARE
+	}
+	return 0
+}
+
+func run(p Program) error {
+	env, err := child.Inherit(p.Role)
+	if err != nil {
+		return err
+	}
+	set, err := settings.Decode(p.Settings, env.Settings)
+	if err != nil {
+		return err
+	}
+	logConn, err := ipc.NewConn(env.Log, logmsg.Protocol, ipc.FromClient)
+	if err != nil {
+		return err
+	}
+	ctl, err := ipc.NewConn(env.Control, workermsg.Protocol, ipc.FromClient)
+	if err != nil {
+		return err
+	}
+	log := maillog.New(maillog.ToChannel(logConn))
+	setDebug(log, strings.Join(set.Value(settings.LogDebug.Decl()).([]string), " "))
+	host := &Host{Log: log, Changed: func() { ctl.Send(&workermsg.Changed{}, -1) }}
+	if err := confine(p, env, ctl, host, set); err != nil {
+		if errors.Is(err, io.EOF) {
+			return nil // a spare whose master went, or took it away
+		}
+		return err
+	}
+	server, err := p.New(host)
+	if err != nil {
+		return fmt.Errorf("user %q: %w", host.User.User, err)
+	}
+	if err := ctl.Send(&workermsg.Ready{}, -1); err != nil {
+		return err
+	}
+	return newLoop(host, ctl, server).run()
+}
+
+func setDebug(log *maillog.Logger, text string) {
+	f, err := maillog.ParseFilter(text)
+	if err != nil {
+		log.Errorf("log_debug: %v", err)
+		return
+	}
+	log.SetDebug(f)
+}
+
+// confine learns the user and enters the sandbox; a spare enters in two stages.
+func confine(p Program, env *child.Env, ctl *ipc.Conn, host *Host, set *settings.Set) error {
+	opts := sandbox.Options{Strict: env.Strict}
+	if env.Spare {
+		if _, err := sandbox.EnterStage1(p.Sandbox, opts); err != nil {
+			return err
+		}
+		if err := ctl.Send(&workermsg.Ready{Spare: true}, -1); err != nil {
+			return err
+		}
+	}
+	roots, user, err := learnUser(ctl)
+	if err != nil {
+		return err
+	}
+	host.User, host.PrivateUID = user.Record, user.PrivateUID
+	if host.Settings, err = set.WithUser(fieldMap(user.Record.Fields)); err != nil {
+		return err
+	}
+	opts.PrivateUID = user.PrivateUID
+	for _, r := range roots {
+		if r.m.Chroot && opts.Root == 0 {
+			if opts.Root, err = unix.FcntlInt(uintptr(r.fd), unix.F_DUPFD_CLOEXEC, 3); err != nil {
+				return fmt.Errorf("root %s: %w", r.m.Path, err)
+			}
+		}
+		opts.Rules = append(opts.Rules, sandbox.Rule{FD: r.fd, Access: sandbox.ReadWrite})
+	}
+	enter := sandbox.Enter
+	if env.Spare {
+		enter = sandbox.EnterStage2
+	}
+	report, err := enter(p.Sandbox, opts)
+	if err != nil {
+		return err
+	}
+	if host.Log.Debugging(user.Record.User, "") {
+		host.Log.Debugf("sandbox: %s", report)
+	}
+	return host.openRoots(roots, report.Holds(sandbox.Chroot))
+}
+
+type receivedRoot struct {
+	m  *workermsg.Root
+	fd int
+}
+
+// learnUser waits for the roots and the user.
+func learnUser(ctl *ipc.Conn) (roots []receivedRoot, user *workermsg.User, err error) {
+	for {
+		m, fd, err := ctl.Recv()
+		if err != nil {
+			return nil, nil, err
+		}
+		switch m := m.(type) {
+		case *workermsg.Root:
+			roots = append(roots, receivedRoot{m, fd})
+		case *workermsg.User:
+			return roots, m, nil
+		case *workermsg.MayExit, *workermsg.Shutdown:
+			return nil, nil, io.EOF
+		case *workermsg.LogDebug, *workermsg.Wake:
+		default:
+			return nil, nil, fmt.Errorf("master sent %T before the user", m)
+		}
+	}
+}
+
+func fieldMap(fields []string) map[string]string {
+	m := make(map[string]string, len(fields))
+	for _, f := range fields {
+		k, v, _ := strings.Cut(f, "=")
+		m[k] = v
+	}
+	return m
+}
+
+// openRoots opens the directories again as they are named after the chroot.
+func (h *Host) openRoots(roots []receivedRoot, chrooted bool) error {
+	top := ""
+	for _, r := range roots {
+		if r.m.Chroot && chrooted {
+			top = r.m.Path
+		}
+	}
+	for _, r := range roots {
+		name := r.m.Path
+		if top != "" {
+			name = "/" + strings.TrimPrefix(strings.TrimPrefix(r.m.Path, top), "/")
+		}
+		fs, err := vfs.OpenRoot(name)
+		if err != nil {
+			return fmt.Errorf("%s: %w", r.m.Path, err)
+		}
+		h.roots = append(h.roots, root{path.Clean(r.m.Path), fs})
+	}
+	return nil
+}
+
+// Dir gives the file tree below a directory as the settings name it, which
+// must lie below one of the roots that master has opened.
+func (h *Host) Dir(dir string) (vfs.FS, error) {
+	dir = path.Clean(dir)
+	for _, r := range h.roots {
+		if dir == r.path {
+			return r.fs, nil
+		}
+		if rest, ok := strings.CutPrefix(dir, strings.TrimSuffix(r.path, "/")+"/"); ok {
+			if err := vfs.MkdirAll(r.fs, rest, 0o700); err != nil {
+				return nil, err
+			}
+			return r.fs.Sub(rest)
+		}
+	}
+	return nil, errkind.Newf("open "+dir, errkind.NoPermission, "lies below none of the user's directories")
+}
