@@ -9,13 +9,13 @@ import (
 )
 
 func TestInfoRoundTrip(t *testing.T) {
-	for _, i := range []Info{{}, {Strict: true}, {Spare: true, Settings: []byte{0, 1}}, {Strict: true, Spare: true, Listeners: []string{"imap", "", "imaps"}, Settings: []byte("x")}} {
+	for _, i := range []Info{{}, {Strict: true}, {Spare: true, Settings: []byte{0, 1}}, {Strict: true, Spare: true, Listeners: []ListenerInfo{{"a", "imap", true}, {}, {"c", "pop3s", false}}, Settings: []byte("x")}} {
 		got, err := DecodeInfo(i.Encode())
 		if err != nil || !reflect.DeepEqual(got, i) {
 			t.Errorf("%+v came back as %+v, %v", i, got, err)
 		}
 	}
-	full := Info{Listeners: []string{"imap"}}.Encode()
+	full := Info{Listeners: []ListenerInfo{{Name: "imap"}}}.Encode()
 	for n := range full {
 		if _, err := DecodeInfo(full[:n]); err == nil {
 			t.Errorf("cut to %d of %d bytes was accepted", n, len(full))
@@ -24,7 +24,7 @@ func TestInfoRoundTrip(t *testing.T) {
 }
 
 func FuzzDecodeInfo(f *testing.F) {
-	f.Add(Info{Strict: true, Listeners: []string{"imap", "imaps"}, Settings: []byte("s")}.Encode())
+	f.Add(Info{Strict: true, Listeners: []ListenerInfo{{"a", "imap", true}, {"b", "imaps", false}}, Settings: []byte("s")}.Encode())
 	f.Add(Info{}.Encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		i, err := DecodeInfo(b)

@@ -13,15 +13,22 @@ import (
 // Info is what the settings descriptor holds: a few facts of this start, then
 // the role's settings as settings.Set.ForRole wrote them.
 type Info struct {
-	// Listeners names the listeners from FDListen on: for each socket the name
-	// of its [[listener]] table. One table may have several sockets.
-	Listeners []string
+	// Listeners tells of each socket from FDListen on which [[listener]] table
+	// it is of. One table may have several sockets.
+	Listeners []ListenerInfo
 	// Strict: a protection that cannot be had ends the process (master runs as
 	// root and no setting allows less).
 	Strict bool
 	// Spare: a worker that waits for its user; it enters the sandbox in two stages.
 	Spare    bool
 	Settings []byte
+}
+
+// ListenerInfo is what a login process needs to know of a [[listener]] table.
+type ListenerInfo struct {
+	Name     string
+	Protocol string // "imap", "imaps", "pop3", "pop3s"
+	Haproxy  bool   // a PROXY header comes first
 }
 
 const (
@@ -46,10 +53,28 @@ func (i Info) Encode() []byte {
 	}
 	b := append([]byte(infoMagic), flags)
 	b = binary.AppendUvarint(b, uint64(len(i.Listeners)))
-	for _, name := range i.Listeners {
-		b = append(binary.AppendUvarint(b, uint64(len(name))), name...)
+	for _, l := range i.Listeners {
+		b = appendString(appendString(b, l.Name), l.Protocol)
+		if l.Haproxy {
+			b = append(b, 1)
+		} else {
+			b = append(b, 0)
+		}
 	}
 	return append(b, i.Settings...)
+}
+
+func appendString(b []byte, s string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
+// cutString reads what appendString wrote.
+func cutString(b []byte) (s string, rest []byte, ok bool) {
+	size, n := binary.Uvarint(b)
+	if n <= 0 || size > maxName || size > uint64(len(b)-n) {
+		return "", nil, false
+	}
+	return string(b[n : n+int(size)]), b[n+int(size):], true
 }
 
 // DecodeInfo reads what Encode wrote. It comes from master, the most trusted
@@ -70,12 +95,15 @@ func DecodeInfo(b []byte) (Info, error) {
 	}
 	b = b[n:]
 	for range count {
-		size, n := binary.Uvarint(b)
-		if n <= 0 || size > maxName || size > uint64(len(b)-n) {
-			return Info{}, errors.New("settings descriptor with a bad listener name")
+		var l ListenerInfo
+		var ok1, ok2 bool
+		l.Name, b, ok1 = cutString(b)
+		l.Protocol, b, ok2 = cutString(b)
+		if !ok1 || !ok2 || len(b) == 0 || b[0] > 1 {
+			return Info{}, errors.New("settings descriptor with a bad listener")
 		}
-		i.Listeners = append(i.Listeners, string(b[n:n+int(size)]))
-		b = b[n+int(size):]
+		l.Haproxy, b = b[0] == 1, b[1:]
+		i.Listeners = append(i.Listeners, l)
 	}
 	if len(b) > 0 {
 		i.Settings = b

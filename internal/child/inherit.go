@@ -29,8 +29,8 @@ type Env struct {
 
 // Listener is one listening socket.
 type Listener struct {
-	Name string // of its [[listener]] table
-	FD   int
+	ListenerInfo
+	FD int
 }
 
 // Inherit takes what master handed over. It is to be called once, before
@@ -61,12 +61,12 @@ func Inherit(role Role) (*Env, error) {
 	if len(info.Listeners) > 0 && role != Login {
 		return nil, fmt.Errorf("%s was given listeners", role)
 	}
-	for i, name := range info.Listeners {
-		s := slot{FDListen + i, "listener " + name, ipc.FDListener}
+	for i, l := range info.Listeners {
+		s := slot{FDListen + i, "listener " + l.Name, ipc.FDListener}
 		if err := take(s); err != nil {
 			return nil, err
 		}
-		e.Listeners = append(e.Listeners, Listener{name, s.fd})
+		e.Listeners = append(e.Listeners, Listener{l, s.fd})
 	}
 	return e, closeOthers(e.descriptors())
 }

@@ -43,6 +43,10 @@ var programs = map[string]func([]string){
 	"parent":  parentProgram,
 }
 
+func listener(name string) child.ListenerInfo {
+	return child.ListenerInfo{Name: name, Protocol: "pop3", Haproxy: true}
+}
+
 func report(v any) { json.NewEncoder(os.Stderr).Encode(v) }
 
 type inheritedReport struct {
@@ -252,7 +256,7 @@ func TestInherit(t *testing.T) {
 		env child.Env
 		fds []string
 	}{
-		child.Login: {child.Env{Control: 3, Log: 5, Root: 6, Auth: 7, Listeners: []child.Listener{{Name: "imap", FD: 8}, {Name: "imap", FD: 9}}},
+		child.Login: {child.Env{Control: 3, Log: 5, Root: 6, Auth: 7, Listeners: []child.Listener{{ListenerInfo: listener("imap"), FD: 8}, {ListenerInfo: listener("imap"), FD: 9}}},
 			[]string{"3:socket", "5:socket", "6:path", "7:socket", "8:socket", "9:socket"}},
 		child.Authd:      {child.Env{Control: 3, Log: 5, Root: 6, Auth: -1}, []string{"3:socket", "5:socket", "6:path"}},
 		child.Logd:       {child.Env{Control: 3, Log: -1, Root: 6, Auth: -1}, []string{"3:socket", "6:path"}},
@@ -261,7 +265,7 @@ func TestInherit(t *testing.T) {
 	} {
 		info := child.Info{Settings: []byte("the settings"), Strict: want.env.Strict, Spare: want.env.Spare}
 		for _, l := range want.env.Listeners {
-			info.Listeners = append(info.Listeners, l.Name)
+			info.Listeners = append(info.Listeners, l.ListenerInfo)
 		}
 		want.env.Role, want.env.Settings = role, info.Settings
 		files := birth(t, role, info)
@@ -295,7 +299,7 @@ func TestInheritRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer garbage.Close()
-	good := birth(t, child.Login, child.Info{Listeners: []string{"imap"}})
+	good := birth(t, child.Login, child.Info{Listeners: []child.ListenerInfo{listener("imap")}})
 	for _, c := range []struct {
 		at, fd int // good's number is replaced
 		role   child.Role
