@@ -21,9 +21,9 @@ type ring struct {
 
 func newRing(limit int) ring { return ring{limit: limit} }
 
-func (r *ring) add(l *sink.Line) {
+func (r *ring) add(l *sink.Line, style *sink.Style) {
 	r.last++
-	text := l.AppendHead(nil)
+	text := l.AppendHead(nil, style)
 	text = append(text, ": "...)
 	text = sink.AppendClean(text, l.Event.Text)
 	if len(text) > 1<<10 {

@@ -17,7 +17,9 @@ import (
 type server struct {
 	mu     sync.Mutex
 	sinks  sinks
-	next   []*output // sinks that master is sending, until SinksDone
+	next   []*output   // sinks that master is sending, until SinksDone
+	style  *sink.Style // in use
+	styled *sink.Style // in use from SinksDone on
 	ring   ring
 	peers  map[uint64]*peer
 	ctl    *ipc.Conn
@@ -35,7 +37,7 @@ type peer struct {
 }
 
 func newServer(ctl *ipc.Conn, now func() time.Time) *server {
-	return &server{ctl: ctl, now: now, peers: map[uint64]*peer{}, ring: newRing(1000)}
+	return &server{ctl: ctl, now: now, peers: map[uint64]*peer{}, style: &sink.Style{}, styled: &sink.Style{}, ring: newRing(1000)}
 }
 
 // serve runs until master goes. It then writes what the other channels still
@@ -82,6 +84,11 @@ func (s *server) control(m ipc.Message, fd int) {
 		s.mu.Lock()
 		s.sinks.replace(s.next)
 		s.next = nil
+		s.style = s.styled
+		s.mu.Unlock()
+	case *logmsg.Style:
+		s.mu.Lock()
+		s.styled = newStyle(m)
 		s.mu.Unlock()
 	case *logmsg.SyslogSocket:
 		s.mu.Lock()
@@ -166,9 +173,9 @@ func (s *server) event(p *peer, e *logmsg.Event) {
 // write is called with mu held.
 func (s *server) write(l *sink.Line) {
 	if l.Event.Level >= logmsg.Warning {
-		s.ring.add(l)
+		s.ring.add(l, s.style)
 	}
-	if s.sinks.write(l) {
+	if s.sinks.write(l, s.style) {
 		s.ctl.Send(&logmsg.Broken{}, -1) // the system's logger was restarted: ask master for a new socket
 	}
 }

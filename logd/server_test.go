@@ -132,6 +132,8 @@ func TestSinksAreReplacedAndUserIsSetOnce(t *testing.T) {
 	r.send(&logmsg.Named{ID: 1, PID: 12, User: "ann"}, -1)
 	r.send(&logmsg.Named{ID: 1, User: "root"}, -1)
 	r.file("two", logmsg.Debug, logmsg.Panic, "json")
+	r.file("three", logmsg.Debug, logmsg.Panic, "text")
+	r.send(&logmsg.Style{Timestamp: "%H:%M ", MailPrefix: "[%{user}/%{protocol}/%{process:pid}] "}, -1)
 	r.send(&logmsg.SinksDone{Count: 1}, -1)
 	r.settle(1)
 	log.Infof("serving")
@@ -139,6 +141,9 @@ func TestSinksAreReplacedAndUserIsSetOnce(t *testing.T) {
 	two := r.end("two")
 	if one, _ := os.ReadFile(filepath.Join(r.dir, "one")); string(one) != "Nov 21 08:05:09 imap: Info: spare\n" {
 		t.Errorf("%q", one)
+	}
+	if three, _ := os.ReadFile(filepath.Join(r.dir, "three")); string(three) != "08:05 [ann/imap/12] : Info: serving\n" && string(three) != "08:05 [ann/imap/12] Info: serving\n" {
+		t.Errorf("%q", three)
 	}
 	if !strings.Contains(two, `"user":"ann"`) || !strings.Contains(two, `"pid":12`) || strings.Contains(two, "root") {
 		t.Error(two)
@@ -179,7 +184,7 @@ func TestRingForgetsTheOldest(t *testing.T) {
 	r := newRing(3)
 	for i := 1; i <= 5; i++ {
 		l := line("e" + strconv.Itoa(i))
-		r.add(l)
+		r.add(l, &sink.Style{})
 	}
 	lines, more := r.after(0, 2)
 	if len(lines) != 2 || !more || lines[0].Text != "auth: e3" || lines[1].Number != 4 {

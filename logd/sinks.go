@@ -64,21 +64,21 @@ func (s *sinks) setSyslog(fd int) {
 
 // write writes a line to every output that takes its level. broken says that
 // the system's logger does not answer any more.
-func (s *sinks) write(l *sink.Line) (broken bool) {
+func (s *sinks) write(l *sink.Line, style *sink.Style) (broken bool) {
 	for _, o := range s.outputs {
 		if l.Event.Level < o.Min || l.Event.Level > o.Max {
 			continue
 		}
 		if o.Kind == "syslog" {
-			broken = s.toSyslog(o, l) || broken
+			broken = s.toSyslog(o, l, style) || broken
 			continue
 		}
-		s.toFile(o, l)
+		s.toFile(o, l, style)
 	}
 	return broken
 }
 
-func (s *sinks) toFile(o *output, l *sink.Line) {
+func (s *sinks) toFile(o *output, l *sink.Line, style *sink.Style) {
 	if o.file == nil {
 		return
 	}
@@ -91,9 +91,9 @@ func (s *sinks) toFile(o *output, l *sink.Line) {
 		s.buf = append(s.buf, "(before this line, lines that could not be written: "+utoa(o.failed)+")\n"...)
 	}
 	if o.Format == "journal" {
-		s.buf = l.AppendJournal(s.buf)
+		s.buf = l.AppendJournal(s.buf, style)
 	} else {
-		s.buf = l.AppendFile(s.buf)
+		s.buf = l.AppendFile(s.buf, style)
 	}
 	if _, err := o.file.Write(s.buf); err != nil {
 		o.failed++
@@ -102,12 +102,12 @@ func (s *sinks) toFile(o *output, l *sink.Line) {
 	o.failed = 0
 }
 
-func (s *sinks) toSyslog(o *output, l *sink.Line) (broken bool) {
+func (s *sinks) toSyslog(o *output, l *sink.Line, style *sink.Style) (broken bool) {
 	if !s.hasLog {
 		o.failed++
 		return o.failed == 1
 	}
-	s.buf = l.AppendSyslog(s.buf[:0], o.Facility, o.Tag)
+	s.buf = l.AppendSyslog(s.buf[:0], style, o.Facility, o.Tag)
 	_, err := unix.SendmsgN(s.syslog, s.buf, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 	switch {
 	case err == nil:

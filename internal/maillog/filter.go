@@ -17,7 +17,7 @@ type Filter struct {
 const maxTerms = 64
 
 // ParseFilter reads terms separated by spaces: "user=NAME", "ip=ADDRESS",
-// "ip=NETWORK/BITS", or "*" for everything. Any matching term is enough. An
+// "ip=NETWORK/BITS" (also written remote_ip=), or "*" for everything. Any matching term is enough. An
 // empty text gives nil, which matches nothing.
 func ParseFilter(text string) (*Filter, error) {
 	terms := strings.Fields(text)
@@ -35,7 +35,7 @@ func ParseFilter(text string) (*Filter, error) {
 			f.all = true
 		case key == "user" && value != "":
 			f.users = append(f.users, strings.ToLower(value))
-		case key == "ip" && value != "":
+		case (key == "ip" || key == "remote_ip") && value != "":
 			p, err := parseNet(value)
 			if err != nil {
 				return nil, err

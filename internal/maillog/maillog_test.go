@@ -34,7 +34,7 @@ func TestDerivedLoggers(t *testing.T) {
 }
 
 func TestFilter(t *testing.T) {
-	f, err := ParseFilter("user=Ann ip=192.0.2.7 ip=2001:db8::/32")
+	f, err := ParseFilter("user=Ann remote_ip=192.0.2.7 ip=2001:db8::/32")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,10 +24,10 @@ var (
 	DebugLogPath = str("debug_log_path", "", RoleMaster|RoleLogd, fileLogging,
 		`Where debug lines go. Empty: info_log_path.`, checked(logPath))
 
-	SyslogFacility = enum("syslog_facility", "mail", RoleLogd, fileLogging,
+	SyslogFacility = enum("syslog_facility", "mail", RoleMaster|RoleLogd, fileLogging,
 		`The facility of lines that go to syslog.`, words(facilityWords...))
 
-	SyslogTag = str("syslog_tag", "dovecot", RoleLogd, fileLogging,
+	SyslogTag = str("syslog_tag", "dovecot", RoleMaster|RoleLogd, fileLogging,
 		`The program name of each line, in syslog and in files. "dovecot" is what fail2ban's filter of that name looks for.`,
 		checked(func(v any) error {
 			if s := v.(string); s == "" || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune("[]:", r) }) {
@@ -36,10 +36,10 @@ var (
 			return nil
 		}))
 
-	LogFormat = enum("log_format", "text", RoleLogd, fileLogging,
+	LogFormat = enum("log_format", "text", RoleMaster|RoleLogd, fileLogging,
 		`"text" for people and fail2ban: Dovecot's lines; "json" for machines: one object per line.`, words("text", "json"))
 
-	LogTimestamp = str("log_timestamp", "%b %d %H:%M:%S ", RoleLogd, fileLogging,
+	LogTimestamp = str("log_timestamp", "%b %d %H:%M:%S ", RoleMaster|RoleLogd, fileLogging,
 		`How a line in a file begins, in strftime(3)'s letters; syslog and the journal have their own time.`, checked(printable))
 
 	LogDebug = list("log_debug", []string{}, RoleMaster|RoleLogin|RoleAuthd|RoleLogd|RoleWorkers, fileLogging,
@@ -54,8 +54,8 @@ var (
 		}))
 
 	MailLogPrefix = template("mail_log_prefix", "%{protocol}(%{user})<%{process:pid}><%{session}>: ",
-		[]string{"user", "protocol", "process:pid", "session", "remote_ip"}, RoleWorkers, fileLogging,
-		`How the lines of a user's mail process begin.`)
+		[]string{"user", "protocol", "process:pid", "session"}, RoleMaster|RoleLogd, fileLogging,
+		`How the lines of a user's mail process begin. logd fills it in: no process can choose another's name.`)
 
 	RawlogDir = template("rawlog_dir", "", []string{"user", "home", "protocol"}, RoleWorkers, fileLogging,
 		`A folder such as "%{home}/rawlog". Where a user has that folder, what client and server say after the login is written there, one pair of files (.in, .out) for each session. The folder is never made: making it turns this on for that user. Logins never reach these files.`,

@@ -29,6 +29,7 @@ var Control = ipc.Define(ipc.Protocol{Name: "logctl", Version: 1, MaxBytes: 160 
 	{New: func() ipc.Message { return new(Attach) }, From: ipc.FromServer, FD: ipc.FDPacket},
 	{New: func() ipc.Message { return new(Named) }, From: ipc.FromServer},
 	{New: func() ipc.Message { return new(Sink) }, From: ipc.FromServer, FD: ipc.FDFile, OptionalFD: true},
+	{New: func() ipc.Message { return new(Style) }, From: ipc.FromServer},
 	{New: func() ipc.Message { return new(Stderr) }, From: ipc.FromServer},
 	{New: func() ipc.Message { return new(Errors) }, From: ipc.FromServer},
 	{New: func() ipc.Message { return new(ErrorLines) }, From: ipc.FromClient},
@@ -260,3 +261,18 @@ func (*Ready) Type() ipc.Type { return 10 }
 
 // Fields is for ipc.
 func (*Ready) Fields(*ipc.Codec) {}
+
+// Style says how lines look; sent before SinksDone and in use with it.
+type Style struct {
+	Timestamp  string // strftime(3) letters, for files
+	MailPrefix string // template of mail_log_prefix
+}
+
+// Type is for ipc.
+func (*Style) Type() ipc.Type { return 11 }
+
+// Fields is for ipc.
+func (m *Style) Fields(c *ipc.Codec) {
+	c.String(&m.Timestamp, 256)
+	c.String(&m.MailPrefix, 1<<10)
+}

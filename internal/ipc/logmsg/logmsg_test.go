@@ -14,7 +14,7 @@ func events() []ipc.Message {
 
 func controls() []ipc.Message {
 	return []ipc.Message{&Attach{ID: 3, Role: "imap", PID: 7, User: "u", Resumed: true}, &Sink{Kind: "file", Path: "/p", Min: Info, Max: Panic, Format: "text", Facility: "mail", Tag: "dovecot"},
-		&Named{ID: 3, PID: 8, User: "v"}, &SinksDone{Count: 1}, &SyslogSocket{}, &Broken{}, &Ready{}, &Stderr{Role: "imap", PID: 7, Data: []byte("panic")}, &Errors{ID: 1, After: 2},
+		&Named{ID: 3, PID: 8, User: "v"}, &SinksDone{Count: 1}, &Style{Timestamp: "%T ", MailPrefix: "p"}, &SyslogSocket{}, &Broken{}, &Ready{}, &Stderr{Role: "imap", PID: 7, Data: []byte("panic")}, &Errors{ID: 1, After: 2},
 		&ErrorLines{ID: 1, Lines: []ErrorLine{{Number: 1, Time: time.Unix(1, 0).UTC(), Level: Error, Text: "t"}}, More: true}}
 }
 

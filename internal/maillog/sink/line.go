@@ -42,19 +42,31 @@ func LevelName(l logmsg.Level) string {
 	return levelNames[l]
 }
 
+// Style is how lines look, beyond what is fixed.
+type Style struct {
+	// Timestamp begins a file's lines, in strftime(3)'s letters; "" is Dovecot's "%b %d %H:%M:%S ".
+	Timestamp string
+	// MailHead gives the head of a worker's line from values that are harmless
+	// already; nil is Dovecot's "imap(ann)<4711><session>".
+	MailHead func(protocol, user, pid, session string) string
+}
+
 // AppendHead appends what stands before the text: "imap-login", "auth",
 // "imap(ann)<4711><session>". A worker's name in it is made harmless, so that
 // no user name can imitate another process's line.
-func (l *Line) AppendHead(dst []byte) []byte {
+func (l *Line) AppendHead(dst []byte, style *Style) []byte {
 	for _, p := range prefixes[l.Role] {
 		if p == l.Event.Prefix {
 			return append(dst, p...)
 		}
 	}
-	dst = append(dst, l.Role...)
 	if l.User == "" {
-		return dst
+		return append(dst, l.Role...)
 	}
+	if style.MailHead != nil {
+		return append(dst, style.MailHead(l.Role, string(appendName(nil, l.User)), strconv.Itoa(int(l.PID)), string(appendName(nil, l.Event.Session)))...)
+	}
+	dst = append(dst, l.Role...)
 	dst = append(dst, '(')
 	dst = appendName(dst, l.User)
 	dst = append(dst, ")<"...)
@@ -140,9 +152,13 @@ func (l *Line) appendBody(dst []byte) []byte {
 
 // AppendFile appends the line of a log file, as Dovecot's log_path has it:
 // "Nov 21 08:05:09 imap-login: Info: Login: user=<ann>, …" and LF.
-func (l *Line) AppendFile(dst []byte) []byte {
-	dst = l.Time.AppendFormat(dst, "Jan 02 15:04:05 ")
-	dst = l.AppendHead(dst)
+func (l *Line) AppendFile(dst []byte, style *Style) []byte {
+	if style.Timestamp == "" {
+		dst = l.Time.AppendFormat(dst, "Jan 02 15:04:05 ")
+	} else {
+		dst = AppendTime(dst, style.Timestamp, l.Time)
+	}
+	dst = l.AppendHead(dst, style)
 	dst = append(dst, ": "...)
 	dst = append(dst, LevelName(l.Event.Level)...)
 	dst = append(dst, ": "...)
@@ -151,8 +167,8 @@ func (l *Line) AppendFile(dst []byte) []byte {
 
 // appendSystem appends head and text as they stand in syslog and journal:
 // without the word Info, since these keep the level themselves.
-func (l *Line) appendSystem(dst []byte) []byte {
-	dst = l.AppendHead(dst)
+func (l *Line) appendSystem(dst []byte, style *Style) []byte {
+	dst = l.AppendHead(dst, style)
 	dst = append(dst, ": "...)
 	if l.Event.Level != logmsg.Info {
 		dst = append(dst, LevelName(l.Event.Level)...)
@@ -177,7 +193,7 @@ func severity(l logmsg.Level) int {
 }
 
 // AppendSyslog appends the datagram for /dev/log: "<22>Nov 21 08:05:09 dovecot: imap-login: Login: …".
-func (l *Line) AppendSyslog(dst []byte, facility, tag string) []byte {
+func (l *Line) AppendSyslog(dst []byte, style *Style, facility, tag string) []byte {
 	f, ok := facilities[facility]
 	if !ok {
 		f = facilities["mail"]
@@ -186,12 +202,12 @@ func (l *Line) AppendSyslog(dst []byte, facility, tag string) []byte {
 	dst = l.Time.AppendFormat(dst, "Jan _2 15:04:05 ")
 	dst = append(dst, tag...)
 	dst = append(dst, ": "...)
-	return l.appendSystem(dst)
+	return l.appendSystem(dst, style)
 }
 
 // AppendJournal appends the line for a standard error that systemd's journal
 // reads: "<6>imap-login: Login: …" and LF. The unit sets the tag.
-func (l *Line) AppendJournal(dst []byte) []byte {
+func (l *Line) AppendJournal(dst []byte, style *Style) []byte {
 	dst = fmt.Appendf(dst, "<%d>", severity(l.Event.Level))
-	return append(l.appendSystem(dst), '\n')
+	return append(l.appendSystem(dst, style), '\n')
 }

@@ -18,11 +18,11 @@ func TestLineShapes(t *testing.T) {
 	worker := &Line{Time: at, Role: "imap", User: "ann", PID: 4711, Event: &logmsg.Event{Level: logmsg.Error, Session: "s1", Text: "disk full",
 		KV: []logmsg.Field{{Key: "mailbox", Value: "a b"}, {Key: "n", Value: "3"}}}}
 	cases := []struct{ name, got, want string }{
-		{"file", string(login.AppendFile(nil)), "Nov 02 08:05:09 imap-login: Info: Disconnected (auth failed, 1 attempts in 2 secs): user=<u>, method=PLAIN, rip=192.0.2.7, lip=192.0.2.1, session=<s1>\n"},
-		{"syslog", string(login.AppendSyslog(nil, "mail", "dovecot")), "<22>Nov  2 08:05:09 dovecot: imap-login: Disconnected (auth failed, 1 attempts in 2 secs): user=<u>, method=PLAIN, rip=192.0.2.7, lip=192.0.2.1, session=<s1>"},
-		{"worker file", string(worker.AppendFile(nil)), "Nov 02 08:05:09 imap(ann)<4711><s1>: Error: disk full mailbox=\"a b\" n=3\n"},
-		{"worker journal", string(worker.AppendJournal(nil)), "<3>imap(ann)<4711><s1>: Error: disk full mailbox=\"a b\" n=3\n"},
-		{"worker syslog", string(worker.AppendSyslog(nil, "local3", "x")), "<155>Nov  2 08:05:09 x: imap(ann)<4711><s1>: Error: disk full mailbox=\"a b\" n=3"},
+		{"file", string(login.AppendFile(nil, &Style{})), "Nov 02 08:05:09 imap-login: Info: Disconnected (auth failed, 1 attempts in 2 secs): user=<u>, method=PLAIN, rip=192.0.2.7, lip=192.0.2.1, session=<s1>\n"},
+		{"syslog", string(login.AppendSyslog(nil, &Style{}, "mail", "dovecot")), "<22>Nov  2 08:05:09 dovecot: imap-login: Disconnected (auth failed, 1 attempts in 2 secs): user=<u>, method=PLAIN, rip=192.0.2.7, lip=192.0.2.1, session=<s1>"},
+		{"worker file", string(worker.AppendFile(nil, &Style{})), "Nov 02 08:05:09 imap(ann)<4711><s1>: Error: disk full mailbox=\"a b\" n=3\n"},
+		{"worker journal", string(worker.AppendJournal(nil, &Style{})), "<3>imap(ann)<4711><s1>: Error: disk full mailbox=\"a b\" n=3\n"},
+		{"worker syslog", string(worker.AppendSyslog(nil, &Style{}, "local3", "x")), "<155>Nov  2 08:05:09 x: imap(ann)<4711><s1>: Error: disk full mailbox=\"a b\" n=3"},
 	}
 	for _, c := range cases {
 		if c.got != c.want {
@@ -46,7 +46,7 @@ func TestNobodyWritesInAnothersName(t *testing.T) {
 	}
 	for _, c := range cases {
 		l := &Line{Time: at, Role: c.role, User: c.user, PID: 1, Event: &logmsg.Event{Level: logmsg.Info, Prefix: c.prefix, Text: c.text}}
-		if got := string(l.AppendFile(nil)); got != "Nov 02 08:05:09 "+c.want+"\n" {
+		if got := string(l.AppendFile(nil, &Style{})); got != "Nov 02 08:05:09 "+c.want+"\n" {
 			t.Errorf("%q, want %q", got, c.want)
 		}
 	}
@@ -81,4 +81,18 @@ func FuzzClean(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestStyle(t *testing.T) {
+	style := &Style{Timestamp: "%Y-%m-%dT%H:%M:%S.%L%z [%%] ", MailHead: func(protocol, user, pid, session string) string {
+		return protocol + "|" + user + "|" + pid + "|" + session
+	}}
+	when := time.Date(2026, 1, 2, 3, 4, 5, 67e6, time.FixedZone("X", -5400))
+	l := &Line{Time: when, Role: "pop3", User: "a b", PID: 9, Event: &logmsg.Event{Level: logmsg.Info, Session: "s", Text: "x"}}
+	if got := string(l.AppendFile(nil, style)); got != "2026-01-02T03:04:05.067-0130 [%] pop3|a%20b|9|s: Info: x\n" {
+		t.Error(got)
+	}
+	if got := string(AppendTime(nil, "%b %e %j %y %F %T %I %p %s %Z %a %A %B %q %", when)); got != "Jan  2 002 26 2026-01-02 03:04:05 03 AM 1767328445 X Fri Friday January %q %" {
+		t.Error(got)
+	}
 }
