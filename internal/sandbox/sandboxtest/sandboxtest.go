@@ -120,9 +120,14 @@ type Process struct {
 	t      testing.TB
 	cmd    *exec.Cmd
 	cancel context.CancelFunc
+	stdin  io.Closer
 	stderr bytes.Buffer
 	report chan []byte
+	ready  chan struct{} // closed when the program has written its first bytes, or ended
 }
+
+// WaitReady waits until the program has written to its report descriptor.
+func (p *Process) WaitReady() { <-p.ready }
 
 // PID is the process's number as the test sees it.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
@@ -134,9 +139,14 @@ func Launch(t testing.TB, s Start) *Process {
 		s.Timeout = time.Minute
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), s.Timeout)
-	p := &Process{t: t, cancel: cancel, report: make(chan []byte, 1)}
+	p := &Process{t: t, cancel: cancel, report: make(chan []byte, 1), ready: make(chan struct{})}
 	p.cmd = exec.CommandContext(ctx, s.Program)
 	p.cmd.Stderr = &p.stderr
+	stdin, err := p.cmd.StdinPipe() // ends with the process, not before
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.stdin = stdin
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -165,9 +175,14 @@ func Launch(t testing.TB, s Start) *Process {
 		}
 	}
 	go func() {
-		text, _ := io.ReadAll(r)
+		var text bytes.Buffer
+		first := make([]byte, 512)
+		n, _ := r.Read(first)
+		close(p.ready)
+		text.Write(first[:n])
+		io.Copy(&text, r)
 		r.Close()
-		p.report <- text
+		p.report <- text.Bytes()
 	}()
 	return p
 }
@@ -228,4 +243,12 @@ func (r Result) LastSyscall() string {
 		}
 	}
 	return ""
+}
+
+// Kill ends the process and waits for it.
+func (p *Process) Kill() {
+	p.cmd.Process.Kill()
+	p.cmd.Wait()
+	p.cancel()
+	<-p.report
 }
