@@ -55,6 +55,9 @@ type addressParser struct {
 	words   int
 	dot     bool // the last token was a dot
 	blank   bool // blanks or comments stood before this token
+	// A quote, parenthesis or bracket that nothing closes is passed over, so that the
+	// addresses after it are not lost; it is looked for once.
+	noQuote, noComment, noLiteral bool
 }
 
 // element reads up to the end of one address, group start or group end.
@@ -105,13 +108,47 @@ func (p *addressParser) skip() {
 		switch b := p.s[p.i]; {
 		case isBlank(b):
 			p.i++
-		case b == '(':
-			p.comment = p.skipComment()
+		case b == '(' && !p.noComment:
+			p.takeComment()
 		default:
 			return
 		}
 		p.blank = true
 	}
+}
+
+// takeComment reads a comment; the cursor is at its parenthesis.
+func (p *addressParser) takeComment() {
+	start := p.i
+	text := p.skipComment()
+	if p.s[p.i-1] == ')' && len(text) == p.i-start-2 {
+		p.comment = text
+		return
+	}
+	p.noComment, p.i = true, start+1
+}
+
+// takeQuoted reads a quoted string; the cursor is at its quote.
+func (p *addressParser) takeQuoted() string {
+	start := p.i
+	if p.noQuote || !p.closes() {
+		p.noQuote, p.i = true, start+1
+		return ""
+	}
+	return p.quoted()
+}
+
+// closes reports whether the quoted string at the cursor has its other quote.
+func (p *addressParser) closes() bool {
+	for i := p.i + 1; i < len(p.s); i++ {
+		switch p.s[i] {
+		case '\\':
+			i++
+		case '"':
+			return true
+		}
+	}
+	return false
 }
 
 // isWordByte reports what may stand in an atom here: all but the specials (RFC
@@ -129,7 +166,11 @@ func (p *addressParser) word() {
 		return
 	}
 	blank := p.blank
+	quoted := p.s[p.i] == '"'
 	w := p.wordText()
+	if w == "" && (!quoted || p.noQuote) {
+		return // a stray special
+	}
 	if !p.dot && p.words > 0 && blank {
 		p.nameLen = len(p.name)
 		p.local = p.local[:0]
@@ -146,7 +187,7 @@ func (p *addressParser) word() {
 // wordText reads an atom or a quoted string. It always moves on.
 func (p *addressParser) wordText() string {
 	if p.s[p.i] == '"' {
-		return p.quoted()
+		return p.takeQuoted()
 	}
 	start := p.i
 	for p.more() && isWordByte(p.s[p.i]) {
@@ -170,22 +211,18 @@ func (p *addressParser) bare() {
 // plain reads the domain after "@" of an address without angle brackets. It
 // reports false if a display name with an "@" turns out to go on.
 func (p *addressParser) plain() bool {
-	local, name := string(p.local), ""
-	if p.nameLen > 0 {
-		name = string(p.name[:p.nameLen])
-	}
-	if p.words == 0 {
-		local = MissingMailbox
-	}
-	start := len(p.name)
 	host := p.domain()
 	p.skip()
-	if p.more() && (p.s[p.i] == '<' || p.s[p.i] == '@') {
+	if p.more() && (p.s[p.i] == '<' || (p.s[p.i] == '@' && len(p.local) < maxOddLocal)) {
 		// joe@example.org <joe@example.org>, or joe@a@b: no address yet.
-		p.name = append(append(p.name[:start], '@'), host...)
+		p.name = append(append(p.name, '@'), host...)
 		p.local = append(append(p.local, '@'), host...)
 		p.words++
 		return false
+	}
+	local, name := string(p.local), string(p.name[:p.nameLen])
+	if p.words == 0 {
+		local = MissingMailbox
 	}
 	if name == "" {
 		name = cleanPhrase(p.comment)
@@ -221,6 +258,9 @@ func cleanPhrase(s string) string {
 // angle reads what follows "<".
 func (p *addressParser) angle(name string) {
 	p.skip()
+	for p.take('<') { // <<joe@example.org>>
+		p.skip()
+	}
 	route := ""
 	if p.more() && p.s[p.i] == '@' {
 		route = p.route()
@@ -265,9 +305,13 @@ const maxOddLocal = 1 << 10
 func (p *addressParser) junk() {
 	switch p.s[p.i] {
 	case '"':
-		p.quoted()
+		p.takeQuoted()
 	case '(':
-		p.comment = p.skipComment()
+		if p.noComment {
+			p.i++
+		} else {
+			p.takeComment()
+		}
 	default:
 		p.i++
 	}
@@ -334,10 +378,11 @@ func (p *addressParser) route() string {
 // domain reads a domain: atoms and dots, or a domain literal.
 func (p *addressParser) domain() string {
 	p.skip()
-	if p.more() && p.s[p.i] == '[' {
+	if p.more() && p.s[p.i] == '[' && !p.noLiteral {
 		start := p.i
+		p.noLiteral = true
 		if n := strings.IndexByte(p.s[start:], ']'); n >= 0 {
-			p.i = start + n + 1
+			p.i, p.noLiteral = start+n+1, false
 			return p.s[start:p.i]
 		}
 	}

@@ -20,7 +20,7 @@ func ParseDate(value string) (time.Time, bool) {
 		d.skipCFWS()
 		d.take(',')
 		d.take('.')
-		if m := monthNumber(word); m == 0 || d.isDigits() {
+		if monthNumber(word) == 0 {
 			word = d.word()
 		}
 	}
@@ -52,11 +52,6 @@ func (d *dateParser) word() string {
 		d.i++
 	}
 	return d.s[start:d.i]
-}
-
-func (d *dateParser) isDigits() bool {
-	d.skipCFWS()
-	return d.more() && isDigit(d.s[d.i])
 }
 
 // afterDash reads a word that may stand after a dash, a dot or a comma, as in

@@ -57,9 +57,9 @@ func parseLanguages(v string, most int) []string {
 		c.skipCFWS()
 		if tag := c.token(); tag != "" {
 			tags = append(tags, tag)
-		} else if c.more() {
-			c.i++
 		}
+		c.skipTo(',')
+		c.take(',')
 	}
 	return tags
 }
