@@ -1,0 +1,77 @@
+package handover
+
+import "rookery/internal/errkind"
+
+// Sessions lists what workers have, of one user or ("") of all, oldest first.
+func (m *Machine) Sessions(user string) []Session {
+	var out []Session
+	for _, s := range inOrder(m.sessions) {
+		if s.worker == nil || s.phase < sent || user != "" && s.grant.Key.User != user {
+			continue
+		}
+		r := s.grant.Record
+		out = append(out, Session{ID: s.id, User: s.grant.Key.User, Service: s.grant.Key.Service, Session: s.Session, Worker: s.worker.id, PID: s.worker.pid,
+			Remote: r.Remote, Local: r.Local, TLS: r.TLS, Mech: r.Mech, Since: s.since, Taken: s.phase == taken})
+	}
+	return out
+}
+
+// Kick ends the sessions of a user, or the one with that session id. It tells
+// how many.
+func (m *Machine) Kick(userOrSession, text string) int {
+	n := 0
+	for _, s := range inOrder(m.sessions) {
+		if s.grant.Key.User != userOrSession && s.Session != userOrSession || s.phase == redeeming {
+			continue
+		}
+		n++
+		if s.phase == waiting {
+			m.refuse(s, errkind.Unavailable, text)
+			continue
+		}
+		m.fx.Kick(s.worker.id, s.id, text)
+	}
+	return n
+}
+
+// LetIdleGo ends all workers without a session: after a reload they would
+// serve nobody any more.
+func (m *Machine) LetIdleGo() {
+	for _, w := range m.workers {
+		if w.idler() {
+			m.letGo(w)
+		}
+	}
+}
+
+// Numbers are the present ones.
+type Numbers struct {
+	Workers  int `json:"workers"`
+	Idle     int `json:"idle_workers"`
+	Sessions int `json:"sessions"`
+	InFlight int `json:"logins_in_flight"`
+}
+
+// Now counts.
+func (m *Machine) Now() Numbers {
+	n := Numbers{Workers: len(m.workers), InFlight: m.inFlight}
+	for _, w := range m.workers {
+		if w.idler() {
+			n.Idle++
+		}
+	}
+	for _, s := range m.sessions {
+		if s.phase == taken {
+			n.Sessions++
+		}
+	}
+	return n
+}
+
+// UserOf names the user of a worker.
+func (m *Machine) UserOf(worker uint64) string {
+	if w := m.workers[worker]; w != nil {
+		return w.key.User
+	}
+	return ""
+}

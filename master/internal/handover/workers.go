@@ -1,0 +1,268 @@
+package handover
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"rookery/internal/errkind"
+)
+
+type workerState uint8
+
+const (
+	starting workerState = iota // it queues
+	running
+	dying   // killed or broken, not reaped yet: it queues too
+	leaving // it may exit and is on no list
+)
+
+type worker struct {
+	id       uint64
+	key      Key
+	state    workerState
+	ready    bool // it said so
+	pid      int
+	started  time.Time
+	idle     time.Time // since when it has no session
+	sessions map[uint64]*session
+	queue    []*session
+}
+
+func (w *worker) forget(s *session) {
+	delete(w.sessions, s.id)
+	if i := slices.Index(w.queue, s); i >= 0 {
+		w.queue = slices.Delete(w.queue, i, i+1)
+	}
+}
+
+// start makes a worker for the session, or refuses it and returns nil.
+func (m *Machine) start(s *session, now time.Time) *worker {
+	if m.limits.Workers > 0 && m.busy() >= m.limits.Workers && !m.endLingerer() {
+		m.Counters.OverWorkers++
+		m.fx.Warn(fmt.Sprintf("worker_process_limit (%d) is reached: a login of %s was refused", m.limits.Workers, s.grant.Key.User))
+		m.refuse(s, errkind.Limit, fmt.Sprintf("Maximum number of mail processes reached (worker_process_limit=%d).", m.limits.Workers))
+		return nil
+	}
+	m.next++
+	w := &worker{id: m.next, key: s.grant.Key, started: now, idle: now, sessions: map[uint64]*session{}}
+	m.workers[w.id] = w
+	m.byKey[w.key] = w
+	m.Counters.WorkersStarted++
+	m.fx.StartWorker(w.id, w.key, s.grant.Record)
+	return w
+}
+
+// busy is the number of workers that are not on their way out.
+func (m *Machine) busy() int {
+	n := 0
+	for _, w := range m.workers {
+		if w.state != leaving {
+			n++
+		}
+	}
+	return n
+}
+
+// endLingerer tells the worker that has been idle longest to exit.
+func (m *Machine) endLingerer() bool {
+	var oldest *worker
+	for _, w := range m.workers {
+		if w.idler() && (oldest == nil || w.idle.Before(oldest.idle)) {
+			oldest = w
+		}
+	}
+	if oldest == nil {
+		return false
+	}
+	m.letGo(oldest)
+	return true
+}
+
+func (w *worker) idler() bool { return w.state == running && len(w.sessions) == 0 }
+
+// letGo takes a worker off the list, then lets it go: no session can be sent
+// to it in between.
+func (m *Machine) letGo(w *worker) {
+	m.unlist(w)
+	w.state = leaving
+	m.fx.MayExit(w.id)
+}
+
+func (m *Machine) unlist(w *worker) {
+	if m.byKey[w.key] == w {
+		delete(m.byKey, w.key)
+	}
+}
+
+// WorkerStarted says that the process exists and was told whose mail it
+// serves: sessions may be sent.
+func (m *Machine) WorkerStarted(id uint64, pid int) {
+	w := m.workers[id]
+	if w == nil {
+		return
+	}
+	w.pid = pid
+	if w.state != starting {
+		return
+	}
+	w.state = running
+	m.flush(w)
+}
+
+// flush sends what waited.
+func (m *Machine) flush(w *worker) {
+	queue := w.queue
+	w.queue = nil
+	for _, s := range queue {
+		m.send(w, s)
+	}
+}
+
+// WorkerFailed says that the worker could not be started at all.
+func (m *Machine) WorkerFailed(id uint64, kind errkind.Kind, text string) {
+	w := m.workers[id]
+	if w == nil {
+		return
+	}
+	m.drop(w)
+	for _, s := range slices.Clone(w.queue) {
+		m.refuse(s, kind, text)
+	}
+}
+
+func (m *Machine) drop(w *worker) {
+	m.unlist(w)
+	delete(m.workers, w.id)
+}
+
+// WorkerReady says that the worker is confined to its user.
+func (m *Machine) WorkerReady(id uint64) {
+	if w := m.workers[id]; w != nil {
+		w.ready = true
+	}
+}
+
+// WorkerBroken says that its channel is gone or that it broke a rule: it is
+// killed, and what it has not taken waits until it is reaped.
+func (m *Machine) WorkerBroken(id uint64, why string) {
+	w := m.workers[id]
+	if w == nil || w.state == dying {
+		return
+	}
+	if w.state == leaving {
+		m.fx.Kill(id) // has exited, or should have
+		return
+	}
+	if why != "" {
+		m.fx.Warn(fmt.Sprintf("the %s process %d of %s is killed: %s", w.key.Service, w.pid, w.key.User, why))
+	}
+	w.state = dying
+	m.fx.Kill(id)
+}
+
+// WorkerGone says that the worker is reaped. clean: it exited with code 0.
+func (m *Machine) WorkerGone(id uint64, clean bool, now time.Time) {
+	w := m.workers[id]
+	if w == nil {
+		return
+	}
+	m.drop(w)
+	if w.state != leaving || !clean {
+		m.Counters.WorkersDied++
+		m.noteDeath(w, now)
+	}
+	for _, s := range append(inOrder(w.sessions), w.queue...) {
+		m.again(s, now)
+	}
+}
+
+// again gives a session of a dead worker to the next one, once.
+func (m *Machine) again(s *session, now time.Time) {
+	tried := s.retried
+	s.worker, s.retried = nil, true
+	switch {
+	case s.phase == taken:
+		m.remove(s)
+	case tried || m.stopping:
+		m.refuse(s, errkind.Unavailable, "The mail process failed. Try again in a moment.")
+	default:
+		s.phase = waiting
+		m.Counters.Retried++
+		m.place(s, now)
+	}
+}
+
+func inOrder(set map[uint64]*session) []*session {
+	out := make([]*session, 0, len(set))
+	for _, s := range set {
+		out = append(out, s)
+	}
+	slices.SortFunc(out, func(a, b *session) int { return int(a.id) - int(b.id) })
+	return out
+}
+
+// Taken says that the worker has read GO: the envelope's copy is not needed
+// any more.
+func (m *Machine) Taken(worker, id uint64, now time.Time) {
+	s := m.of(worker, id)
+	if s == nil {
+		return
+	}
+	if s.phase == taken {
+		m.WorkerBroken(worker, "it took a session twice")
+		return
+	}
+	s.phase, s.since = taken, now
+	m.closeEnvelope(s)
+	m.Counters.HandedOver++
+	m.forgive(s.grant.Key)
+	m.answer(s, false, errkind.Other, "")
+}
+
+// Ended says that a session is over; not taken: its login end went before GO.
+func (m *Machine) Ended(worker, id uint64, now time.Time) {
+	s := m.of(worker, id)
+	if s == nil {
+		return
+	}
+	m.answer(s, true, errkind.Unavailable, "The login was given up.")
+	m.remove(s)
+	if w := m.workers[worker]; w != nil && len(w.sessions) == 0 {
+		w.idle = now
+	}
+}
+
+// of finds a worker's session; one that is not its own breaks the rules.
+func (m *Machine) of(worker, id uint64) *session {
+	w := m.workers[worker]
+	if w == nil || w.state == dying {
+		return nil
+	}
+	s := w.sessions[id]
+	if s == nil {
+		m.WorkerBroken(worker, fmt.Sprintf("it spoke of session %d, which is not its own", id))
+	}
+	return s
+}
+
+// AskExit is a worker's wish to go. If a session was sent meanwhile there is
+// no answer, and it stays.
+func (m *Machine) AskExit(worker uint64) {
+	if w := m.workers[worker]; w != nil && w.idler() {
+		m.letGo(w)
+	}
+}
+
+// Changed wakes the user's other workers.
+func (m *Machine) Changed(worker uint64) {
+	from := m.workers[worker]
+	if from == nil {
+		return
+	}
+	for _, w := range m.workers {
+		if w != from && w.key.User == from.key.User && w.state == running {
+			m.fx.Wake(w.id)
+		}
+	}
+}
