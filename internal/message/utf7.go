@@ -66,9 +66,6 @@ func (u *utf7) step(dst []byte, c byte) int {
 		return n + putByte(dst[n:], '+')
 	case c == '-':
 		return n
-	case c == '+': // a shift right after a shift
-		u.shifted, u.fresh, u.bits, u.n = true, true, 0, 0
-		return n
 	}
 	return n + putByte(dst[n:], c)
 }
