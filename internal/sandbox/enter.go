@@ -107,7 +107,7 @@ func (s *steps) chrootAndDrop() {
 	if s.err != nil {
 		return
 	}
-	if s.o.Root != 0 {
+	if s.o.Root > 0 {
 		if s.err = strayDirs(s.o); s.err != nil {
 			return
 		}
@@ -130,7 +130,7 @@ func (s *steps) chroot() {
 	if s.skip(Chroot, false) {
 		return
 	}
-	if s.o.Root == 0 {
+	if s.o.Root <= 0 {
 		s.report.LeftOut = append(s.report.LeftOut, LeftOut{Chroot, "no root directory was given", true})
 		return
 	}

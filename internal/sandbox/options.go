@@ -9,8 +9,8 @@ import (
 // sandbox that needs no directory.
 type Options struct {
 	// Root is a descriptor of the directory that becomes "/" (see OpenRoot).
-	// 0 means no chroot: a descriptor of that number is standard input and
-	// never a directory of ours. Enter closes it.
+	// 0 or less means no chroot: descriptor 0 is standard input and never a
+	// directory of ours. Enter closes it.
 	Root int
 
 	// Rules are the only places where files may be opened, for roles that open

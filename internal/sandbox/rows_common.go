@@ -8,7 +8,7 @@ func runtimeRows(pid int) []row {
 	return []row{
 		{name: "read", nr: unix.SYS_READ, why: "from descriptors that are held"},
 		{name: "write", nr: unix.SYS_WRITE, why: "to descriptors that are held; panics print by it"},
-		{name: "readv", nr: unix.SYS_READV, why: "as read"},
+		{name: "readv", nr: unix.SYS_READV, why: "from descriptors that are held, in one call"},
 		{name: "writev", nr: unix.SYS_WRITEV, why: "as write; net.Buffers"},
 		{name: "pread64", nr: unix.SYS_PREAD64, why: "as read; the runtime rereads its cgroup files by it unless GODEBUG forbids that, half a minute after start"},
 		{name: "close", nr: unix.SYS_CLOSE, why: "gives up a descriptor"},

@@ -49,7 +49,7 @@ const readOnlyOpen = unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NOFOLLOW | unix.O_N
 func logdRows() []row {
 	return []row{
 		{name: "fsync", nr: unix.SYS_FSYNC, why: "log files that are held, before they are reopened or at the end"},
-		{name: "fdatasync", nr: unix.SYS_FDATASYNC, why: "as fsync"},
+		{name: "fdatasync", nr: unix.SYS_FDATASYNC, why: "log files that are held"},
 	}
 }
 
@@ -108,7 +108,7 @@ func watchRows() []row {
 	return []row{
 		{name: "inotify_init1", nr: unix.SYS_INOTIFY_INIT1, why: "other programs' changes to the user's mail"},
 		{name: "inotify_add_watch", nr: unix.SYS_INOTIFY_ADD_WATCH, why: "the same; only where the uid is the user's own"},
-		{name: "inotify_rm_watch", nr: unix.SYS_INOTIFY_RM_WATCH, why: "the same"},
+		{name: "inotify_rm_watch", nr: unix.SYS_INOTIFY_RM_WATCH, why: "a folder is no longer selected"},
 	}
 }
 

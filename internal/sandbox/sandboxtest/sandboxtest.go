@@ -66,9 +66,20 @@ func publicPath(dir string) bool {
 // so without the race detector) and gives its path.
 func Build(t testing.TB, pkg, tags string) string {
 	t.Helper()
+	return build(t, pkg, "0", "-tags", tags)
+}
+
+// BuildC compiles one that links the C library, with further flags of go build.
+func BuildC(t testing.TB, pkg string, flags ...string) string {
+	t.Helper()
+	return build(t, pkg, "1", flags...)
+}
+
+func build(t testing.TB, pkg, cgo string, flags ...string) string {
+	t.Helper()
 	out := filepath.Join(PublicDir(t), filepath.Base(pkg))
-	cmd := exec.Command("go", "build", "-tags", tags, "-o", out, pkg)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
+	cmd := exec.Command("go", append(append([]string{"build"}, flags...), "-o", out, pkg)...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED="+cgo, "GOFLAGS=")
 	if msg, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("go build %s: %v\n%s", pkg, err, msg)
 	}

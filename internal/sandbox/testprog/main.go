@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"os"
 
+	"golang.org/x/sys/unix"
+
 	"rookery/internal/sandbox"
 	"rookery/internal/sandbox/sandboxtest/inside"
 )
@@ -27,7 +29,11 @@ func main() {
 	}
 	out := outcome{Counts: map[string]int{}}
 	report := os.NewFile(inside.FDReport, "report")
-	out.Sandbox, err = spec.Confine()
+	if spec.Job == "stage 2" {
+		out.Sandbox, err = sandbox.EnterStage2(spec.Role, spec.Options())
+	} else {
+		out.Sandbox, err = spec.Confine()
+	}
 	if err == nil {
 		err = run(spec, extra, out.Counts)
 	}
@@ -53,6 +59,14 @@ func run(spec inside.Spec, extra []int, counts map[string]int) error {
 	case "thrown":
 		go panic("in another goroutine")
 		select {}
+	case "unlisted":
+		return unix.Sethostname([]byte("x"))
+	case "wait":
+		if _, err := os.NewFile(inside.FDReport, "report").Write([]byte(" ")); err != nil {
+			return err
+		}
+		_, err := unix.Read(extra[0], make([]byte, 1))
+		return err
 	case "nothing":
 	default:
 		return fmt.Errorf("unknown job %q", spec.Job)
