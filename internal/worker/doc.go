@@ -46,6 +46,7 @@ type Host struct {
 	// Changed tells master that this process changed the user's mail.
 	Changed func()
 	roots   []root
+	bootID  string
 }
 
 // Session is one client's.

@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rookery/internal/child"
-	"rookery/internal/errkind"
 	"rookery/internal/ipc"
 	"rookery/internal/ipc/logmsg"
 	"rookery/internal/ipc/workermsg"
@@ -52,7 +51,13 @@ func run(p Program) error {
 	}
 	log := maillog.New(maillog.ToChannel(logConn))
 	setDebug(log, strings.Join(set.Value(settings.LogDebug.Decl()).([]string), " "))
-	host := &Host{Log: log, Changed: func() { ctl.Send(&workermsg.Changed{}, -1) }}
+	tree, err := vfs.OpenRoot("/")
+	if err != nil {
+		return err
+	}
+	boot := tree.BootID() // from /proc, which the sandbox takes away
+	tree.Close()
+	host := &Host{Log: log, bootID: boot, Changed: func() { ctl.Send(&workermsg.Changed{}, -1) }}
 	if err := confine(p, env, ctl, host, set); err != nil {
 		if errors.Is(err, io.EOF) {
 			return nil // a spare whose master went, or took it away
@@ -172,25 +177,7 @@ func (h *Host) openRoots(roots []receivedRoot, chrooted bool) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", r.m.Path, err)
 		}
-		h.roots = append(h.roots, root{path.Clean(r.m.Path), fs})
+		h.roots = append(h.roots, root{path.Clean(r.m.Path), fs.WithBootID(h.bootID)})
 	}
 	return nil
-}
-
-// Dir gives the file tree below a directory as the settings name it, which
-// must lie below one of the roots that master has opened.
-func (h *Host) Dir(dir string) (vfs.FS, error) {
-	dir = path.Clean(dir)
-	for _, r := range h.roots {
-		if dir == r.path {
-			return r.fs, nil
-		}
-		if rest, ok := strings.CutPrefix(dir, strings.TrimSuffix(r.path, "/")+"/"); ok {
-			if err := vfs.MkdirAll(r.fs, rest, 0o700); err != nil {
-				return nil, err
-			}
-			return r.fs.Sub(rest)
-		}
-	}
-	return nil, errkind.Newf("open "+dir, errkind.NoPermission, "lies below none of the user's directories")
 }

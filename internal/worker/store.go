@@ -1,0 +1,76 @@
+package worker
+
+import (
+	"fmt"
+	"strings"
+
+	"rookery/internal/errkind"
+	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/maildir"
+	"rookery/internal/settings"
+	"rookery/internal/vfs"
+)
+
+// OpenStore opens the user's mail store as the settings have it. protocol is
+// "imap" or "pop3", for paths that differ by it.
+func (h *Host) OpenStore(protocol string) (mailstore.Store, error) {
+	paths, err := h.Settings.MailPaths(h.User.User, h.User.Home, protocol)
+	if err != nil {
+		return nil, errkind.New("open store", errkind.Invalid, err)
+	}
+	if driver := settings.MailDriver.Get(h.Settings); driver != "maildir" {
+		return nil, errkind.Newf("open store", errkind.Invalid, "mail_driver = "+driver+" is not there yet")
+	}
+	inFS := func(p string) string { return strings.TrimPrefix(p, "/") }
+	ns, special, err := h.namespace()
+	if err != nil {
+		return nil, err
+	}
+	opt := maildir.Options{FS: h.FS(), MailPath: inFS(paths.Mail), InboxPath: inFS(paths.Inbox), ControlPath: inFS(paths.Control), IndexPath: inFS(paths.Index),
+		Namespace: ns, Special: special, Host: settings.Hostname.Get(h.Settings), Probe: true,
+		LockWait: settings.MailMaxLockTimeout.Get(h.Settings),
+		Note:     func(text string) { h.Log.Warnf("%s", text) }}
+	if settings.MailboxListLayout.Get(h.Settings) == "fs" {
+		opt.Layout = maildir.FSLayout
+	}
+	return maildir.Open(opt)
+}
+
+// ControlDir gives the directory of the user's control files.
+func (h *Host) ControlDir() (vfs.FS, error) {
+	paths, err := h.Settings.MailPaths(h.User.User, h.User.Home, "")
+	if err != nil {
+		return nil, err
+	}
+	if paths.Control == "" {
+		paths.Control = paths.Mail
+	}
+	return h.FS().Sub(strings.TrimPrefix(paths.Control, "/"))
+}
+
+var uses = map[string]mailstore.Attr{`\All`: mailstore.UseAll, `\Archive`: mailstore.UseArchive, `\Drafts`: mailstore.UseDrafts,
+	`\Flagged`: mailstore.UseFlagged, `\Junk`: mailstore.UseJunk, `\Sent`: mailstore.UseSent, `\Trash`: mailstore.UseTrash,
+	`\Important`: mailstore.UseImportant}
+
+var autos = map[string]maildir.Auto{"no": maildir.AutoNo, "create": maildir.AutoCreate, "subscribe": maildir.AutoSubscribe}
+
+// namespace gives the private namespace and the mailboxes that the settings name in it.
+func (h *Host) namespace() (mailstore.Namespace, []maildir.Special, error) {
+	for _, n := range h.Settings.Namespaces() {
+		if n.Type != "private" && n.Type != "" {
+			return mailstore.Namespace{}, nil, errkind.Newf("open store", errkind.Invalid, "namespace "+n.Name+": only private namespaces are there yet")
+		}
+		sep := n.SeparatorOrDefault()
+		ns := mailstore.Namespace{Kind: mailstore.Private, Prefix: n.Prefix, Separator: sep[0], Owner: h.User.User, Hidden: n.Hidden, List: n.List != "no"}
+		var special []maildir.Special
+		for _, m := range n.Mailboxes {
+			s := maildir.Special{Name: strings.ReplaceAll(n.Prefix+m.Name, sep, "/"), Auto: autos[m.Auto]}
+			for _, u := range m.SpecialUse {
+				s.Use |= uses[u]
+			}
+			special = append(special, s)
+		}
+		return ns, special, nil
+	}
+	return mailstore.Namespace{}, nil, fmt.Errorf("no namespace is set")
+}

@@ -1,0 +1,229 @@
+// Package session is POP3 after login as a machine without input and output
+// (RFC 1939 §5 and §6, RFC 2449, RFC 6856): bytes in, bytes and effects out.
+//
+// The POP3 worker feeds it and does what the effects say. It asks the mail
+// store, and nothing else; it must never read a clock or a socket.
+package session
+
+import (
+	"cmp"
+	"slices"
+
+	"rookery/internal/errkind"
+	"rookery/internal/mailstore"
+	"rookery/internal/numset"
+	"rookery/internal/pop3wire"
+)
+
+// maxLine is the longest command line. RFC 2449 §4 has 255 octets; some
+// clients pad.
+const maxLine = 2048
+
+// maxBad is how many wrong commands in a row end the session.
+const maxBad = 20
+
+// Config is what the settings say.
+type Config struct {
+	UIDL           func(*UIDLVars) (string, error) // pop3_uidl_format; nil for Dovecot's "%08x%08x" of UID and UIDVALIDITY
+	RenameUIDL     bool                            // pop3_uidl_duplicates = "rename"
+	NoFlagUpdates  bool
+	EnableLast     bool
+	DeletedFlag    string // keyword that hides a message; ""
+	DeleteByFlag   bool   // QUIT sets DeletedFlag instead of removing
+	NoNULs         bool   // outlook-no-nuls
+	EndOfHeaders   bool   // oe-ns-eoh
+	Expire         int    // days; below 0 is NEVER
+	LoginDelay     int    // seconds; 0 announces none
+	Implementation string // "" announces none
+	UTF8           bool   // the client gave UTF8 before login
+	NeedMD5        bool   // the UIDL format uses %{md5}
+}
+
+// UIDLVars are the values of pop3_uidl_format.
+type UIDLVars struct {
+	UID, UIDValidity    uint32
+	Filename, GUID, MD5 string
+}
+
+// Effect is what the caller does next.
+type Effect uint8
+
+// The effects.
+const (
+	None  Effect = iota // feed more bytes
+	Send                // send Session.Body to the client, then call Sent
+	Close               // flush and close; the session is over
+)
+
+// Stats are for pop3_logout_format and the log.
+type Stats struct {
+	TopCount, RetrCount, DeletedCount, MessageCount int
+	TopBytes, RetrBytes, DeletedBytes, MessageBytes int64
+}
+
+// Session is one client's. It is not for several goroutines.
+type Session struct {
+	cfg      Config
+	box      mailstore.Mailbox
+	split    *pop3wire.Splitter
+	msgs     []message
+	sized    bool // sizes are known
+	uidled   bool
+	seen     []mailstore.UID // to be marked as seen
+	deleted  int
+	highest  int // for LAST
+	oldest   int // LAST when the session began
+	bad      int
+	out      []byte
+	effect   Effect
+	Body     Body // valid while the effect is Send
+	stats    Stats
+	quitting bool
+}
+
+// message is one of the maildrop, in the order of its number.
+type message struct {
+	uid     mailstore.UID
+	size    int64
+	uidl    string
+	order   uint32
+	deleted bool
+	gone    bool // expunged by somebody else
+	seen    bool
+}
+
+// New takes the messages that are there now: their numbers never change while
+// the session lasts (RFC 1939 §5). ownOrder asks each message for the order of
+// another server (uidlist's O field).
+func New(cfg Config, box mailstore.Mailbox, ownOrder bool) (*Session, error) {
+	snap, err := box.Sync()
+	if err != nil {
+		return nil, err
+	}
+	s := &Session{cfg: cfg, box: box, split: pop3wire.NewSplitter(maxLine)}
+	for i := range snap.Len() {
+		e := snap.At(i)
+		if cfg.DeletedFlag != "" && slices.Contains(snap.Keywords(e.Keywords), cfg.DeletedFlag) {
+			continue
+		}
+		s.msgs = append(s.msgs, message{uid: e.UID, seen: e.Flags&mailstore.Seen != 0})
+	}
+	if ownOrder {
+		if err := s.sortByOrder(); err != nil {
+			return nil, err
+		}
+	}
+	for i, m := range s.msgs {
+		if m.seen {
+			s.oldest = i + 1
+		}
+	}
+	s.highest = s.oldest
+	s.stats.MessageCount = len(s.msgs)
+	return s, nil
+}
+
+// sortByOrder puts messages with a kept order first, by it, the others after
+// them by UID.
+func (s *Session) sortByOrder() error {
+	any := false
+	for i := range s.msgs {
+		f, err := s.box.Facts(s.msgs[i].uid, mailstore.FactsWant{UIDL: true})
+		if errkind.Is(err, errkind.Expunged) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		s.msgs[i].order = f.Order
+		any = any || f.Order > 0
+	}
+	if any {
+		slices.SortStableFunc(s.msgs, func(a, b message) int { return cmp.Compare(a.order-1, b.order-1) }) // 0 comes last
+	}
+	return nil
+}
+
+// Begin gives the answer to the login command.
+func (s *Session) Begin() []byte { return pop3wire.AppendOK(nil, "Logged in.") }
+
+// Feed takes bytes of the client. It tells how many it took, what to send, and
+// what to do then; it stops early only for an effect.
+func (s *Session) Feed(p []byte) (n int, out []byte, effect Effect) {
+	s.out, s.effect = s.out[:0], None
+	for {
+		took, ev := s.split.Next(p[n:])
+		n += took
+		switch ev.Kind {
+		case pop3wire.NeedMore:
+			return n, s.out, s.effect
+		case pop3wire.TooLong:
+			s.fail("Line too long.")
+		case pop3wire.NULByte:
+			s.fail("NUL byte in a command.")
+		case pop3wire.Line:
+			s.command(pop3wire.Split(ev.Bytes))
+		}
+		if s.effect != None {
+			return n, s.out, s.effect
+		}
+	}
+}
+
+// fail answers a command that is none.
+func (s *Session) fail(text string) {
+	s.bad++
+	if s.bad >= maxBad {
+		s.out = pop3wire.AppendErr(s.out, "", "Too many bad commands.")
+		s.effect = Close
+		return
+	}
+	s.err("", text)
+}
+
+func (s *Session) ok(text string) { s.out = pop3wire.AppendOK(s.out, text) }
+
+func (s *Session) err(code pop3wire.Code, text string) { s.out = pop3wire.AppendErr(s.out, code, text) }
+
+// storeError answers with an error of the store, in POP3's words.
+func (s *Session) storeError(err error) {
+	code, text := pop3wire.SysTemp, "Internal error; see the server's log."
+	switch errkind.Of(err) {
+	case errkind.Expunged:
+		text = "Message was deleted by another session."
+	case errkind.InUse:
+		code, text = pop3wire.InUse, "Mailbox is locked by another program."
+	case errkind.NoSpace, errkind.OverQuota:
+		text = "Disk full."
+	case errkind.Corrupt, errkind.IO:
+		code = pop3wire.SysPerm
+	case errkind.NotFound:
+		text = "Mailbox was deleted."
+	}
+	s.err(code, text)
+}
+
+// Stats tells what the session did so far.
+func (s *Session) Stats() Stats {
+	st := s.stats
+	for _, m := range s.msgs {
+		st.MessageBytes += m.size
+	}
+	return st
+}
+
+// Flush stores the seen marks that are due: after some idle seconds, and at
+// the end. Deletions are never part of it.
+func (s *Session) Flush() error {
+	if len(s.seen) == 0 {
+		return nil
+	}
+	slices.Sort(s.seen)
+	set := numset.FromSorted(slices.Compact(s.seen))
+	s.seen = nil
+	_, err := s.box.Store(mailstore.FlagChange{UIDs: set, Op: mailstore.AddFlags, Flags: mailstore.Seen})
+	return err
+}
+
+// Bye gives the last line when the server ends the session: nothing is deleted.
+func Bye(text string) []byte { return pop3wire.AppendErr(nil, pop3wire.SysTemp, text) }

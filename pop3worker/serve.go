@@ -1,0 +1,233 @@
+package pop3worker
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"rookery/internal/errkind"
+	"rookery/internal/settings"
+	"rookery/internal/vfs"
+	"rookery/internal/worker"
+	"rookery/pop3worker/internal/session"
+)
+
+const (
+	idleTimeout  = 10 * time.Minute // RFC 1939 §3: at least
+	flushAfter   = 10 * time.Second // of idling: seen marks are stored then
+	writeTimeout = 5 * time.Minute
+	lockWait     = 10 * time.Second
+)
+
+func itoa(n int) string    { return strconv.Itoa(n) }
+func utoa(n uint64) string { return strconv.FormatUint(n, 10) }
+
+// Serve runs one session.
+func (s *server) Serve(ws *worker.Session) {
+	release, err := s.lock.take(lockWait)
+	if err == nil {
+		defer release()
+		err = s.serveLocked(ws)
+	}
+	if err == nil {
+		return
+	}
+	text, code := "Internal error; see the server's log.", "[SYS/TEMP] "
+	if errkind.Is(err, errkind.InUse) {
+		text, code = "Mailbox is in use by another POP3 session (pop3_lock_session).", "[IN-USE] "
+	}
+	ws.Log.Errorf("cannot open the mailbox: %v", err)
+	ws.Stream.SetWriteDeadline(time.Now().Add(writeTimeout))
+	fmt.Fprintf(ws.Stream, "-ERR %s%s\r\n", code, text)
+}
+
+func (s *server) serveLocked(ws *worker.Session) error {
+	box, err := s.store.Open("INBOX")
+	if err != nil {
+		return err
+	}
+	defer box.Close()
+	cfg := s.cfg
+	cfg.UTF8 = ws.Go.UTF8
+	m, err := session.New(cfg, box, s.ownOrder)
+	if err != nil {
+		return err
+	}
+	d := &dialogue{ws: ws, m: m}
+	reason := d.run()
+	if err := m.Flush(); err != nil && !errkind.Is(err, errkind.NotFound) {
+		ws.Log.Errorf("cannot store seen marks: %v", err)
+	}
+	ws.Log.Infof("%s %s", reason, s.logoutText(ws, m.Stats()))
+	if m.Stats().DeletedCount > 0 || m.Stats().RetrCount > 0 {
+		s.host.Changed()
+	}
+	return nil
+}
+
+// dialogue moves bytes between a session and its client.
+type dialogue struct {
+	ws *worker.Session
+	m  *session.Session
+}
+
+// run gives the reason of the end in Dovecot's words.
+func (d *dialogue) run() string {
+	stop := make(chan struct{})
+	var told sync.WaitGroup
+	told.Add(1)
+	var ended string // written before the deadline wakes the reader
+	var mu sync.Mutex
+	go func() {
+		defer told.Done()
+		select {
+		case text := <-d.ws.End:
+			mu.Lock()
+			ended = text
+			mu.Unlock()
+			d.ws.Stream.SetReadDeadline(time.Unix(1, 0))
+		case <-stop:
+		}
+	}()
+	defer told.Wait()
+	defer close(stop)
+	endText := func() string { mu.Lock(); defer mu.Unlock(); return ended }
+	if d.write(d.m.Begin()) != nil {
+		return "Disconnected: Connection closed"
+	}
+	buf := make([]byte, 4096)
+	for {
+		n, reason := d.read(buf, endText)
+		if reason != "" {
+			return reason
+		}
+		if reason := d.feed(buf[:n]); reason != "" {
+			return reason
+		}
+	}
+}
+
+// read waits for bytes; after some idle seconds it stores the seen marks.
+func (d *dialogue) read(buf []byte, endText func() string) (n int, reason string) {
+	deadline := time.Now().Add(idleTimeout)
+	next := time.Now().Add(flushAfter)
+	for {
+		d.ws.Stream.SetReadDeadline(next)
+		if text := endText(); text != "" { // after setting it, or a Kick could be overlooked
+			d.write(session.Bye(text))
+			return 0, "Disconnected: " + text
+		}
+		n, err := d.ws.Stream.Read(buf)
+		switch {
+		case n > 0:
+			return n, ""
+		case errors.Is(err, io.EOF):
+			return 0, "Disconnected: Connection closed"
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			return 0, fmt.Sprintf("Disconnected: %v", err)
+		case endText() != "":
+			continue
+		case !time.Now().Before(deadline):
+			d.write(session.Bye("Disconnected for inactivity."))
+			return 0, "Disconnected for inactivity"
+		}
+		if err := d.m.Flush(); err != nil {
+			d.ws.Log.Errorf("cannot store seen marks: %v", err)
+		}
+		next = deadline
+	}
+}
+
+// feed gives the machine what came and does what it says.
+func (d *dialogue) feed(p []byte) (reason string) {
+	for {
+		n, out, effect := d.m.Feed(p)
+		p = p[n:]
+		if err := d.write(out); err != nil {
+			return "Disconnected: Connection closed"
+		}
+		switch effect {
+		case session.None:
+			return ""
+		case session.Close:
+			if d.m.Quit() {
+				return "Disconnected: Logged out"
+			}
+			return "Disconnected: Too many bad commands"
+		case session.Send:
+			if reason := d.send(); reason != "" {
+				return reason
+			}
+		}
+	}
+}
+
+// send sends a message's lines.
+func (d *dialogue) send() (reason string) {
+	defer d.m.Sent()
+	for {
+		piece, err := d.m.Body.Next()
+		if errors.Is(err, io.EOF) {
+			return ""
+		}
+		if err != nil {
+			// Half of it is out: only a closed connection tells the client.
+			d.ws.Log.Errorf("cannot read a message: %v", err)
+			return "Disconnected: message could not be read"
+		}
+		if d.write(piece) != nil {
+			return "Disconnected: Connection closed"
+		}
+	}
+}
+
+func (d *dialogue) write(p []byte) error {
+	if len(p) == 0 {
+		return nil
+	}
+	d.ws.Stream.SetWriteDeadline(time.Now().Add(writeTimeout))
+	_, err := d.ws.Stream.Write(p)
+	return err
+}
+
+// lock is pop3_lock_session: one session at a time for a user.
+type lock struct {
+	file func() (vfs.File, error) // nil if it is not wanted
+}
+
+// lockName lies beside the control files. It is never removed or replaced.
+const lockName = "rookery-pop3-session.lock"
+
+func newLock(host *worker.Host) lock {
+	if !settings.POP3LockSession.Get(host.Settings) {
+		return lock{}
+	}
+	return lock{file: func() (vfs.File, error) {
+		dir, err := host.ControlDir()
+		if err != nil {
+			return nil, err
+		}
+		return dir.OpenFile(lockName, vfs.Read|vfs.Write|vfs.Create, 0o600)
+	}}
+}
+
+// take waits for the lock; errkind.InUse if another session keeps it. Every
+// session opens the file anew: the lock belongs to the open file.
+func (l lock) take(wait time.Duration) (release func(), err error) {
+	if l.file == nil {
+		return func() {}, nil
+	}
+	f, err := l.file()
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Lock(true, wait); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return func() { f.Close() }, nil
+}
