@@ -22,6 +22,10 @@ var (
 		`How long a client may take from its connection to its login. People who type need minutes.`,
 		spanDuration(10*time.Second, time.Hour))
 
+	LoginBadCommandLimit = integer("login_bad_command_limit", 3, RoleLogin, fileLogin,
+		`After so many commands in a row that are no commands a client that has not logged in is told goodbye.`,
+		limits(1, 1000), unit("commands"))
+
 	LoginTrustedNetworks = networks("login_trusted_networks", []netip.Prefix{}, RoleLogin|RoleAuthd, fileLogin,
 		`Networks of proxies and webmail servers that speak for others. A connection from there counts as secured, unless ssl = "required", and has no penalty.`,
 		danger("Whoever sends from these networks may use unencrypted passwords and guess passwords without a penalty."))

@@ -82,6 +82,7 @@ type Done struct {
 	Failed bool
 	Kind   errkind.Kind
 	Text   string
+	PID    uint32 // of the worker, as master sees it, for login's log line; 0 if unknown
 }
 
 // Type is for ipc.
@@ -93,6 +94,7 @@ func (m *Done) Fields(c *ipc.Codec) {
 	c.Bool(&m.Failed)
 	c.Kind(&m.Kind)
 	c.String(&m.Text, MaxText)
+	c.U32(&m.PID)
 }
 
 // Load tells how busy login is; sent at most once a second, when it changed.

@@ -16,7 +16,7 @@ func samples() []ipc.Message {
 		&Load{Unauthenticated: 1, Relayed: 2, Dropped: 3},
 		&Accepted{Remote: netip.MustParseAddrPort("192.0.2.7:4711")},
 		&Welcome{Credits: 64, Processes: 2, HostName: "h"},
-		&Done{ID: 1, Failed: true, Kind: errkind.Limit, Text: "t"},
+		&Done{ID: 1, Failed: true, Kind: errkind.Limit, Text: "t", PID: 4711},
 		&Certificate{Name: "n", Names: []string{"a", "b"}, SPKI: [32]byte{3}, KeyType: 2, Chain: [][]byte{{1}, {2, 3}}},
 		&CertificatesEnd{Count: 1}, &TicketKeys{Keys: [][TicketKey]byte{{1}, {2}}}, &Drain{},
 		&Shutdown{Within: time.Second}, &LogDebug{Filter: "user=u"}, &Ready{}, &Auth{},
