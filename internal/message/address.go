@@ -334,7 +334,7 @@ func (p *addressParser) angleLocal() (local string, words int) {
 		if c != '"' && !isWordByte(c) {
 			break
 		}
-		if p.blank && words > 0 && b[len(b)-1] != '.' {
+		if p.blank && len(b) > 0 && b[len(b)-1] != '.' {
 			b = append(b, ' ')
 		}
 		b = append(b, p.wordText()...)
@@ -360,12 +360,10 @@ func (p *addressParser) route() string {
 				b = append(b, ',')
 			}
 			b = append(append(b, '@'), p.domain()...)
-		case c == ',' || isBlank(c) || c == '(':
-			if c == ',' {
-				p.i++
-			} else {
-				p.skip()
-			}
+		case c == ',':
+			p.i++
+		case isBlank(c) || (c == '(' && !p.noComment):
+			p.skip()
 		default:
 			p.i = start
 			return ""

@@ -47,7 +47,7 @@ func Decoder(charset string) (transform.Transformer, bool) {
 	}
 	for _, find := range [...]func(string) encoding.Encoding{isoCharset, windowsCharset, asianCharset, otherCharset} {
 		if e := find(name); e != nil {
-			return e.NewDecoder(), true
+			return tolerant{e.NewDecoder().Transformer}, true
 		}
 	}
 	return nil, false
@@ -182,6 +182,25 @@ func otherCharset(name string) encoding.Encoding {
 		return utf32.UTF32(utf32.LittleEndian, utf32.IgnoreBOM)
 	}
 	return nil
+}
+
+// tolerant keeps a decoder from failing: what it cannot read becomes U+FFFD.
+type tolerant struct{ transform.Transformer }
+
+// Transform implements transform.Transformer.
+func (t tolerant) Transform(dst, src []byte, atEOF bool) (nDst, nSrc int, err error) {
+	nDst, nSrc, err = t.Transformer.Transform(dst, src, atEOF)
+	if err == nil || err == transform.ErrShortDst || (err == transform.ErrShortSrc && !atEOF) {
+		return nDst, nSrc, err
+	}
+	if len(dst)-nDst < utf8.UTFMax {
+		return nDst, nSrc, transform.ErrShortDst
+	}
+	nDst += utf8.EncodeRune(dst[nDst:], utf8.RuneError)
+	if err == transform.ErrShortSrc {
+		return nDst, len(src), nil // a character that the end cuts
+	}
+	return nDst, min(nSrc+1, len(src)), nil
 }
 
 // decoderOr is Decoder with the lenient one for unknown charsets.
