@@ -14,7 +14,7 @@ import (
 
 // Main runs the worker and gives its exit code.
 func Main() int {
-	return worker.Main(worker.Program{Role: child.POP3Worker, Sandbox: sandbox.POP3Worker, Settings: settings.RolePOP3, New: newServer})
+	return worker.Main(worker.Program{Role: child.POP3Worker, Protocol: "pop3", Sandbox: sandbox.POP3Worker, Settings: settings.RolePOP3, New: newServer})
 }
 
 // server serves all POP3 sessions of one user.

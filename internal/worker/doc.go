@@ -20,6 +20,7 @@ import (
 // Program is one of the programs.
 type Program struct {
 	Role     child.Role
+	Protocol string // "imap", "pop3"
 	Sandbox  sandbox.Role
 	Settings settings.Role
 	// New is called once, confined, when the user is known.

@@ -27,6 +27,7 @@ type loop struct {
 	host     *Host
 	ctl      *ipc.Conn
 	server   Server
+	protocol string
 	linger   time.Duration
 	sessions map[uint64]chan string // ends of sessions under way
 	ended    chan uint64
@@ -40,8 +41,8 @@ type received struct {
 	err error
 }
 
-func newLoop(host *Host, ctl *ipc.Conn, server Server) *loop {
-	return &loop{host: host, ctl: ctl, server: server, linger: settings.WorkerIdleKillInterval.Get(host.Settings),
+func newLoop(host *Host, protocol string, ctl *ipc.Conn, server Server) *loop {
+	return &loop{host: host, protocol: protocol, ctl: ctl, server: server, linger: settings.WorkerIdleKillInterval.Get(host.Settings),
 		sessions: map[uint64]chan string{}, ended: make(chan uint64), messages: make(chan received)}
 }
 
@@ -163,6 +164,9 @@ func (l *loop) serve(s *Session, envelope int) (in, out uint64) {
 	}
 	s.Go, s.Stream = g, stream
 	defer stream.Close()
+	if stream.raw = l.host.openRawlog(s, l.protocol, time.Now()); stream.raw != nil {
+		defer stream.raw.close()
+	}
 	l.server.Serve(s)
 	return stream.Octets()
 }

@@ -71,7 +71,7 @@ func run(p Program) error {
 	if err := ctl.Send(&workermsg.Ready{}, -1); err != nil {
 		return err
 	}
-	return newLoop(host, ctl, server).run()
+	return newLoop(host, p.Protocol, ctl, server).run()
 }
 
 func setDebug(log *maillog.Logger, text string) {

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +18,7 @@ type Stream struct {
 	file    *os.File
 	pending []byte // what login had read already
 	in, out atomic.Uint64
+	raw     *rawlog // nil for almost everybody
 }
 
 // NewStream takes ownership of fd. pending comes before what is read from it.
@@ -33,19 +35,29 @@ func (s *Stream) Read(p []byte) (int, error) {
 	if len(s.pending) > 0 {
 		n := copy(p, s.pending)
 		s.pending = s.pending[n:]
-		s.in.Add(uint64(n))
+		s.came(p[:n])
 		return n, nil
 	}
 	n, err := s.file.Read(p)
-	s.in.Add(uint64(n))
+	s.came(p[:n])
 	if errors.Is(err, unix.ECONNRESET) {
 		err = io.EOF
 	}
 	return n, err
 }
 
+func (s *Stream) came(p []byte) {
+	s.in.Add(uint64(len(p)))
+	if s.raw != nil {
+		_, _ = s.raw.in.Write(p) // a full disk must not end the session
+	}
+}
+
 // Write writes all of p.
 func (s *Stream) Write(p []byte) (int, error) {
+	if s.raw != nil {
+		_, _ = s.raw.out.Write(p)
+	}
 	n, err := s.file.Write(p)
 	s.out.Add(uint64(n))
 	return n, err
@@ -54,6 +66,9 @@ func (s *Stream) Write(p []byte) (int, error) {
 // SendFile writes n bytes of the file from off on, without copying them
 // through this process.
 func (s *Stream) SendFile(file uintptr, off, n int64) error {
+	if s.raw != nil {
+		return s.copyFile(int(file), off, n)
+	}
 	raw, err := s.file.SyscallConn()
 	if err != nil {
 		return err
@@ -83,6 +98,26 @@ func (s *Stream) SendFile(file uintptr, off, n int64) error {
 		return err
 	}
 	return sendErr
+}
+
+// copyFile is SendFile for a session whose words are written down.
+func (s *Stream) copyFile(file int, off, n int64) error {
+	buf := make([]byte, 64<<10)
+	for n > 0 {
+		got, err := unix.Pread(file, buf[:min(n, int64(len(buf)))], off)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || got == 0 {
+			return fmt.Errorf("read: %w", cmp.Or(err, io.ErrUnexpectedEOF))
+		}
+		if _, err := s.Write(buf[:got]); err != nil {
+			return err
+		}
+		off += int64(got)
+		n -= int64(got)
+	}
+	return nil
 }
 
 // SetReadDeadline bounds reads; the zero time takes the bound away.

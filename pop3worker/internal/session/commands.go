@@ -182,9 +182,9 @@ func (s *Session) rset(_ []string) {
 	for i := range s.msgs {
 		s.msgs[i].deleted = false
 	}
-	s.deleted, s.seen = 0, nil
+	s.deleted = 0
 	if s.cfg.EnableLast {
-		s.highest = 0
+		s.highest, s.seen = 0, nil
 		if err := s.unsee(); err != nil {
 			s.storeError(err)
 			return
