@@ -47,6 +47,7 @@ type Event struct {
 	Bytes   []byte
 	Reason  Reason
 	Verdict Verdict // the Decider's, for ByDecider
+	Since   int     // of a Command: offset in Bytes after its last literal
 }
 
 // Announced describes a literal whose bytes have not come yet.
@@ -65,7 +66,7 @@ type Action uint8
 // The actions.
 const (
 	Buffer Action = iota // make it part of the command, under the limits
-	Stream               // give it out as Chunk events; Limits.Literal does not count
+	Stream               // give it out as Chunk events; Limits.Literal does not count, and Limits.Line begins anew
 	Refuse               // refuse the command
 )
 
@@ -111,6 +112,7 @@ type Framer struct {
 	nul     bool  // a NUL was seen where none may be
 	refusal Event // what to report at the end of a refused command
 	tail    []byte
+	keep    int  // length of buf after the head of the first streamed literal
 	done    bool // buf holds what was already given out
 	emitEnd bool // ChunkEnd is due
 }
@@ -240,7 +242,7 @@ func (f *Framer) lineEnds() (Event, bool) {
 		if f.nul {
 			return f.finish(Event{Kind: Refused, Reason: NULByte, Bytes: text}), true
 		}
-		return f.finish(Event{Kind: Command, Bytes: text}), true
+		return f.finish(Event{Kind: Command, Bytes: text, Since: f.since}), true
 	}
 	lit.Prefix, lit.Since, lit.Index = text[:f.since+at], f.since, f.count
 	f.count++
@@ -277,6 +279,11 @@ func (f *Framer) literal(lit Announced) (Event, bool) {
 		return f.refuse(Event{Kind: Refused, Reason: ByDecider, Verdict: verdict}, lit)
 	case verdict.Action == Stream:
 		f.state = inStream
+		// A command of many streamed literals (RFC 3502) may be of any length:
+		// only its beginning and what follows the last literal is kept.
+		if f.keep == 0 {
+			f.keep = len(f.buf)
+		}
 	case lit.Size > f.limits.Literal || lit.Size > f.limits.LiteralsTotal-f.total:
 		return f.refuse(Event{Kind: Refused, Reason: LiteralTooBig}, lit)
 	default:
@@ -332,7 +339,8 @@ func (f *Framer) takeStream(p []byte) (int, Event, bool) {
 	n := int(min(int64(len(p)), f.left))
 	f.left -= int64(n)
 	if f.left == 0 {
-		f.state, f.since = inLine, len(f.buf)
+		f.buf = f.buf[:f.keep]
+		f.state, f.since, f.line = inLine, f.keep, 0
 		if n == 0 {
 			return 0, Event{Kind: ChunkEnd}, true
 		}

@@ -116,7 +116,7 @@ func TestFramer(t *testing.T) {
 		{"stream", "a APPEND x {20}\r\n0123456789\r\n34567890\r\nb NOOP\r\n",
 			"+\nchunk \"0123456789\\r\\n34567890\"\nend\ncommand \"a APPEND x {20}\\r\\n\"\ncommand \"b NOOP\"\n"},
 		{"stream of nothing", "a APPEND x {0}\r\n {2+}\r\nxy\r\n",
-			"+\nend\nchunk \"xy\"\nend\ncommand \"a APPEND x {0}\\r\\n {2+}\\r\\n\"\n"},
+			"+\nend\nchunk \"xy\"\nend\ncommand \"a APPEND x {0}\\r\\n\"\n"},
 		{"decider refuses", "a DENY {3}\r\nb NOOP\r\n", "refused \"a DENY {3}\": Refused\ncommand \"b NOOP\"\n"},
 		{"decider refuses non-sync", "a DENY {3+}\r\nb N\r\nc NOOP\r\n", "refused \"a DENY {3+}\": Refused\ncommand \"c NOOP\"\n"},
 		{"CR at a literal's end", "a {2}\n0\r\nb NOOP\r\n", "+\ncommand \"a {2}\\r\\n0\\r\"\ncommand \"b NOOP\"\n"},

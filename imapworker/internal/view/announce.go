@@ -61,7 +61,7 @@ func (v *View) PendingExpunges() bool { return !v.unchanged() && len(v.diff().ex
 // (RFC 3501 §6.4.8 demands it in answers to UID commands).
 func (v *View) Announce(e *imapwire.Encoder, mayExpunge, withUID bool) error {
 	if v.unchanged() {
-		v.announceKeywords(e)
+		v.AnnounceKeywords(e)
 		return nil
 	}
 	c := v.diff()
@@ -79,16 +79,16 @@ func (v *View) Announce(e *imapwire.Encoder, mayExpunge, withUID bool) error {
 		e.Exists(uint32(v.told.Len()))
 		e.Recent(v.RecentCount())
 	}
-	v.announceKeywords(e)
+	v.AnnounceKeywords(e)
 	for _, uid := range c.flags {
 		v.WriteFlags(e, uid, withUID)
 	}
 	return err
 }
 
-// announceKeywords tells the mailbox's flags when there are new ones: a client
+// AnnounceKeywords tells the mailbox's flags when there are new ones: a client
 // must know a keyword before it sees it in FETCH (RFC 3501 §7.2.6).
-func (v *View) announceKeywords(e *imapwire.Encoder) {
+func (v *View) AnnounceKeywords(e *imapwire.Encoder) {
 	if n := len(v.box.Keywords()); n != v.keywords {
 		v.WriteFlagList(e)
 	}

@@ -255,6 +255,17 @@ func SystemFlags(f mailstore.Flags) []string {
 	return names
 }
 
+// SystemFlag gives the system flag of a name such as "\Seen", whatever its
+// case. \Recent is none that can be stored.
+func SystemFlag(name string) (mailstore.Flags, bool) {
+	for _, s := range systemFlags {
+		if equalFold(s.name, name) {
+			return s.flag, true
+		}
+	}
+	return 0, false
+}
+
 func sameState(a flagState, b flagState) bool {
 	return a.flags == b.flags && slices.Equal(a.keywords, b.keywords)
 }

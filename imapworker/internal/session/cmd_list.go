@@ -1,0 +1,203 @@
+package session
+
+import (
+	"strings"
+
+	"rookery/imapworker/internal/view"
+	"rookery/internal/imapname"
+	"rookery/internal/mailstore"
+)
+
+// list = "LIST" [SP list-select-opts] SP mailbox SP mbox-or-pat [SP list-return-opts]   RFC 5258 §6
+//
+//	list-select-opts = "(" [option *(SP option)] ")"   SUBSCRIBED, REMOTE, RECURSIVEMATCH, SPECIAL-USE (RFC 6154 §6)
+//	mbox-or-pat      = list-mailbox / "(" list-mailbox *(SP list-mailbox) ")"
+//	list-return-opts = "RETURN" SP "(" [option *(SP option)] ")"
+//	                   SUBSCRIBED, CHILDREN, SPECIAL-USE, STATUS SP "(" … ")" (RFC 5819 §4)
+type list struct {
+	reference string
+	patterns  []string
+
+	extended         bool // any of RFC 5258's syntax was used
+	subscribed       bool // select
+	recursive        bool // select
+	special          bool // select
+	returnSubscribed bool
+	status           statusItems
+}
+
+func parseList(p *parser) (request, bool) {
+	var c list
+	if !p.WantSP() || p.Peek() == '(' && !(c.parseSelect(p) && p.WantSP()) {
+		return nil, false
+	}
+	if !p.WantMailbox(&c.reference) || !p.WantSP() || !c.parsePatterns(p) {
+		return nil, false
+	}
+	if p.SP() {
+		c.extended = true
+		if !p.WantKeyword("RETURN") || !p.WantSP() || !c.parseReturn(p) {
+			return nil, false
+		}
+	}
+	return &c, p.WantEnd()
+}
+
+func (c *list) parseSelect(p *parser) bool {
+	c.extended = true
+	ok := p.WantEmptyList(func() bool {
+		var option string
+		if !p.WantWord(&option) {
+			return false
+		}
+		switch strings.ToUpper(option) {
+		case "SUBSCRIBED":
+			c.subscribed, c.returnSubscribed = true, true
+		case "RECURSIVEMATCH":
+			c.recursive = true
+		case "SPECIAL-USE":
+			c.special = true
+		case "REMOTE": // there are no remote mailboxes to add
+		default:
+			return p.Fail("a selection option")
+		}
+		return true
+	})
+	if ok && c.recursive && !c.subscribed && !c.special {
+		// RFC 5258 §3.1: RECURSIVEMATCH alone or with REMOTE only is BAD
+		return p.Fail("an option that RECURSIVEMATCH can follow")
+	}
+	return ok
+}
+
+func (c *list) parsePatterns(p *parser) bool {
+	one := func() bool {
+		var pattern string
+		ok := p.WantListMailbox(&pattern)
+		c.patterns = append(c.patterns, pattern)
+		return ok
+	}
+	if p.Peek() == '(' {
+		c.extended = true
+		return p.WantList(one)
+	}
+	return one()
+}
+
+func (c *list) parseReturn(p *parser) bool {
+	return p.WantEmptyList(func() bool {
+		var option string
+		if !p.WantWord(&option) {
+			return false
+		}
+		switch strings.ToUpper(option) {
+		case "SUBSCRIBED":
+			c.returnSubscribed = true
+		case "CHILDREN", "SPECIAL-USE": // always returned
+		case "STATUS":
+			return p.WantSP() && c.status.parse(p)
+		default:
+			return p.Fail("a return option")
+		}
+		return true
+	})
+}
+
+func (c *list) run(s *Session) (view.Reply, error) {
+	if !c.extended && c.patterns[0] == "" {
+		// RFC 3501 §6.3.8: the separator and the root of the reference
+		s.enc.Untagged().Atom("LIST").SP().FlagList([]string{`\Noselect`}).SP().Quoted(imapname.Separator).SP().Quoted("").CRLF()
+		return view.Done("List completed."), nil
+	}
+	t, err := s.loadTree()
+	if err != nil {
+		return view.Reply{}, err
+	}
+	m := matcher(c.reference, c.patterns, s.enc.Options.UTF8 || s.enc.Options.Rev2)
+	for _, f := range t.folders {
+		child := c.recursive && t.hides(f.Name, m, c.selects)
+		if !m.match(f.Name) || !c.selects(f) && !child || !c.shows(t, f, m) && !child {
+			continue
+		}
+		c.write(s, f, child)
+		if len(c.status) > 0 && f.Attrs&(mailstore.NoSelect|mailstore.NonExistent) == 0 {
+			// RFC 5819 §2: a mailbox whose STATUS fails has no STATUS response
+			if err := s.writeStatus(imapname.Name(f.Name), c.status); err != nil {
+				s.cfg.Log.Warn(err.Error())
+			}
+		}
+		if err := s.flushSome(); err != nil {
+			return view.Reply{}, err
+		}
+	}
+	return view.Done("List completed."), nil
+}
+
+// selects reports whether the selection options take f.
+func (c *list) selects(f mailstore.Folder) bool {
+	return (!c.subscribed || f.Attrs&mailstore.Subscribed != 0) && (!c.special || f.Attrs&specialUses != 0)
+}
+
+// shows reports whether a mailbox that is selected is worth a line: one that
+// does not exist is, if it is subscribed and that was asked for, or if no
+// mailbox below it is shown that would tell of it (RFC 3501 §6.3.8).
+func (c *list) shows(t *tree, f mailstore.Folder, m patterns) bool {
+	if f.Attrs&mailstore.NonExistent == 0 || c.subscribed {
+		return true
+	}
+	below := t.below(f.Name)
+	for _, child := range below {
+		if child.Attrs&mailstore.NonExistent == 0 && m.match(child.Name) {
+			return false
+		}
+	}
+	// A name that is only subscribed to is no mailbox (RFC 5258 §3.4).
+	return f.Attrs&mailstore.HasChildren != 0
+}
+
+func (c *list) write(s *Session, f mailstore.Folder, child bool) {
+	var attrs []string
+	switch {
+	case f.Attrs&mailstore.NonExistent != 0 && c.extended:
+		// RFC 5258 §3.4: \NonExistent implies \Noselect; old clients know the latter only
+		attrs = append(attrs, `\NonExistent`, `\Noselect`)
+	case f.Attrs&(mailstore.NoSelect|mailstore.NonExistent) != 0:
+		attrs = append(attrs, `\Noselect`)
+	}
+	if f.Attrs&mailstore.HasChildren != 0 {
+		attrs = append(attrs, `\HasChildren`)
+	} else {
+		attrs = append(attrs, `\HasNoChildren`)
+	}
+	if c.returnSubscribed && f.Attrs&mailstore.Subscribed != 0 {
+		attrs = append(attrs, `\Subscribed`)
+	}
+	for _, use := range uses {
+		if f.Attrs&use.attr != 0 {
+			attrs = append(attrs, use.name)
+		}
+	}
+	s.enc.Untagged().Atom("LIST").SP().FlagList(attrs).SP().Quoted(imapname.Separator).SP().Mailbox(f.Name)
+	if child {
+		s.enc.SP().Open().Quoted("CHILDINFO").SP().Open()
+		if c.subscribed {
+			s.enc.Quoted("SUBSCRIBED")
+		} else {
+			s.enc.Quoted("SPECIAL-USE")
+		}
+		s.enc.Close().Close()
+	}
+	s.enc.CRLF()
+}
+
+// uses are the attributes of RFC 6154 §2 and RFC 8457 §3.
+var uses = []struct {
+	attr mailstore.Attr
+	name string
+}{
+	{mailstore.UseAll, `\All`}, {mailstore.UseArchive, `\Archive`}, {mailstore.UseDrafts, `\Drafts`}, {mailstore.UseFlagged, `\Flagged`},
+	{mailstore.UseJunk, `\Junk`}, {mailstore.UseSent, `\Sent`}, {mailstore.UseTrash, `\Trash`}, {mailstore.UseImportant, `\Important`},
+}
+
+const specialUses = mailstore.UseAll | mailstore.UseArchive | mailstore.UseDrafts | mailstore.UseFlagged |
+	mailstore.UseJunk | mailstore.UseSent | mailstore.UseTrash | mailstore.UseImportant

@@ -1,0 +1,141 @@
+package session
+
+import (
+	"slices"
+	"strings"
+
+	"rookery/imapworker/internal/view"
+	"rookery/internal/imapname"
+	"rookery/internal/mailstore"
+)
+
+// lsub = "LSUB" SP mailbox SP list-mailbox                RFC 3501 §6.3.9
+type lsub struct{ reference, pattern string }
+
+func parseLsub(p *parser) (request, bool) {
+	var c lsub
+	return &c, p.WantSP() && p.WantMailbox(&c.reference) && p.WantSP() && p.WantListMailbox(&c.pattern) && p.WantEnd()
+}
+
+func (c *lsub) run(s *Session) (view.Reply, error) {
+	t, err := s.loadTree()
+	if err != nil {
+		return view.Reply{}, err
+	}
+	m := matcher(c.reference, []string{c.pattern}, s.enc.Options.UTF8 || s.enc.Options.Rev2)
+	isSubscribed := func(f mailstore.Folder) bool { return f.Attrs&mailstore.Subscribed != 0 }
+	for _, f := range t.folders {
+		if !m.match(f.Name) {
+			continue
+		}
+		var attrs []string
+		if !isSubscribed(f) {
+			// RFC 3501 §6.3.9: with "%", a name that is not subscribed stands with
+			// \Noselect for subscribed names below it that the pattern leaves out.
+			if !t.hides(f.Name, m, isSubscribed) {
+				continue
+			}
+			attrs = []string{`\Noselect`}
+		} else if f.Attrs&mailstore.NoSelect != 0 && f.Attrs&mailstore.NonExistent == 0 {
+			attrs = []string{`\Noselect`}
+		}
+		s.enc.Untagged().Atom("LSUB").SP().FlagList(attrs).SP().Quoted(imapname.Separator).SP().Mailbox(f.Name).CRLF()
+		if err := s.flushSome(); err != nil {
+			return view.Reply{}, err
+		}
+	}
+	return view.Done("Lsub completed."), nil
+}
+
+// patterns match a name if any of them does.
+type patterns []imapname.Pattern
+
+func matcher(reference string, texts []string, utf8Mode bool) patterns {
+	var m patterns
+	for _, text := range texts {
+		m = append(m, imapname.NewPattern(reference, text, utf8Mode))
+	}
+	return m
+}
+
+func (m patterns) match(name string) bool {
+	for _, p := range m {
+		if p.Match(imapname.Name(name)) {
+			return true
+		}
+	}
+	return false
+}
+
+// tree is every name that LIST and LSUB know of: mailboxes, what they imply,
+// subscriptions to what is not there and what those imply. It is sorted so that
+// what lies below a name is together.
+type tree struct{ folders []mailstore.Folder }
+
+func (s *Session) loadTree() (*tree, error) {
+	folders, err := s.cfg.Store.List()
+	if err != nil {
+		return nil, err
+	}
+	subscribed, err := s.cfg.Store.Subscriptions()
+	if err != nil {
+		return nil, err
+	}
+	known := make(map[string]int, len(folders))
+	folders = slices.Clone(folders)
+	for i, f := range folders {
+		known[f.Name] = i
+	}
+	for _, name := range subscribed {
+		for n := imapname.Name(name); n != ""; n = n.Parent() {
+			i, ok := known[string(n)]
+			if !ok {
+				i = len(folders)
+				known[string(n)] = i
+				folders = append(folders, mailstore.Folder{Name: string(n), Attrs: mailstore.NonExistent | mailstore.NoSelect})
+			}
+			if string(n) == name {
+				folders[i].Attrs |= mailstore.Subscribed
+			}
+		}
+	}
+	slices.SortFunc(folders, func(a, b mailstore.Folder) int { return strings.Compare(order(a.Name), order(b.Name)) })
+	return &tree{folders}, nil
+}
+
+// order gives a sort key under which a mailbox is followed by all below it, and
+// INBOX comes first.
+func order(name string) string {
+	key := strings.ReplaceAll(name, imapname.Separator, "\x00")
+	if name == imapname.Inbox || imapname.Name(name).Below(imapname.Inbox) {
+		return "\x01" + key
+	}
+	return "\x02" + key
+}
+
+// below gives the names below name.
+func (t *tree) below(name string) []mailstore.Folder {
+	key := order(name)
+	i, _ := slices.BinarySearchFunc(t.folders, key+"\x00", func(f mailstore.Folder, k string) int { return strings.Compare(order(f.Name), k) })
+	j := i
+	for j < len(t.folders) && strings.HasPrefix(order(t.folders[j].Name), key+"\x00") {
+		j++
+	}
+	return t.folders[i:j]
+}
+
+// hides reports whether a name below name is wanted but not matched.
+func (t *tree) hides(name string, m patterns, wanted func(mailstore.Folder) bool) bool {
+	for _, f := range t.below(name) {
+		if wanted(f) && !m.match(f.Name) {
+			return true
+		}
+	}
+	return false
+}
+
+// flushSome sends what waits once it is much, between two responses.
+func (s *Session) flushSome() error {
+	ctx := view.Context{Enc: &s.enc, Out: &s.out}
+	return ctx.Flush()
+}

@@ -1,0 +1,119 @@
+package session
+
+import (
+	"strings"
+
+	"rookery/imapworker/internal/view"
+	"rookery/internal/errkind"
+	"rookery/internal/imapname"
+)
+
+// create = "CREATE" SP mailbox                            RFC 3501 §6.3.3
+type create struct{ mailbox imapname.Name }
+
+func parseCreate(p *parser) (request, bool) {
+	var c create
+	var raw string
+	if !p.WantSP() || !p.WantMailbox(&raw) {
+		return nil, false
+	}
+	// RFC 3501 §6.3.3: a separator at the end only declares that names will be
+	// made below; "servers … MUST ignore the declaration" and make the name without.
+	name, err := imapname.Parse(strings.TrimSuffix(raw, imapname.Separator), p.s.enc.Options.UTF8 || p.s.enc.Options.Rev2)
+	switch {
+	case err == imapname.ErrEncoding || err == imapname.ErrUTF8:
+		return nil, p.Fail("a mailbox name in modified UTF-7")
+	case err == nil:
+		err = name.CheckNew()
+	}
+	c.mailbox, p.nameErr = name, err
+	return c, p.WantEnd()
+}
+
+func (c create) run(s *Session) (view.Reply, error) {
+	if _, err := s.cfg.Store.Create(string(c.mailbox), 0); err != nil {
+		return view.Reply{}, err
+	}
+	s.changed()
+	return view.Done("Create completed."), nil
+}
+
+// delete = "DELETE" SP mailbox                            RFC 3501 §6.3.4
+type deleteCommand struct{ mailbox imapname.Name }
+
+func parseDelete(p *parser) (request, bool) {
+	var c deleteCommand
+	return &c, p.WantSP() && p.mailbox(&c.mailbox) && p.WantEnd()
+}
+
+func (c *deleteCommand) run(s *Session) (view.Reply, error) {
+	if c.mailbox == imapname.Inbox {
+		return view.No("CANNOT", "INBOX can't be deleted."), nil
+	}
+	// A client that deletes the mailbox it has selected is left without one,
+	// rather than disconnected as others are.
+	own := s.view != nil && s.view.Box().Info().Name == string(c.mailbox)
+	if err := s.cfg.Store.Delete(string(c.mailbox)); err != nil {
+		return view.Reply{}, err
+	}
+	if own {
+		s.deselect()
+	}
+	s.changed()
+	return view.Done("Delete completed."), nil
+}
+
+// rename = "RENAME" SP mailbox SP mailbox                 RFC 3501 §6.3.5
+type rename struct{ from, to imapname.Name }
+
+func parseRename(p *parser) (request, bool) {
+	var c rename
+	ok := p.WantSP() && p.mailbox(&c.from) && p.WantSP() && p.mailbox(&c.to) && p.WantEnd()
+	if ok && p.nameErr == nil {
+		p.nameErr = c.to.CheckNew()
+	}
+	return &c, ok
+}
+
+func (c *rename) run(s *Session) (view.Reply, error) {
+	if err := s.cfg.Store.Rename(string(c.from), string(c.to)); err != nil {
+		return view.Reply{}, err
+	}
+	s.changed()
+	return view.Done("Rename completed."), nil
+}
+
+// subscribe   = "SUBSCRIBE" SP mailbox                    RFC 3501 §6.3.6
+// unsubscribe = "UNSUBSCRIBE" SP mailbox                  RFC 3501 §6.3.7
+type subscribe struct {
+	mailbox imapname.Name
+	on      bool
+}
+
+func parseSubscribe(p *parser) (request, bool)   { return parseSubscription(p, true) }
+func parseUnsubscribe(p *parser) (request, bool) { return parseSubscription(p, false) }
+
+func parseSubscription(p *parser, on bool) (request, bool) {
+	c := &subscribe{on: on}
+	return c, p.WantSP() && p.mailbox(&c.mailbox) && p.WantEnd()
+}
+
+func (c *subscribe) run(s *Session) (view.Reply, error) {
+	if c.on {
+		// RFC 3501 §6.3.6: a server MAY validate the name. One that is only
+		// implied by its children may be subscribed to.
+		if _, err := s.cfg.Store.Lookup(string(c.mailbox)); err != nil {
+			return view.Reply{}, err
+		}
+	}
+	err := s.cfg.Store.Subscribe(string(c.mailbox), c.on)
+	switch {
+	case errkind.Is(err, errkind.NotFound):
+		return view.No("NONEXISTENT", "Mailbox is not subscribed."), nil
+	case err != nil:
+		return view.Reply{}, err
+	case c.on:
+		return view.Done("Subscribe completed."), nil
+	}
+	return view.Done("Unsubscribe completed."), nil
+}

@@ -1,0 +1,133 @@
+package session
+
+import (
+	"fmt"
+
+	"rookery/imapworker/internal/view"
+	"rookery/internal/errkind"
+	"rookery/internal/imapname"
+	"rookery/internal/imapwire"
+	"rookery/internal/mailstore"
+	"rookery/internal/numset"
+)
+
+// badSet is the answer to a sequence number beyond the last message
+// (RFC 3501 §9 seq-number: "should respond with a tagged BAD response").
+var badSet = view.Bad("Message number beyond the last message.")
+
+// expunge     = "EXPUNGE"                                 RFC 3501 §6.4.3
+// uid-expunge = "UID" SP "EXPUNGE" SP sequence-set        RFC 4315 §2.1
+type expunge struct {
+	set numset.Expr // nil for EXPUNGE
+}
+
+func parseExpunge(p *parser) (request, bool) {
+	var c expunge
+	return &c, (!p.uid || p.WantSP() && p.WantSet(&c.set)) && p.WantEnd()
+}
+
+func (c *expunge) run(s *Session) (view.Reply, error) {
+	if s.view.ReadOnly() {
+		return view.Reply{}, readOnly("expunge")
+	}
+	if err := s.view.Sync(); err != nil {
+		return view.Reply{}, err
+	}
+	if _, err := s.expunge(s.deleted(c.set, c.set != nil)); err != nil {
+		return view.Reply{}, err
+	}
+	return view.Done("Expunge completed."), nil
+}
+
+// deleted gives the messages with \Deleted, all or those that set names.
+func (s *Session) deleted(set numset.Expr, some bool) numset.Set {
+	cur := s.view.Newest()
+	var named numset.Set
+	if some && cur.Len() > 0 {
+		named = set.Resolve(cur.At(cur.Len() - 1).UID)
+	}
+	var out numset.Set
+	for i := range cur.Len() {
+		if e := cur.At(i); e.Flags&mailstore.Deleted != 0 && (!some || named.Contains(e.UID)) {
+			out.Add(e.UID)
+		}
+	}
+	return out
+}
+
+// expunge removes messages for good.
+func (s *Session) expunge(uids numset.Set) (numset.Set, error) {
+	if uids.Empty() {
+		return uids, nil
+	}
+	gone, err := s.view.Box().Expunge(uids)
+	s.counts.Expunged += gone.Len()
+	if !gone.Empty() {
+		s.changed()
+	}
+	s.view.Refresh()
+	return gone, err
+}
+
+// copy = "COPY" SP sequence-set SP mailbox                RFC 3501 §6.4.7
+// move = "MOVE" SP sequence-set SP mailbox                RFC 6851 §3.1
+type copyCommand struct {
+	set     numset.Expr
+	mailbox imapname.Name
+	uid     bool
+	move    bool
+}
+
+func parseCopy(p *parser) (request, bool) { return parseTransfer(p, false) }
+func parseMove(p *parser) (request, bool) { return parseTransfer(p, true) }
+
+func parseTransfer(p *parser, move bool) (request, bool) {
+	c := &copyCommand{uid: p.uid, move: move}
+	return c, p.WantSP() && p.WantSet(&c.set) && p.WantSP() && p.mailbox(&c.mailbox) && p.WantEnd()
+}
+
+func (c *copyCommand) run(s *Session) (view.Reply, error) {
+	uids, err := s.view.Resolve(c.set, c.uid)
+	if err != nil {
+		return badSet, nil
+	}
+	verb, transfer := "Copy", s.view.Box().Copy
+	if c.move {
+		verb, transfer = "Move", s.view.Box().Move
+		if s.view.ReadOnly() {
+			return view.Reply{}, readOnly("move")
+		}
+	}
+	if err := s.view.Sync(); err != nil {
+		return view.Reply{}, err
+	}
+	if !c.uid {
+		// All or none: what was named by number and is gone cannot be copied.
+		for uid := range uids.All() {
+			if _, _, gone := s.view.Entry(uid); gone {
+				return view.Reply{}, errkind.New("copy", errkind.Expunged, nil)
+			}
+		}
+	}
+	result, err := transfer(uids, string(c.mailbox))
+	s.counts.Copied += uint64(len(result.To))
+	if len(result.To) > 0 {
+		s.changed()
+	}
+	s.view.Refresh()
+	if err != nil {
+		return s.tryCreate(err)
+	}
+	if len(result.To) == 0 {
+		return view.Done("No messages found."), nil
+	}
+	code := imapwire.Code{Name: "COPYUID", Args: fmt.Sprintf("%d %s %s", result.UIDValidity,
+		numset.FromSorted(result.From), numset.FromSorted(result.To))}
+	if c.move {
+		// RFC 6851 §4.3: COPYUID comes in an untagged OK before the EXPUNGEs.
+		s.counts.Expunged += uint64(len(result.From))
+		s.enc.Status("", imapwire.OK, code, "Moved UIDs.")
+		return view.Done(verb + " completed."), nil
+	}
+	return view.Reply{Cond: imapwire.OK, Code: code, Text: verb + " completed."}, nil
+}

@@ -1,0 +1,117 @@
+package session
+
+import (
+	"strings"
+
+	"rookery/imapworker/internal/view"
+	"rookery/internal/imapwire"
+	"rookery/internal/mailstore"
+	"rookery/internal/numset"
+)
+
+// maxKeyword is the longest keyword in bytes.
+const maxKeyword = 255
+
+// store           = "STORE" SP sequence-set SP store-att-flags       RFC 3501 §6.4.6
+// store-att-flags = (["+" / "-"] "FLAGS" [".SILENT"]) SP (flag-list / (flag *(SP flag)))
+//
+// CONDSTORE will put "(" UNCHANGEDSINCE … ")" SP before store-att-flags.
+type store struct {
+	set    numset.Expr
+	change mailstore.FlagChange
+	silent bool
+	uid    bool
+}
+
+func parseStore(p *parser) (request, bool) {
+	c := &store{uid: p.uid}
+	var item string
+	if !p.WantSP() || !p.WantSet(&c.set) || !p.WantSP() {
+		return nil, false
+	}
+	switch {
+	case p.Byte('+'):
+		c.change.Op = mailstore.AddFlags
+	case p.Byte('-'):
+		c.change.Op = mailstore.RemoveFlags
+	}
+	var names []string
+	if !p.WantWord(&item) {
+		return nil, false
+	}
+	switch strings.ToUpper(item) {
+	case "FLAGS":
+	case "FLAGS.SILENT":
+		c.silent = true
+	default:
+		return nil, p.Fail("FLAGS or FLAGS.SILENT")
+	}
+	return c, p.WantSP() && p.WantFlags(&names) && parseFlags(p.Decoder, names, &c.change.Flags, &c.change.Keywords) && p.WantEnd()
+}
+
+// parseFlags tells system flags and keywords apart. \Recent cannot be changed
+// by a client (RFC 3501 §2.3.2), and no flag that begins with "\" but the five
+// can be made.
+func parseFlags(d *imapwire.Decoder, names []string, flags *mailstore.Flags, keywords *[]string) bool {
+	for _, name := range names {
+		if name[0] != '\\' {
+			if len(name) > maxKeyword {
+				return d.Fail("a shorter keyword")
+			}
+			if !view.HasKeyword(*keywords, name) {
+				*keywords = append(*keywords, name)
+			}
+			continue
+		}
+		flag, ok := view.SystemFlag(name)
+		if !ok {
+			return d.Fail("a system flag that can be set")
+		}
+		*flags |= flag
+	}
+	return true
+}
+
+func (c *store) run(s *Session) (view.Reply, error) {
+	uids, err := s.view.Resolve(c.set, c.uid)
+	if err != nil {
+		return badSet, nil
+	}
+	if s.view.ReadOnly() {
+		return view.Reply{}, readOnly("store")
+	}
+	// What others changed before is told before what this command changes:
+	// then .SILENT hides only our own changes (RFC 3501 §6.4.6).
+	s.tell(false, c.uid, true)
+	if s.end != Running {
+		return view.Reply{}, nil
+	}
+	c.change.UIDs = uids
+	result, err := s.view.Box().Store(c.change)
+	s.view.Refresh()
+	if !result.Changed.Empty() {
+		s.changed()
+	}
+	if c.change.Op != mailstore.RemoveFlags && c.change.Flags&mailstore.Deleted != 0 {
+		s.counts.Deleted += result.Changed.Len()
+	}
+	if err != nil {
+		return view.Reply{}, err
+	}
+	gone := false
+	s.view.AnnounceKeywords(&s.enc)
+	for _, uid := range s.view.Each(uids) {
+		if _, _, expunged := s.view.Entry(uid); expunged {
+			gone = true
+			continue
+		}
+		if !c.silent {
+			s.view.WriteFlags(&s.enc, uid, c.uid)
+		}
+		s.view.MarkTold(uid)
+	}
+	if gone && !c.uid {
+		return view.No("EXPUNGEISSUED", "Some of the messages no longer exist."), nil
+	}
+	return view.Done("Store completed."), nil
+}

@@ -1,0 +1,210 @@
+package session
+
+import (
+	"strings"
+
+	"rookery/imapworker/internal/view"
+	"rookery/internal/errkind"
+	"rookery/internal/imapname"
+	"rookery/internal/imapwire"
+)
+
+// states are the states of RFC 3501 §3 that a session after login can be in.
+type states uint8
+
+const (
+	authed states = 1 << iota
+	selected
+	anyState = authed | selected
+)
+
+// effect says what may be told of the selected mailbox when a command ends.
+type effect uint8
+
+const (
+	silent    effect = iota // nothing: it leaves the mailbox, or ends later
+	keepsSeqs               // no EXPUNGE: FETCH, STORE, SEARCH (RFC 3501 §7.4.1)
+	movesSeqs               // everything
+)
+
+// request is a command, parsed. It answers by a Reply or an error whose kind
+// becomes one (reply.go); a Reply without Cond means that the answer comes later.
+type request interface {
+	run(s *Session) (view.Reply, error)
+}
+
+// row is one command. What is not built yet has its place here: ENABLE's
+// extensions add rows, or parsers of further arguments, and nothing else.
+type row struct {
+	legal  states
+	effect effect
+	parse  func(p *parser) (request, bool)
+}
+
+// table is every command there is, UID forms included.
+func table() map[string]row {
+	return map[string]row{
+		"CAPABILITY":   {anyState, movesSeqs, parseCapability},
+		"NOOP":         {anyState, movesSeqs, parseNoop},
+		"LOGOUT":       {anyState, silent, parseLogout},
+		"ID":           {anyState, movesSeqs, parseID},
+		"ENABLE":       {authed, movesSeqs, parseEnable},
+		"SELECT":       {anyState, silent, parseSelect},
+		"EXAMINE":      {anyState, silent, parseExamine},
+		"CREATE":       {anyState, movesSeqs, parseCreate},
+		"DELETE":       {anyState, movesSeqs, parseDelete},
+		"RENAME":       {anyState, movesSeqs, parseRename},
+		"SUBSCRIBE":    {anyState, movesSeqs, parseSubscribe},
+		"UNSUBSCRIBE":  {anyState, movesSeqs, parseUnsubscribe},
+		"LIST":         {anyState, movesSeqs, parseList},
+		"LSUB":         {anyState, movesSeqs, parseLsub},
+		"STATUS":       {anyState, movesSeqs, parseStatus},
+		"NAMESPACE":    {anyState, movesSeqs, parseNamespace},
+		"APPEND":       {anyState, movesSeqs, parseAppend},
+		"IDLE":         {anyState, silent, parseIdle},
+		"CHECK":        {selected, movesSeqs, parseCheck},
+		"CLOSE":        {selected, silent, parseClose},
+		"UNSELECT":     {selected, silent, parseUnselect},
+		"EXPUNGE":      {selected, movesSeqs, parseExpunge},
+		"UID EXPUNGE":  {selected, movesSeqs, parseExpunge},
+		"STORE":        {selected, keepsSeqs, parseStore},
+		"UID STORE":    {selected, movesSeqs, parseStore},
+		"COPY":         {selected, movesSeqs, parseCopy},
+		"UID COPY":     {selected, movesSeqs, parseCopy},
+		"MOVE":         {selected, movesSeqs, parseMove},
+		"UID MOVE":     {selected, movesSeqs, parseMove},
+		"FETCH":        {selected, keepsSeqs, parseFetch},
+		"UID FETCH":    {selected, movesSeqs, parseFetch},
+		"SEARCH":       {selected, keepsSeqs, parseSearch},
+		"UID SEARCH":   {selected, movesSeqs, parseSearch},
+		"LOGIN":        {0, silent, nil},
+		"AUTHENTICATE": {0, silent, nil},
+		"STARTTLS":     {0, silent, nil},
+	}
+}
+
+var commands = table()
+
+// parser is a Decoder with what the parsers of commands share.
+type parser struct {
+	*imapwire.Decoder
+	s       *Session
+	tag     string
+	uid     bool  // the command came with the UID prefix
+	nameErr error // a mailbox name that cannot be, though its syntax is right
+}
+
+// command parses one command and runs it.
+func (s *Session) command(p []byte) {
+	d := imapwire.NewDecoder(p, limits(s.cfg.Settings))
+	var tag, name string
+	switch {
+	case len(p) == 0:
+		s.answer("", view.Bad("Empty command."))
+		return
+	case !d.WantTag(&tag):
+		s.answer("", view.Bad("Invalid tag."))
+		return
+	case !d.WantSP() || !d.WantAtom(&name):
+		s.answer(tag, view.Bad("Command missing."))
+		return
+	}
+	name = strings.ToUpper(name)
+	uid := false
+	if name == "UID" && d.SP() {
+		var second string
+		if d.WantWord(&second) {
+			uid, name = true, "UID "+strings.ToUpper(second)
+		}
+	}
+	cmd, known := commands[name]
+	switch {
+	case !known || name == "FETCH" && s.cfg.Fetch == nil:
+		s.answer(tag, view.Bad("Unknown command."))
+		return
+	case cmd.legal == 0:
+		s.answer(tag, view.Bad("Already logged in."))
+		return
+	case cmd.legal&s.state() == 0 && cmd.legal == selected:
+		s.answer(tag, view.Bad("No mailbox selected."))
+		return
+	case cmd.legal&s.state() == 0:
+		s.answer(tag, view.Bad("Command is not allowed while a mailbox is selected."))
+		return
+	}
+	parsed := &parser{Decoder: d, s: s, tag: tag, uid: uid}
+	req, ok := cmd.parse(parsed)
+	if !ok {
+		s.answer(tag, view.Bad("Error in command "+name+": "+d.Err().Error()+"."))
+		return
+	}
+	if parsed.nameErr != nil {
+		s.finishCommand(tag, cmd, uid, view.No("CANNOT", sentence(parsed.nameErr.Error())), nil)
+		return
+	}
+	reply, err := req.run(s)
+	s.finishCommand(tag, cmd, uid, reply, err)
+}
+
+// finishCommand tells what is new and answers.
+func (s *Session) finishCommand(tag string, cmd row, uid bool, reply view.Reply, err error) {
+	if s.out.err != nil {
+		s.finish(Gone, "Connection closed: "+s.out.err.Error())
+	}
+	if s.end != Running {
+		return
+	}
+	if err != nil {
+		reply = s.refusal(err)
+	}
+	if reply.Cond == "" {
+		return
+	}
+	if cmd.effect != silent && reply.Cond != imapwire.BAD {
+		s.tell(cmd.effect == movesSeqs, uid, true)
+		if s.end != Running {
+			return
+		}
+	}
+	s.answer(tag, reply)
+}
+
+func (s *Session) state() states {
+	if s.view != nil {
+		return selected
+	}
+	return authed
+}
+
+// mailbox demands a mailbox name. A name that is syntactically right but can be
+// no mailbox's is remembered: the command then answers NO, not BAD.
+func (p *parser) mailbox(name *imapname.Name) bool {
+	var raw string
+	if !p.WantMailbox(&raw) {
+		return false
+	}
+	parsed, err := imapname.Parse(raw, p.s.enc.Options.UTF8 || p.s.enc.Options.Rev2)
+	switch {
+	case err == imapname.ErrEncoding || err == imapname.ErrUTF8:
+		return p.Fail("a mailbox name in modified UTF-7")
+	case err != nil && p.nameErr == nil:
+		p.nameErr = err
+	}
+	*name = parsed
+	return true
+}
+
+func equalFold(p []byte, word string) bool { return strings.EqualFold(string(p), word) }
+
+// sentence makes an error's text one.
+func sentence(text string) string {
+	if text == "" {
+		return "Failed."
+	}
+	return strings.ToUpper(text[:1]) + text[1:] + "."
+}
+
+// readOnly refuses what a client of EXAMINE asks for.
+func readOnly(op string) error {
+	return errkind.Newf(op, errkind.ReadOnly, "mailbox is open read-only")
+}

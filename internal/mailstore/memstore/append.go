@@ -1,0 +1,89 @@
+package memstore
+
+import (
+	"bytes"
+	"io"
+
+	"rookery/internal/errkind"
+	"rookery/internal/mailstore"
+)
+
+// appender is a mailstore.Appender; one goroutine uses it.
+type appender struct {
+	box  *box
+	list []*pending
+	over bool
+}
+
+type pending struct {
+	meta mailstore.AppendMeta
+	size int64
+	body bytes.Buffer
+}
+
+func (a *appender) Add(meta mailstore.AppendMeta, size int64) (io.Writer, error) {
+	s := a.box.store
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	octets := uint64(max(size, 0))
+	for _, p := range a.list {
+		octets += uint64(max(p.size, 0))
+	}
+	if err := s.roomLocked(octets, uint64(len(a.list)+1)); err != nil {
+		return nil, err
+	}
+	p := &pending{meta: meta, size: size}
+	a.list = append(a.list, p)
+	return &p.body, nil
+}
+
+func (a *appender) Commit() (mailstore.AppendResult, error) {
+	s := a.box.store
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	result := mailstore.AppendResult{UIDValidity: a.box.uidvalidity}
+	if a.box.deleted {
+		return result, errkind.New("append", errkind.NotFound, nil)
+	}
+	var list []*message
+	var flags []mailstore.Flags
+	var keywords [][]string
+	for _, p := range a.list {
+		body := crlf(p.body.Bytes())
+		if len(body) == 0 || p.size >= 0 && int64(p.body.Len()) != p.size {
+			return result, errkind.Newf("append", errkind.Invalid, "message is empty or cut short")
+		}
+		names, err := a.box.intern(p.meta.Keywords)
+		if err != nil {
+			return result, err
+		}
+		m := &message{body: body, date: p.meta.InternalDate, saveDate: s.opt.Now(), guid: p.meta.GUID}
+		if m.date.IsZero() {
+			m.date = s.opt.Now()
+		}
+		if m.guid == (mailstore.GUID{}) {
+			m.guid = s.newGUID()
+		}
+		list, flags, keywords = append(list, m), append(flags, p.meta.Flags), append(keywords, names)
+	}
+	if a.over || len(list) == 0 {
+		return result, errkind.Newf("append", errkind.Invalid, "nothing to add")
+	}
+	a.over = true
+	result.UIDs = a.box.add(list, flags, keywords)
+	return result, nil
+}
+
+func (a *appender) Abort() { a.over = true }
+
+// crlf puts a CR before each bare LF: messages are seen in CRLF form.
+func crlf(p []byte) []byte {
+	out := make([]byte, 0, len(p))
+	for i, b := range p {
+		if b == '\n' && (i == 0 || p[i-1] != '\r') {
+			out = append(out, '\r')
+		}
+		out = append(out, b)
+	}
+	return out
+}
