@@ -272,3 +272,17 @@ func TestOpenRootOfAnother(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestNoTable: roles of later versions cannot enter.
+func TestNoTable(t *testing.T) {
+	for _, role := range []sandbox.Role{0, sandbox.Lmtpd, sandbox.Deliver, 99} {
+		if _, err := sandbox.Enter(role, sandbox.Options{}); err == nil || !strings.Contains(err.Error(), "no table") {
+			t.Errorf("%v: %v", role, err)
+		}
+	}
+	for _, role := range []sandbox.Role{sandbox.Login, sandbox.Authd, sandbox.Logd} {
+		if _, err := sandbox.EnterStage1(role, sandbox.Options{}); err == nil {
+			t.Errorf("%v entered as a spare", role)
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -170,18 +171,24 @@ func tlsClients(t *testing.T, addr string, end time.Time) {
 	}
 }
 
-// workTime is long enough for what Go does late: its monitor looks at cgroup
-// files half a minute after start, and collects garbage at two minutes.
-func workTime() time.Duration {
-	if os.Getenv("ROOKERY_FULL") != "" {
+// workTime is long enough for what Go does late: half a minute after start it
+// looks at its cgroup files. With master's environment it does not, and a short
+// time does.
+func workTime(env string) time.Duration {
+	if env == goDefaults && !testing.Short() {
 		return 45 * time.Second
 	}
 	return 3 * time.Second
 }
 
-// TestWorkload runs an ordinary Go program as each role. Nothing that it does
-// is refused. ROOKERY_FULL=1 runs it for 45 s, with the environment that
-// master gives and with Go's own defaults.
+const (
+	goDefaults = "GODEBUG="
+	asMaster   = "GODEBUG=containermaxprocs=0,updatemaxprocs=0"
+)
+
+// TestWorkload runs an ordinary Go program as each role, all at once, in the
+// environment that master gives and in Go's own. Nothing that it does is
+// refused.
 func TestWorkload(t *testing.T) {
 	sandboxtest.NeedRoot(t)
 	prog := sandboxtest.Build(t, "rookery/internal/sandbox/testprog", "")
@@ -192,30 +199,35 @@ func TestWorkload(t *testing.T) {
 		sandbox.IMAPWorker: {"files", "bodies"},
 		sandbox.POP3Worker: {"files", "bodies", "watch"},
 	}
+	var wg sync.WaitGroup
 	for role, counts := range wantCounts {
-		for _, env := range []string{"GODEBUG=containermaxprocs=0,updatemaxprocs=0", "GODEBUG="} {
-			t.Run(role.String()+"/"+env, func(t *testing.T) {
-				t.Parallel()
-				s := stageFor(t, role, workTime())
-				s.start.Program, s.start.Env = prog, []string{env}
-				s.start.Spec.TwoSteps = role == sandbox.POP3Worker
-				s.start.Spec.Private = role == sandbox.POP3Worker
-				p := sandboxtest.Launch(t, s.start)
+		for _, env := range []string{goDefaults, asMaster} {
+			s := stageFor(t, role, workTime(env))
+			s.start.Program, s.start.Env = prog, []string{env}
+			s.start.Spec.TwoSteps = role == sandbox.POP3Worker
+			s.start.Spec.Private = role == sandbox.POP3Worker
+			p := sandboxtest.Launch(t, s.start)
+			wg.Go(func() {
 				s.peer()
-				res := p.Wait()
-				var o outcome
-				if err := json.Unmarshal(res.Report, &o); err != nil || o.Error != "" || res.Code != 7 {
-					t.Fatalf("%v: exit code %d, error %q, report %q; %s\n%s", err, res.Code, o.Error, res.Report, res.LastSyscall(), res.Stderr)
-				}
-				for _, c := range append(counts, "memory", "threads") {
-					if o.Counts[c] == 0 {
-						t.Errorf("%s was never done: %v", c, o.Counts)
-					}
-				}
-				checkReport(t, role, s.start, o.Sandbox)
+				checkWork(t, role.String()+" "+env, s.start, p.Wait(), append(counts, "memory", "threads"))
 			})
 		}
 	}
+	wg.Wait()
+}
+
+func checkWork(t *testing.T, name string, s sandboxtest.Start, res sandboxtest.Result, counts []string) {
+	var o outcome
+	if err := json.Unmarshal(res.Report, &o); err != nil || o.Error != "" || res.Code != 7 {
+		t.Errorf("%s: %v: exit code %d, error %q, report %q; %s\n%s", name, err, res.Code, o.Error, res.Report, res.LastSyscall(), res.Stderr)
+		return
+	}
+	for _, c := range counts {
+		if o.Counts[c] == 0 {
+			t.Errorf("%s: %s was never done: %v", name, c, o.Counts)
+		}
+	}
+	checkReport(t, s.Spec.Role, s, o.Sandbox)
 }
 
 func checkReport(t *testing.T, role sandbox.Role, s sandboxtest.Start, r sandbox.Report) {

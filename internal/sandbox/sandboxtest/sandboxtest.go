@@ -77,6 +77,7 @@ func BuildC(t testing.TB, pkg string, flags ...string) string {
 
 func build(t testing.TB, pkg, cgo string, flags ...string) string {
 	t.Helper()
+	noteSources(t, pkg)
 	out := filepath.Join(PublicDir(t), filepath.Base(pkg))
 	cmd := exec.Command("go", append(append([]string{"build"}, flags...), "-o", out, pkg)...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED="+cgo, "GOFLAGS=")
@@ -87,6 +88,31 @@ func build(t testing.TB, pkg, cgo string, flags ...string) string {
 		t.Fatal(err)
 	}
 	return out
+}
+
+// noteSources looks at a program's files, so that go test does not take an old
+// result for a changed program.
+func noteSources(t testing.TB, pkg string) {
+	t.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil || dir == "/" {
+			break
+		}
+		dir = filepath.Dir(dir)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, strings.TrimPrefix(pkg, "rookery/"), "*.go"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%s: no sources: %v", pkg, err)
+	}
+	for _, f := range files {
+		if _, err := os.ReadFile(f); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // Place is a directory or file that a rule names.
@@ -237,10 +263,10 @@ func (p *Process) Wait() Result {
 	p.cancel()
 	r := Result{Code: p.cmd.ProcessState.ExitCode(), Report: <-p.report, Stderr: p.stderr.String()}
 	if _, ok := err.(*exec.ExitError); err != nil && !ok {
-		p.t.Fatalf("wait: %v", err)
+		p.t.Errorf("wait: %v", err)
 	}
 	if st, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && st.Signaled() && st.Signal() == syscall.SIGKILL {
-		p.t.Fatalf("ended by SIGKILL (time over, or a call that leaves no trace); stderr:\n%s", p.stderr.String())
+		p.t.Errorf("ended by SIGKILL (time over, or a call that leaves no trace); stderr:\n%s", p.stderr.String())
 	}
 	return r
 }

@@ -87,7 +87,7 @@ func memory() error {
 	}
 	runtime.GC()
 	debug.FreeOSMemory()
-	time.Sleep(20 * time.Millisecond)
+	time.Sleep(100 * time.Millisecond)
 	return nil
 }
 
