@@ -247,10 +247,17 @@ func (m *Machine) of(worker, id uint64) *session {
 }
 
 // AskExit is a worker's wish to go. If a session was sent meanwhile there is
-// no answer, and it stays.
+// no answer, and it stays. One that was let go, but whose last session had not
+// quite ended when it read so, asks again and is told again.
 func (m *Machine) AskExit(worker uint64) {
-	if w := m.workers[worker]; w != nil && w.idler() {
+	w := m.workers[worker]
+	if w == nil {
+		return
+	}
+	if w.idler() {
 		m.letGo(w)
+	} else if w.state == leaving {
+		m.fx.MayExit(w.id)
 	}
 }
 
