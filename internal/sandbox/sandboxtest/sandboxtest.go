@@ -79,7 +79,7 @@ func build(t testing.TB, pkg, cgo string, flags ...string) string {
 	t.Helper()
 	noteSources(t, pkg)
 	out := filepath.Join(PublicDir(t), filepath.Base(pkg))
-	cmd := exec.Command("go", append(append([]string{"build"}, flags...), "-o", out, pkg)...)
+	cmd := exec.Command("go", append(append([]string{"build", "-buildvcs=false"}, flags...), "-o", out, pkg)...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED="+cgo, "GOFLAGS=")
 	if msg, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("go build %s: %v\n%s", pkg, err, msg)
