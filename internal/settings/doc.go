@@ -17,3 +17,5 @@
 // It is pure: no file, no network, no clock, no environment. It must never
 // know TOML.
 package settings
+
+//go:generate go run ./gen ../..

@@ -2,8 +2,8 @@
 // their declarations, and the programs' manual pages from their package
 // comments: rookery.toml, conf.d/*.toml, docs/SETTINGS.md, docs/man/*.
 //
-// `make generate` runs it at the top of the tree; a test fails where a file
-// differs from what it would write.
+// Its argument is the top of the tree. `make generate` runs it; a test fails
+// where a file differs from what it would write.
 package main
 
 import (
@@ -15,9 +15,13 @@ import (
 )
 
 func main() {
-	files, err := outputs(".")
+	root := "."
+	if len(os.Args) > 1 {
+		root = os.Args[1]
+	}
+	files, err := outputs(root)
 	if err == nil {
-		err = write(".", files)
+		err = write(root, files)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "gen:", err)
