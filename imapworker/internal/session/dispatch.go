@@ -119,7 +119,7 @@ func (s *Session) command(p []byte) {
 	}
 	cmd, known := commands[name]
 	switch {
-	case !known || name == "FETCH" && s.cfg.Fetch == nil:
+	case !known:
 		s.answer(tag, view.Bad("Unknown command."))
 		return
 	case cmd.legal == 0:
@@ -141,6 +141,12 @@ func (s *Session) command(p []byte) {
 	if parsed.nameErr != nil {
 		s.finishCommand(tag, cmd, uid, view.No("CANNOT", sentence(parsed.nameErr.Error())), nil)
 		return
+	}
+	if s.view != nil {
+		s.view.Refresh()
+		if cmd.effect != silent {
+			s.view.AnnounceKeywords(&s.enc)
+		}
 	}
 	reply, err := req.run(s)
 	s.finishCommand(tag, cmd, uid, reply, err)

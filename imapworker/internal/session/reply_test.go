@@ -1,0 +1,99 @@
+package session
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"rookery/internal/errkind"
+	"rookery/internal/imapwire"
+	"rookery/internal/mailstore/memstore"
+)
+
+type keepLog struct{ lines []string }
+
+func (k *keepLog) Info(text string)  { k.lines = append(k.lines, "info "+text) }
+func (k *keepLog) Warn(text string)  { k.lines = append(k.lines, "warn "+text) }
+func (k *keepLog) Error(text string) { k.lines = append(k.lines, "error "+text) }
+
+// Every kind has an answer that shows nothing of the cause, and what is not the
+// client's doing is logged with it.
+func TestRefusals(t *testing.T) {
+	want := map[errkind.Kind]string{
+		errkind.Other: "SERVERBUG error", errkind.NotFound: "NONEXISTENT", errkind.Exists: "ALREADYEXISTS", errkind.NoPermission: "NOPERM",
+		errkind.OverQuota: "OVERQUOTA", errkind.NoSpace: "OVERQUOTA error", errkind.Limit: "LIMIT", errkind.TooBig: "TOOBIG",
+		errkind.InUse: "INUSE warn", errkind.Invalid: "CANNOT", errkind.Corrupt: "CORRUPTION error", errkind.Unavailable: "UNAVAILABLE warn",
+		errkind.Expunged: "EXPUNGEISSUED", errkind.AuthFailed: "SERVERBUG error", errkind.AuthzFailed: "SERVERBUG error",
+		errkind.Expired: "SERVERBUG error", errkind.Privacy: "SERVERBUG error", errkind.ContactAdmin: "CONTACTADMIN error",
+		errkind.ReadOnly: "", errkind.IO: "SERVERBUG error", errkind.TooMany: "UNAVAILABLE error",
+	}
+	kinds := 0
+	for kind := errkind.Other; kind.Valid(); kind++ {
+		kinds++
+		log := &keepLog{}
+		s := &Session{cfg: Config{Log: log}}
+		reply := s.refusal(errkind.New("op", kind, errors.New("/secret/path")))
+		got := reply.Code.Name
+		for _, line := range log.lines {
+			got += " " + strings.Fields(line)[0]
+			if !strings.Contains(line, "/secret/path") {
+				t.Errorf("%v: log line %q lacks the cause", kind, line)
+			}
+		}
+		if got != want[kind] || reply.Cond != imapwire.NO || strings.Contains(reply.Text, "/") {
+			t.Errorf("%v: %q %+v, want %q", kind, got, reply, want[kind])
+		}
+	}
+	if kinds != len(want) {
+		t.Errorf("%d kinds, %d tested", kinds, len(want))
+	}
+}
+
+// A client that is gone ends the session; nothing more is run.
+func TestClientGone(t *testing.T) {
+	out := &output{broken: true}
+	store := memstore.New(memstore.Options{})
+	s := New(Config{Settings: Defaults(), Store: store, Out: out, Log: &keepLog{}, Changes: make(chan struct{}, 1)}, start)
+	s.Input(start, []byte("a NOOP\r\n"))
+	s.Input(start, []byte("b CREATE x\r\n"))
+	if end, why := s.Ended(); end != Gone || why != "Connection closed: io: read/write on closed pipe" {
+		t.Errorf("%v %q", end, why)
+	}
+	if _, err := store.Lookup("x"); err == nil {
+		t.Error("a command ran after the client was gone")
+	}
+}
+
+// Whatever comes, the machine answers only well-formed lines, and ends or stays
+// in step.
+func FuzzSession(f *testing.F) {
+	f.Add("a SELECT INBOX\r\nb STORE 1 +FLAGS (\\Deleted x)\r\nc EXPUNGE\r\n")
+	f.Add("a APPEND INBOX (\\Seen) {3+}\r\nabc {2+}\r\nde\r\nb IDLE\r\nDONE\r\n")
+	f.Add("a LIST (SUBSCRIBED RECURSIVEMATCH) \"\" (% *) RETURN (STATUS (MESSAGES))\r\nb LSUB \"\" %\r\n")
+	f.Add("a CREATE a/b\r\nb RENAME a c\r\nc STATUS c/b (UIDNEXT SIZE)\r\nd DELETE c/b\r\ne ID (\"a\" NIL)\r\n")
+	f.Add("a SELECT INBOX\r\nb COPY 1:* INBOX\r\nc UID MOVE 2 INBOX\r\nd UNSELECT\r\ne CLOSE\r\n")
+	f.Fuzz(func(t *testing.T, in string) {
+		if len(in) > 4096 {
+			return
+		}
+		p := openPeer(t, []string{"mailbox INBOX 2", "quota 10000", "max-message 5000"}).(*peer)
+		log := &keepLog{}
+		out := &output{}
+		s := New(Config{Settings: p.settings, Store: p.store, Out: out, Log: log, Changes: make(chan struct{}, 1), Fetch: parseFlagFetch, Search: parseFlagFetch}, start)
+		s.Input(start, []byte(in))
+		end, _ := s.Ended()
+		if end == Running && s.framer.Idle() && s.idle == nil {
+			out.buf = nil
+			s.Input(start, []byte("sync NOOP\r\n"))
+			if !strings.HasSuffix(string(out.buf), "sync OK NOOP completed.\r\n") && s.end == Running {
+				t.Fatalf("%q: not in step: %q", in, out.buf)
+			}
+		}
+		for _, line := range log.lines {
+			if strings.HasPrefix(line, "error") {
+				t.Fatalf("%q: %s", in, line)
+			}
+		}
+		s.Close("")
+	})
+}
