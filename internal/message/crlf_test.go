@@ -169,3 +169,18 @@ func TestCRLFReaderErrors(t *testing.T) {
 		t.Error("a short file gave a size")
 	}
 }
+
+// TestCRLFReaderBorders has a CR as the last byte of a buffer.
+func TestCRLFReaderBorders(t *testing.T) {
+	for n := 2; n < 40; n++ {
+		stored := bytes.Repeat([]byte(strings.Repeat("x", n-2)+"\r\n"), 3*crlfBuffer/n)
+		c := NewCRLFReader(bytes.NewReader(stored), int64(len(stored)))
+		if same, err := c.Identical(); !same || err != nil {
+			t.Fatalf("lines of %d bytes: %v, %v", n, same, err)
+		}
+		got, err := io.ReadAll(io.NewSectionReader(NewCRLFReader(bytes.NewReader(stored), int64(len(stored))), 0, 1<<20))
+		if err != nil || !bytes.Equal(got, stored) {
+			t.Fatalf("lines of %d bytes: %v", n, err)
+		}
+	}
+}

@@ -17,13 +17,15 @@ import (
 func appendFold(dst, text []byte) []byte {
 	dst = slices.Grow(dst, len(text))
 	for i := 0; i < len(text); {
-		c := text[i]
-		if c < utf8.RuneSelf {
-			if 'a' <= c && c <= 'z' {
-				c -= 'a' - 'A'
-			}
-			dst = append(dst, c)
-			i++
+		j := i
+		for j < len(text) && text[j] < utf8.RuneSelf {
+			j++
+		}
+		if j > i { // the fast path: a run of ASCII
+			run := len(dst)
+			dst = append(dst, text[i:j]...)
+			upperASCII(dst[run:])
+			i = j
 			continue
 		}
 		r, n := utf8.DecodeRune(text[i:])
@@ -31,6 +33,14 @@ func appendFold(dst, text []byte) []byte {
 		dst = appendFoldRune(dst, r)
 	}
 	return dst
+}
+
+func upperASCII(b []byte) {
+	for i, c := range b {
+		if c-'a' < 26 {
+			b[i] = c - ('a' - 'A')
+		}
+	}
 }
 
 func appendFoldRune(dst []byte, r rune) []byte {

@@ -269,3 +269,26 @@ func wantList(t testing.TB, b []byte, depth int) []byte {
 	}
 	return b[1:]
 }
+
+func TestHeaderLimits(t *testing.T) {
+	msg := crlf("Subject: s\nX: " + strings.Repeat("x", 100) + "\nTo: late@example.org\nContent-Type: message/rfc822\n\nSubject: in\n\n")
+	cases := []struct {
+		lim         Limits
+		to, subject bool
+	}{
+		{Limits{}, true, true},
+		{Limits{HeaderBytes: 100}, false, false},
+		{Limits{AllHeaderBytes: 100}, false, false},
+		{Limits{AllHeaderBytes: 175}, true, false},
+	}
+	for _, c := range cases {
+		root, err := Parse(strings.NewReader(msg), int64(len(msg)), c.lim)
+		if err != nil {
+			t.Fatal(err)
+		}
+		inner := root.Message()
+		if (root.Envelope.To != "") != c.to || (inner != nil && inner.Envelope.Subject != "") != c.subject {
+			t.Errorf("%+v: %+v, %+v", c.lim, root.Envelope, inner)
+		}
+	}
+}

@@ -125,6 +125,7 @@ func TestParam2231(t *testing.T) {
 		{"a/b; name*0*=iso-8859-1'en'%E9; name*1=t; name*2*=%E9", "name", "été"},
 		{"a/b; name*1=x; name*0=y", "NAME", "yx"},
 		{"a/b; name*0=y; name*2=z", "name", "y"},
+		{"a/b; name*0=a; name*0=b", "name", "a"},
 		{"a/b; name*01=y; name*=x%4", "name", "x%4"},
 		{"a/b; name=plain; name*=utf-8''other", "name", "plain"},
 		{"a/b", "name", ""},
