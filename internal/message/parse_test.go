@@ -279,7 +279,7 @@ func TestHeaderLimits(t *testing.T) {
 		{Limits{}, true, true},
 		{Limits{HeaderBytes: 100}, false, false},
 		{Limits{AllHeaderBytes: 100}, false, false},
-		{Limits{AllHeaderBytes: 175}, true, false},
+		{Limits{AllHeaderBytes: 171}, true, false},
 	}
 	for _, c := range cases {
 		root, err := Parse(strings.NewReader(msg), int64(len(msg)), c.lim)
