@@ -176,3 +176,36 @@ func FuzzDecodeTree(f *testing.F) {
 		root.Find([]int{1, 1, 2})
 	})
 }
+
+func TestDecodeTreeRefusesWhatCannotBe(t *testing.T) {
+	leaf := func(from, to int64) *Part {
+		return &Part{HeaderStart: from, BodyStart: from, BodyEnd: to, Type: "text", Subtype: "plain"}
+	}
+	multi := func(children ...*Part) *Part {
+		return &Part{BodyEnd: 100, Type: "multipart", Subtype: "mixed", Envelope: &Envelope{}, Children: children}
+	}
+	message := multi(leaf(0, 10))
+	message.Type, message.Subtype = "message", "rfc822"
+	opaque := multi(leaf(0, 10))
+	opaque.Opaque = true
+	text := multi(leaf(0, 10))
+	text.Type = "text"
+	for name, root := range map[string]*Part{
+		"overlap":                     multi(leaf(0, 10), leaf(5, 20)),
+		"beyond its parent":           multi(leaf(0, 101)),
+		"a message without envelope":  message,
+		"an opaque part with parts":   opaque,
+		"a text with parts":           text,
+		"a root without an envelope":  leaf(0, 10),
+		"more lines than bytes":       {BodyEnd: 1, BodyLines: 2, Type: "a", Subtype: "b", Envelope: &Envelope{}},
+		"a part without a type":       {Envelope: &Envelope{}},
+		"unknown bits in an envelope": {Type: "a", Subtype: "b", Envelope: &Envelope{Present: 0x80}},
+	} {
+		if _, err := DecodeTree(AppendTree(nil, root), Limits{}); errkind.Of(err) != errkind.Corrupt {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := DecodeTree(AppendTree(nil, multi(leaf(0, 10), leaf(10, 20))), Limits{}); err != nil {
+		t.Errorf("a good tree: %v", err)
+	}
+}
