@@ -37,6 +37,8 @@ func (a *app) demoCommand() *cobra.Command {
 	c.Flags().StringVar(&o.Driver, "driver", "maildir", "the mail store's format: maildir, mbox or pack")
 	c.Flags().BoolVar(&o.Empty, "empty", false, "no sample messages")
 	c.Flags().BoolVar(&o.NoExempt, "no-localhost-exemption", false, "penalties and limits by address count for 127.0.0.1 too")
+	c.Flags().BoolVar(&o.WriteOnly, "write-only", false, "write the folder and do not start the server")
+	_ = c.Flags().MarkHidden("write-only") // the flag is there
 	return c
 }
 

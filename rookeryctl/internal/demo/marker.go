@@ -26,6 +26,7 @@ type Options struct {
 	Driver     string
 	Empty      bool
 	NoExempt   bool // --no-localhost-exemption
+	WriteOnly  bool // for tests that change the configuration before the start
 	Set        map[string]bool
 	ProgramDir string // where rookery and its programs are
 }

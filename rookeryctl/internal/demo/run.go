@@ -56,6 +56,9 @@ func Run(ctx context.Context, o Options, out, errOut io.Writer) error {
 	if os.Geteuid() != 0 {
 		fmt.Fprintf(out, "You are not root: everything runs under your uid %d, confined as far as that goes.\n", os.Geteuid())
 	}
+	if o.WriteOnly {
+		return nil
+	}
 	return d.serve(ctx, &o, out, errOut)
 }
 
