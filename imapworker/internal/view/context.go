@@ -1,6 +1,7 @@
 package view
 
 import (
+	"errors"
 	"strings"
 	"time"
 
@@ -38,6 +39,10 @@ type Output interface {
 	Body(m mailstore.Message, off, n int64) error
 }
 
+// ErrDisconnect in a command's error ends the connection, where the settings
+// want that (imap_fetch_failure).
+var ErrDisconnect = errors.New("disconnect")
+
 // flushAt is how many bytes may wait in the encoder between two responses.
 const flushAt = 32 << 10
 
@@ -49,9 +54,17 @@ type Context struct {
 	Tag  string    // of the command, for ESEARCH's TAG correlator
 	Now  time.Time // when the command came
 	UID  bool      // it came with the UID prefix
+	// Fetched counts what was sent, for the session's last line; never nil.
+	Fetched *Fetched
 	// Log writes a warning about the user's own mail (a broken message); it
 	// takes no line ends. It may be nil.
 	Log func(text string)
+}
+
+// Fetched counts what FETCH has sent: imap_logout_format shows it.
+type Fetched struct {
+	HeaderCount, HeaderBytes uint64 // sections of headers alone
+	BodyCount, BodyBytes     uint64 // all other sections
 }
 
 // Flush sends what waits once that is much: to be called between responses.
@@ -62,9 +75,15 @@ func (c *Context) Flush() error {
 	return c.Out.Flush(c.Enc)
 }
 
+// smallBody is up to how many bytes a body goes with its response in one piece.
+const smallBody = 16 << 10
+
 // Body sends n bytes of m from off, the content of a literal whose head
 // Encoder.Literal wrote.
 func (c *Context) Body(m mailstore.Message, off, n int64) error {
+	if n <= smallBody && c.Enc.BodyFrom(m, off, int(n)) {
+		return nil
+	}
 	if err := c.Out.Flush(c.Enc); err != nil {
 		return err
 	}

@@ -1,0 +1,196 @@
+// Package sessiontest replays transcripts against the session machine with
+// FETCH and SEARCH as they are, on a store in memory whose messages come from
+// files.
+//
+// Only tests of the IMAP worker use it.
+package sessiontest
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"rookery/imapworker/internal/session"
+	"rookery/imapworker/internal/view"
+	"rookery/internal/imapwire"
+	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/memstore"
+	"rookery/internal/numset"
+	"rookery/internal/transcript"
+)
+
+// Start is the sessions' time.
+var Start = time.Date(2024, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// Opener gives what transcript.Run wants. INBOX is filled by the lines
+//
+//	given: mail FILE [internaldate RFC3339] [flags \Seen $Keyword …]
+//
+// and the events "expunge UID", "flags UID \Seen …", "deliver FILE" are other
+// sessions' doings.
+func Opener(fetch, search view.Parse) func(*testing.T, []string) transcript.Peer {
+	return func(t *testing.T, given []string) transcript.Peer {
+		p := &peer{t: t, store: memstore.New(memstore.Options{Now: func() time.Time { return Start }}), fetch: fetch, search: search}
+		for _, g := range given {
+			words := strings.Fields(g)
+			if words[0] != "mail" {
+				t.Fatalf("given: %s", g)
+			}
+			p.add(words[1], words[2:])
+		}
+		return p
+	}
+}
+
+type peer struct {
+	t             *testing.T
+	store         *memstore.Store
+	fetch, search view.Parse
+	sessions      [transcript.Sessions + 1]*session.Session
+	outs          [transcript.Sessions + 1]*output
+	changes       [transcript.Sessions + 1]chan struct{}
+}
+
+type output struct{ buf []byte }
+
+func (o *output) Flush(enc *imapwire.Encoder) error {
+	o.buf = append(o.buf, enc.Bytes()...)
+	enc.Reset()
+	return nil
+}
+
+func (o *output) Body(m mailstore.Message, off, n int64) error {
+	p := make([]byte, n)
+	if got, err := m.ReadAt(p, off); int64(got) < n {
+		return err
+	}
+	o.buf = append(o.buf, p...)
+	return nil
+}
+
+// add appends a file of testdata; LF in it becomes CRLF.
+func (p *peer) add(file string, words []string) {
+	p.t.Helper()
+	data, err := os.ReadFile("testdata/" + file)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	data = bytes.ReplaceAll(bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n")), []byte("\n"), []byte("\r\n"))
+	meta := mailstore.AppendMeta{InternalDate: Start}
+	for i := 0; i < len(words); i++ {
+		switch words[i] {
+		case "internaldate":
+			i++
+			if meta.InternalDate, err = time.Parse(time.RFC3339, words[i]); err != nil {
+				p.t.Fatal(err)
+			}
+		case "flags":
+			meta.Flags, meta.Keywords = split(words[i+1:])
+			i = len(words)
+		default:
+			p.t.Fatalf("mail %s: %s", file, words[i])
+		}
+	}
+	a, err := p.store.Append("INBOX")
+	if err == nil {
+		var w io.Writer
+		if w, err = a.Add(meta, int64(len(data))); err == nil {
+			if _, err = w.Write(data); err == nil {
+				_, err = a.Commit()
+			}
+		}
+	}
+	if err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func split(words []string) (flags mailstore.Flags, keywords []string) {
+	for _, w := range words {
+		if f, ok := view.SystemFlag(w); ok {
+			flags |= f
+		} else {
+			keywords = append(keywords, w)
+		}
+	}
+	return flags, keywords
+}
+
+type logLines struct{ t *testing.T }
+
+func (l logLines) Info(string)       {}
+func (l logLines) Warn(text string)  { l.t.Logf("warning: %s", text) }
+func (l logLines) Error(text string) { l.t.Errorf("error logged: %s", text) }
+
+func (p *peer) Send(n int, b []byte) {
+	if p.sessions[n] == nil {
+		p.outs[n], p.changes[n] = &output{}, make(chan struct{}, 1)
+		p.sessions[n] = session.New(session.Config{Settings: session.Defaults(), Store: p.store, Out: p.outs[n], Log: logLines{p.t}, Changes: p.changes[n],
+			Fetch: p.fetch, Search: p.search}, Start)
+	}
+	p.sessions[n].Input(Start, b)
+	p.settle()
+}
+
+func (p *peer) settle() {
+	for i, s := range p.sessions {
+		if s == nil {
+			continue
+		}
+		select {
+		case <-p.changes[i]:
+			s.Changed(Start)
+		default:
+		}
+	}
+}
+
+func (p *peer) Event(words string) {
+	p.t.Helper()
+	w := strings.Fields(words)
+	box, err := p.store.Open("INBOX")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer box.Close()
+	switch w[0] {
+	case "deliver":
+		p.add(w[1], w[2:])
+	case "expunge":
+		uid, _ := strconv.ParseUint(w[1], 10, 32)
+		_, err = box.Expunge(numset.Of(uint32(uid)))
+	case "flags":
+		uid, _ := strconv.ParseUint(w[1], 10, 32)
+		flags, keywords := split(w[2:])
+		_, err = box.Store(mailstore.FlagChange{UIDs: numset.Of(uint32(uid)), Flags: flags, Keywords: keywords})
+	default:
+		err = fmt.Errorf("event %q", words)
+	}
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.settle()
+}
+
+func (p *peer) Take(n int) []byte {
+	if p.outs[n] == nil {
+		return nil
+	}
+	out := p.outs[n].buf
+	p.outs[n].buf = nil
+	return out
+}
+
+func (p *peer) Close() {
+	for _, s := range p.sessions {
+		if s != nil {
+			s.Close("end of the test")
+		}
+	}
+	p.store.Close()
+}
