@@ -148,6 +148,37 @@ func TestMatchBelow(t *testing.T) {
 	}
 }
 
+func TestDialect(t *testing.T) {
+	dot := Dialect{Separator: '.'}
+	if name, err := dot.Parse("inbox.a b.&U,BTFw-.", true); name != "INBOX/a b/台北" || err != nil {
+		t.Errorf("%q, %v", name, err)
+	}
+	if _, err := dot.Parse("a.", false); err != ErrEmpty {
+		t.Error(err)
+	}
+	if _, err := dot.Parse("a/b", false); err != ErrSlash {
+		t.Error(err)
+	}
+	if _, err := dot.Parse("a..b", false); err != ErrEmpty {
+		t.Error(err)
+	}
+	if text, ok := dot.Show("INBOX/a b"); text != "INBOX.a b" || !ok {
+		t.Error(text, ok)
+	}
+	if text, ok := dot.Show("a.b"); ok {
+		t.Error(text)
+	}
+	if text, ok := (Dialect{}).Show("a.b/c"); text != "a.b/c" || !ok {
+		t.Error(text, ok)
+	}
+	if p := dot.Pattern("a.", "%"); !p.Match("a/b") || p.Match("a/b/c") || p.Match("a.b") {
+		t.Error("a pattern with dots is wrong")
+	}
+	if dot.Pattern("", "a/b").Match("a/b") {
+		t.Error("a slash is taken for the separator")
+	}
+}
+
 // A pattern that makes backtracking matchers run for ever.
 func TestPatternTime(t *testing.T) {
 	p := NewPattern("", strings.Repeat("*a%a", 200), false)

@@ -40,6 +40,7 @@ var (
 	ErrLong     = errors.New("mailbox name is too long")
 	ErrEncoding = errors.New("mailbox name is not valid modified UTF-7")
 	ErrUTF8     = errors.New("mailbox name is not valid UTF-8")
+	ErrSlash    = errors.New("mailbox name has a / that is not this namespace's separator")
 )
 
 // Name is a mailbox's name: valid UTF-8 in NFC, '/' between the levels, INBOX
@@ -50,21 +51,7 @@ type Name string
 // enabled UTF-8 names (RFC 6855, RFC 9051); then they are taken as UTF-8, else
 // as modified UTF-7 (RFC 3501 §5.1.3).
 func Parse(wire string, utf8Mode bool) (Name, error) {
-	if len(wire) > MaxName {
-		return "", ErrLong
-	}
-	text := wire
-	if !utf8Mode {
-		var err error
-		if text, err = mutf7.Decode(wire); err != nil {
-			return "", ErrEncoding
-		}
-	}
-	if !utf8.ValidString(text) {
-		return "", ErrUTF8
-	}
-	name := Canonical(text)
-	return name, name.Check()
+	return Dialect{UTF8: utf8Mode}.Parse(wire, false)
 }
 
 // Canonical gives NFC with INBOX in upper case. It does not check: s must be

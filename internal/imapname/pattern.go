@@ -3,11 +3,8 @@ package imapname
 import (
 	"math/bits"
 	"strings"
-	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
-
-	"rookery/internal/imapname/mutf7"
 )
 
 // MaxPattern is the longest pattern in bytes.
@@ -28,25 +25,25 @@ const (
 	oneLevel                  // "%"
 )
 
-// NewPattern joins reference and pattern as they came from the client. A
+// NewPattern is Dialect.Pattern with '/' between the levels.
+func NewPattern(reference, pattern string, utf8Mode bool) Pattern {
+	return Dialect{UTF8: utf8Mode}.Pattern(reference, pattern)
+}
+
+// Pattern joins reference and pattern as they came from the client. A
 // pattern that is no valid name with wildcards matches nothing: it is never an
 // error (RFC 3501 §6.3.8 lets a server return an empty answer).
-func NewPattern(reference, pattern string, utf8Mode bool) Pattern {
+func (d Dialect) Pattern(reference, pattern string) Pattern {
 	if len(reference)+len(pattern) > MaxPattern {
 		return Pattern{never: true}
 	}
 	joined := reference + pattern
 	// RFC 3501 §6.3.8: a pattern that begins at the root ignores the reference.
-	if strings.HasPrefix(pattern, Separator) {
+	if strings.HasPrefix(pattern, d.separator()) {
 		joined = pattern
 	}
-	if !utf8Mode {
-		var err error
-		if joined, err = mutf7.Decode(joined); err != nil {
-			return Pattern{never: true}
-		}
-	}
-	if !utf8.ValidString(joined) {
+	joined, err := d.text(joined)
+	if err != nil {
 		return Pattern{never: true}
 	}
 	var p Pattern

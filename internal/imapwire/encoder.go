@@ -2,6 +2,8 @@ package imapwire
 
 import (
 	"fmt"
+	"io"
+	"slices"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -334,4 +336,25 @@ func (e *Encoder) Body(p []byte, binary bool) {
 		MaskNUL(e.buf[at:])
 	}
 	e.start = len(e.buf)
+}
+
+// BodyFrom appends n bytes of a literal as r has them from off on. It says
+// false, with nothing appended, when r does not give all of them.
+func (e *Encoder) BodyFrom(r io.ReaderAt, off int64, n int) bool {
+	at := len(e.buf)
+	e.buf = slices.Grow(e.buf, n)[:at+n]
+	if got, _ := r.ReadAt(e.buf[at:], off); got < n {
+		e.buf = e.buf[:at]
+		return false
+	}
+	e.start = len(e.buf)
+	return true
+}
+
+// Shrink gives a large buffer's memory back once it is empty, so that a session
+// that waits costs little.
+func (e *Encoder) Shrink() {
+	if len(e.buf) == 0 && cap(e.buf) > 4<<10 {
+		e.buf = nil
+	}
 }
