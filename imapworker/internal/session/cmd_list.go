@@ -106,14 +106,14 @@ func (c *list) parseReturn(p *parser) bool {
 func (c *list) run(s *Session) (view.Reply, error) {
 	if !c.extended && c.patterns[0] == "" {
 		// RFC 3501 §6.3.8: the separator and the root of the reference
-		s.enc.Untagged().Atom("LIST").SP().FlagList([]string{`\Noselect`}).SP().Quoted(imapname.Separator).SP().Quoted("").CRLF()
+		s.enc.Untagged().Atom("LIST").SP().FlagList([]string{`\Noselect`}).SP().Quoted(s.separator()).SP().Quoted("").CRLF()
 		return view.Done("List completed."), nil
 	}
 	t, err := s.loadTree()
 	if err != nil {
 		return view.Reply{}, err
 	}
-	m := matcher(c.reference, c.patterns, s.enc.Options.UTF8 || s.enc.Options.Rev2)
+	m := s.matcher(c.reference, c.patterns)
 	for _, f := range t.folders {
 		child := c.recursive && t.hides(f.Name, m, c.selects)
 		if !m.match(f.Name) || !c.selects(f) && !child || !c.shows(t, f, m) && !child {
@@ -156,6 +156,10 @@ func (c *list) shows(t *tree, f mailstore.Folder, m patterns) bool {
 }
 
 func (c *list) write(s *Session, f mailstore.Folder, child bool) {
+	name, ok := s.names.Show(imapname.Name(f.Name))
+	if !ok {
+		return
+	}
 	var attrs []string
 	switch {
 	case f.Attrs&mailstore.NonExistent != 0 && c.extended:
@@ -177,7 +181,7 @@ func (c *list) write(s *Session, f mailstore.Folder, child bool) {
 			attrs = append(attrs, use.name)
 		}
 	}
-	s.enc.Untagged().Atom("LIST").SP().FlagList(attrs).SP().Quoted(imapname.Separator).SP().Mailbox(f.Name)
+	s.enc.Untagged().Atom("LIST").SP().FlagList(attrs).SP().Quoted(s.separator()).SP().Mailbox(name)
 	if child {
 		s.enc.SP().Open().Quoted("CHILDINFO").SP().Open()
 		if c.subscribed {

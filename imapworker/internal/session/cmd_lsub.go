@@ -22,7 +22,7 @@ func (c *lsub) run(s *Session) (view.Reply, error) {
 	if err != nil {
 		return view.Reply{}, err
 	}
-	m := matcher(c.reference, []string{c.pattern}, s.enc.Options.UTF8 || s.enc.Options.Rev2)
+	m := s.matcher(c.reference, []string{c.pattern})
 	isSubscribed := func(f mailstore.Folder) bool { return f.Attrs&mailstore.Subscribed != 0 }
 	for _, f := range t.folders {
 		if !m.match(f.Name) {
@@ -36,10 +36,14 @@ func (c *lsub) run(s *Session) (view.Reply, error) {
 				continue
 			}
 			attrs = []string{`\Noselect`}
-		} else if f.Attrs&mailstore.NoSelect != 0 && f.Attrs&mailstore.NonExistent == 0 {
+		} else if s.cfg.Settings.LsubFlags && f.Attrs&(mailstore.NoSelect|mailstore.NonExistent) != 0 {
 			attrs = []string{`\Noselect`}
 		}
-		s.enc.Untagged().Atom("LSUB").SP().FlagList(attrs).SP().Quoted(imapname.Separator).SP().Mailbox(f.Name).CRLF()
+		name, ok := s.names.Show(imapname.Name(f.Name))
+		if !ok {
+			continue
+		}
+		s.enc.Untagged().Atom("LSUB").SP().FlagList(attrs).SP().Quoted(s.separator()).SP().Mailbox(name).CRLF()
 		if err := s.flushSome(); err != nil {
 			return view.Reply{}, err
 		}
@@ -50,10 +54,10 @@ func (c *lsub) run(s *Session) (view.Reply, error) {
 // patterns match a name if any of them does.
 type patterns []imapname.Pattern
 
-func matcher(reference string, texts []string, utf8Mode bool) patterns {
+func (s *Session) matcher(reference string, texts []string) patterns {
 	var m patterns
 	for _, text := range texts {
-		m = append(m, imapname.NewPattern(reference, text, utf8Mode))
+		m = append(m, s.names.Pattern(reference, text))
 	}
 	return m
 }

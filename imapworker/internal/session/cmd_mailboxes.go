@@ -1,8 +1,6 @@
 package session
 
 import (
-	"strings"
-
 	"rookery/imapworker/internal/view"
 	"rookery/internal/errkind"
 	"rookery/internal/imapname"
@@ -13,20 +11,14 @@ type create struct{ mailbox imapname.Name }
 
 func parseCreate(p *parser) (request, bool) {
 	var c create
-	var raw string
-	if !p.WantSP() || !p.WantMailbox(&raw) {
+	if !p.WantSP() || !p.mailboxTrimmed(&c.mailbox, true) {
 		return nil, false
 	}
 	// RFC 3501 §6.3.3: a separator at the end only declares that names will be
 	// made below; "servers … MUST ignore the declaration" and make the name without.
-	name, err := imapname.Parse(strings.TrimSuffix(raw, imapname.Separator), p.s.enc.Options.UTF8 || p.s.enc.Options.Rev2)
-	switch {
-	case err == imapname.ErrEncoding || err == imapname.ErrUTF8:
-		return nil, p.Fail("a mailbox name in modified UTF-7")
-	case err == nil:
-		err = name.CheckNew()
+	if p.nameErr == nil {
+		p.nameErr = c.mailbox.CheckNew()
 	}
-	c.mailbox, p.nameErr = name, err
 	return c, p.WantEnd()
 }
 

@@ -110,9 +110,11 @@ func (c *copyCommand) run(s *Session) (view.Reply, error) {
 		}
 	}
 	result, err := transfer(uids, string(c.mailbox))
-	s.counts.Copied += uint64(len(result.To))
 	if len(result.To) > 0 {
 		s.changed()
+		if folder, err := s.cfg.Store.Lookup(string(c.mailbox)); err == nil && folder.Attrs&mailstore.UseTrash != 0 {
+			s.counts.Trashed += uint64(len(result.To))
+		}
 	}
 	s.view.Refresh()
 	if err != nil {

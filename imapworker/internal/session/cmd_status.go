@@ -61,11 +61,15 @@ func (c *status) run(s *Session) (view.Reply, error) {
 
 // writeStatus looks a mailbox up and writes its STATUS response.
 func (s *Session) writeStatus(name imapname.Name, items statusItems) error {
+	shown, ok := s.names.Show(name)
+	if !ok {
+		return nil
+	}
 	st, err := s.cfg.Store.Status(string(name), mailstore.StatusWant{Size: slices.Contains(items, "SIZE")})
 	if err != nil {
 		return err
 	}
-	s.enc.Untagged().Atom("STATUS").SP().Mailbox(string(name)).SP().Open()
+	s.enc.Untagged().Atom("STATUS").SP().Mailbox(shown).SP().Open()
 	for i, item := range items {
 		if i > 0 {
 			s.enc.SP()
@@ -92,7 +96,7 @@ func parseJob(p *parser, parse view.Parse) (request, bool) {
 }
 
 func (c *job) run(s *Session) (view.Reply, error) {
-	ctx := view.Context{View: s.view, Enc: &s.enc, Out: &s.out, Tag: c.tag, Now: s.now, UID: c.uid, Log: s.cfg.Log.Warn}
+	ctx := view.Context{View: s.view, Enc: &s.enc, Out: &s.out, Tag: c.tag, Now: s.now, UID: c.uid, Fetched: &s.counts.Fetched, Log: s.cfg.Log.Warn}
 	return c.Job.Run(&ctx)
 }
 

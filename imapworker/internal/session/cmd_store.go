@@ -9,9 +9,6 @@ import (
 	"rookery/internal/numset"
 )
 
-// maxKeyword is the longest keyword in bytes.
-const maxKeyword = 255
-
 // store           = "STORE" SP sequence-set SP store-att-flags       RFC 3501 §6.4.6
 // store-att-flags = (["+" / "-"] "FLAGS" [".SILENT"]) SP (flag-list / (flag *(SP flag)))
 //
@@ -46,16 +43,16 @@ func parseStore(p *parser) (request, bool) {
 	default:
 		return nil, p.Fail("FLAGS or FLAGS.SILENT")
 	}
-	return c, p.WantSP() && p.WantFlags(&names) && parseFlags(p.Decoder, names, &c.change.Flags, &c.change.Keywords) && p.WantEnd()
+	return c, p.WantSP() && p.WantFlags(&names) && p.s.parseFlags(p.Decoder, names, &c.change.Flags, &c.change.Keywords) && p.WantEnd()
 }
 
 // parseFlags tells system flags and keywords apart. \Recent cannot be changed
 // by a client (RFC 3501 §2.3.2), and no flag that begins with "\" but the five
 // can be made.
-func parseFlags(d *imapwire.Decoder, names []string, flags *mailstore.Flags, keywords *[]string) bool {
+func (s *Session) parseFlags(d *imapwire.Decoder, names []string, flags *mailstore.Flags, keywords *[]string) bool {
 	for _, name := range names {
 		if name[0] != '\\' {
-			if len(name) > maxKeyword {
+			if len(name) > s.cfg.Settings.MaxKeyword {
 				return d.Fail("a shorter keyword")
 			}
 			if !view.HasKeyword(*keywords, name) {
@@ -82,7 +79,7 @@ func (c *store) run(s *Session) (view.Reply, error) {
 	}
 	// What others changed before is told before what this command changes:
 	// then .SILENT hides only our own changes (RFC 3501 §6.4.6).
-	s.tell(false, c.uid, true)
+	s.tell(view.May{UID: c.uid, Exists: !s.cfg.Settings.DelayNewMail}, true)
 	if s.end != Running {
 		return view.Reply{}, nil
 	}

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"errors"
 	"strings"
 
 	"rookery/imapworker/internal/view"
@@ -24,7 +25,8 @@ type effect uint8
 const (
 	silent    effect = iota // nothing: it leaves the mailbox, or ends later
 	keepsSeqs               // no EXPUNGE: FETCH, STORE, SEARCH (RFC 3501 §7.4.1)
-	movesSeqs               // everything
+	movesSeqs               // EXPUNGE too
+	tellsAll                // new messages too where a workaround keeps them back
 )
 
 // request is a command, parsed. It answers by a Reply or an error whose kind
@@ -45,7 +47,7 @@ type row struct {
 func table() map[string]row {
 	return map[string]row{
 		"CAPABILITY":   {anyState, movesSeqs, parseCapability},
-		"NOOP":         {anyState, movesSeqs, parseNoop},
+		"NOOP":         {anyState, tellsAll, parseNoop},
 		"LOGOUT":       {anyState, silent, parseLogout},
 		"ID":           {anyState, movesSeqs, parseID},
 		"ENABLE":       {authed, movesSeqs, parseEnable},
@@ -62,7 +64,7 @@ func table() map[string]row {
 		"NAMESPACE":    {anyState, movesSeqs, parseNamespace},
 		"APPEND":       {anyState, movesSeqs, parseAppend},
 		"IDLE":         {anyState, silent, parseIdle},
-		"CHECK":        {selected, movesSeqs, parseCheck},
+		"CHECK":        {selected, tellsAll, parseCheck},
 		"CLOSE":        {selected, silent, parseClose},
 		"UNSELECT":     {selected, silent, parseUnselect},
 		"EXPUNGE":      {selected, movesSeqs, parseExpunge},
@@ -160,6 +162,11 @@ func (s *Session) finishCommand(tag string, cmd row, uid bool, reply view.Reply,
 	if s.end != Running {
 		return
 	}
+	if errors.Is(err, view.ErrDisconnect) {
+		s.cfg.Log.Error(err.Error())
+		s.sayBye(Broken, "Disconnected: Message could not be read", "Internal error occurred. Refer to server log for more information.")
+		return
+	}
 	if err != nil {
 		reply = s.refusal(err)
 	}
@@ -167,7 +174,7 @@ func (s *Session) finishCommand(tag string, cmd row, uid bool, reply view.Reply,
 		return
 	}
 	if cmd.effect != silent && reply.Cond != imapwire.BAD {
-		s.tell(cmd.effect == movesSeqs, uid, true)
+		s.tell(view.May{Expunge: cmd.effect != keepsSeqs, Exists: cmd.effect == tellsAll || !s.cfg.Settings.DelayNewMail, UID: uid}, true)
 		if s.end != Running {
 			return
 		}
@@ -185,11 +192,16 @@ func (s *Session) state() states {
 // mailbox demands a mailbox name. A name that is syntactically right but can be
 // no mailbox's is remembered: the command then answers NO, not BAD.
 func (p *parser) mailbox(name *imapname.Name) bool {
+	return p.mailboxTrimmed(name, p.s.cfg.Settings.ExtraSeparator)
+}
+
+// mailboxTrimmed is mailbox where one separator at the end may be ignored.
+func (p *parser) mailboxTrimmed(name *imapname.Name, trim bool) bool {
 	var raw string
 	if !p.WantMailbox(&raw) {
 		return false
 	}
-	parsed, err := imapname.Parse(raw, p.s.enc.Options.UTF8 || p.s.enc.Options.Rev2)
+	parsed, err := p.s.names.Parse(raw, trim)
 	switch {
 	case err == imapname.ErrEncoding || err == imapname.ErrUTF8:
 		return p.Fail("a mailbox name in modified UTF-7")

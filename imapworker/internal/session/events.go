@@ -70,12 +70,12 @@ func (s *Session) tellIdle(disk bool) {
 	if s.end != Running || s.idle == nil || s.view == nil {
 		return
 	}
-	s.tell(true, false, disk)
+	s.tell(view.May{Expunge: true, Exists: true}, disk)
 	s.flush()
 }
 
 // tell announces what is new in the selected mailbox.
-func (s *Session) tell(mayExpunge, withUID, disk bool) {
+func (s *Session) tell(may view.May, disk bool) {
 	if s.view == nil {
 		return
 	}
@@ -86,7 +86,7 @@ func (s *Session) tell(mayExpunge, withUID, disk bool) {
 		s.view.Refresh()
 	}
 	if err == nil {
-		err = s.view.Announce(&s.enc, mayExpunge, withUID)
+		err = s.view.Announce(&s.enc, may)
 	}
 	switch {
 	case errkind.Is(err, errkind.NotFound):
@@ -108,7 +108,7 @@ func (c idleCommand) run(s *Session) (view.Reply, error) {
 	s.idle = &idling{tag: c.tag, notify: s.now.Add(s.cfg.Settings.IdleNotify), poll: s.now.Add(s.cfg.Settings.Poll)}
 	s.framer.SetRaw(true)
 	s.enc.Continue("idling")
-	s.tell(true, false, true)
+	s.tell(view.May{Expunge: true, Exists: true}, true)
 	s.flush()
 	return view.Reply{}, nil // endIdle answers
 }
@@ -118,7 +118,7 @@ func (s *Session) endIdle(line []byte) {
 	tag := s.idle.tag
 	s.idle = nil
 	s.framer.SetRaw(false)
-	s.tell(true, false, true)
+	s.tell(view.May{Expunge: true, Exists: true}, true)
 	if s.end != Running {
 		return
 	}

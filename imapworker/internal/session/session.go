@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"rookery/imapworker/internal/view"
+	"rookery/internal/imapname"
 	"rookery/internal/imapwire"
 	"rookery/internal/mailstore"
 )
@@ -27,12 +28,18 @@ type Settings struct {
 	AutoLogout  time.Duration      // without a byte from the client; RFC 3501 §5.4: at least 30 minutes
 	BadCommands int                // after so many in a row the session ends
 	Poll        time.Duration      // how often an idle session looks for other programs' changes
+	MaxKeyword  int                // mail_max_keyword_length: bytes
 	ServerID    []imapwire.NString // imap_id_send: key, value, key, value, …
+
+	// imap_client_workarounds
+	DelayNewMail   bool // new messages are told only in NOOP and CHECK (and IDLE)
+	ExtraSeparator bool // a mailbox name may end in the separator
+	LsubFlags      bool // LSUB shows \Noselect as LIST does
 }
 
 // Defaults are the settings where the administrator said nothing.
 func Defaults() Settings {
-	return Settings{MaxLine: 64 << 10, IdleNotify: 2 * time.Minute, AutoLogout: 30 * time.Minute, BadCommands: 20, Poll: time.Second,
+	return Settings{MaxLine: 64 << 10, MaxKeyword: 50, IdleNotify: 2 * time.Minute, AutoLogout: 30 * time.Minute, BadCommands: 20, Poll: time.Second,
 		ServerID: []imapwire.NString{{S: "name", Set: true}, {S: "Rookery", Set: true}}}
 }
 
@@ -74,7 +81,8 @@ const (
 
 // Counts are for the line at the end.
 type Counts struct {
-	Deleted, Expunged, Appended, Copied uint64
+	Deleted, Expunged, Trashed, Appended uint64
+	Fetched                              view.Fetched
 }
 
 // Session is one session. Its methods are for one goroutine.
@@ -82,6 +90,7 @@ type Session struct {
 	cfg       Config
 	out       stickyOutput
 	framer    *imapwire.Framer
+	names     imapname.Dialect
 	enc       imapwire.Encoder
 	view      *view.View // nil unless a mailbox is selected
 	stopWatch func()
@@ -128,6 +137,9 @@ func limits(set Settings) imapwire.Limits {
 func New(cfg Config, now time.Time) *Session {
 	s := &Session{cfg: cfg, out: stickyOutput{to: cfg.Out}, now: now, heard: now}
 	s.framer = imapwire.NewFramer(limits(cfg.Settings), s.decide)
+	if spaces := cfg.Store.Namespaces(); len(spaces) > 0 {
+		s.names.Separator = spaces[0].Separator
+	}
 	return s
 }
 
@@ -240,6 +252,15 @@ func (s *Session) flush() {
 	if err := s.out.Flush(&s.enc); err != nil && s.end == Running {
 		s.finish(Gone, "Connection closed: "+err.Error())
 	}
+	s.enc.Shrink()
+}
+
+// separator is what stands between the levels of names on the wire.
+func (s *Session) separator() string {
+	if s.names.Separator == 0 {
+		return imapname.Separator
+	}
+	return string(rune(s.names.Separator))
 }
 
 // sayBye tells the client why and ends.

@@ -8,12 +8,12 @@ import (
 	"testing"
 	"time"
 
+	"rookery/imapworker/internal/view"
 	"rookery/internal/imapwire"
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/memstore"
 	"rookery/internal/numset"
 	"rookery/internal/transcript"
-	"rookery/imapworker/internal/view"
 )
 
 // flagFetch is a FETCH that knows FLAGS and UID only: these tests are about
@@ -96,6 +96,10 @@ func openPeer(t *testing.T, given []string) transcript.Peer {
 			p.settings.MaxMessage = int64(n)
 		case "max-line":
 			p.settings.MaxLine = n
+		case "separator":
+			opt.Separator = words[1][0]
+		case "workarounds":
+			p.settings.DelayNewMail, p.settings.ExtraSeparator, p.settings.LsubFlags = true, true, true
 		case "bad-commands":
 			p.settings.BadCommands = n
 		default:

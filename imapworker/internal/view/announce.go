@@ -15,7 +15,7 @@ type changes struct {
 }
 
 func (v *View) unchanged() bool {
-	return v.told == v.cur || len(v.flags) == 0 && v.told.HighestModSeq() == v.cur.HighestModSeq() &&
+	return len(v.flags) == 0 && v.told.HighestModSeq() == v.cur.HighestModSeq() &&
 		v.told.Len() == v.cur.Len() && v.told.UIDNext() == v.cur.UIDNext()
 }
 
@@ -55,33 +55,42 @@ func (v *View) diff() changes {
 // client knows.
 func (v *View) PendingExpunges() bool { return !v.unchanged() && len(v.diff().expunged) > 0 }
 
-// Announce writes what the client does not know yet: EXPUNGE, EXISTS, RECENT,
-// FLAGS and FETCH responses. Where there are expunges and mayExpunge is false
-// it writes nothing and waits. withUID adds UID to FETCH responses
-// (RFC 3501 §6.4.8 demands it in answers to UID commands).
-func (v *View) Announce(e *imapwire.Encoder, mayExpunge, withUID bool) error {
+// May says what Announce may tell.
+type May struct {
+	Expunge bool // EXPUNGE; where there are expunges and they may not be told, nothing is
+	Exists  bool // new messages
+	UID     bool // UID in FETCH responses, as answers to UID commands must have (RFC 3501 §6.4.8)
+}
+
+// Announce writes what the client does not know yet and may be told now:
+// EXPUNGE, EXISTS, RECENT, FLAGS and FETCH responses.
+func (v *View) Announce(e *imapwire.Encoder, may May) error {
 	if v.unchanged() {
 		v.AnnounceKeywords(e)
 		return nil
 	}
 	c := v.diff()
-	if len(c.expunged) > 0 && !mayExpunge {
+	if len(c.expunged) > 0 && !may.Expunge {
 		return nil
 	}
 	for n, pos := range c.expunged {
 		// Each number counts from what the one before left (RFC 3501 §7.4.1).
 		e.Expunge(uint32(pos - n + 1))
 	}
-	v.told, v.flags = v.cur, nil
+	told := v.cur
+	if c.newer && !may.Exists {
+		told = upTo(v.cur, v.told.UIDNext())
+	}
+	v.told, v.flags = told, nil
 	var err error
-	if c.newer {
+	if c.newer && may.Exists {
 		err = v.claimRecent()
 		e.Exists(uint32(v.told.Len()))
 		e.Recent(v.RecentCount())
 	}
 	v.AnnounceKeywords(e)
 	for _, uid := range c.flags {
-		v.WriteFlags(e, uid, withUID)
+		v.WriteFlags(e, uid, may.UID)
 	}
 	return err
 }
@@ -136,6 +145,31 @@ func (v *View) FirstUnseen() uint32 {
 		}
 	}
 	return 0
+}
+
+// older is a snapshot without its newest messages.
+type older struct {
+	mailstore.Snapshot
+	n    int
+	next mailstore.UID
+}
+
+func upTo(s mailstore.Snapshot, next mailstore.UID) older {
+	if o, ok := s.(older); ok {
+		s = o.Snapshot
+	}
+	n, _ := s.Find(next)
+	return older{s, n, next}
+}
+
+func (o older) Len() int               { return o.n }
+func (o older) UIDNext() mailstore.UID { return o.next }
+
+func (o older) Find(uid mailstore.UID) (int, bool) {
+	if pos, ok := o.Snapshot.Find(uid); pos < o.n {
+		return pos, ok
+	}
+	return o.n, false
 }
 
 // HasKeyword reports whether names holds keyword, whatever its case.
