@@ -318,6 +318,11 @@ func TestFilesThatAreWrong(t *testing.T) {
 			t.Errorf("%s: %v", test.name, r.Err())
 		}
 	}
+	for mode, fine := range map[fs.FileMode]bool{0o400: true, 0o640: true, 0o604: false, 0o601: false} {
+		if r := change(func(f fstest.MapFS) { f["etc/rookery/tls/key.pem"].Mode = mode }); (r.Err() == nil) != fine {
+			t.Errorf("key of mode %v: %v", mode, r.Err())
+		}
+	}
 	if r := change(func(f fstest.MapFS) {
 		f["etc/rookery/conf.d/99.toml"] = &fstest.MapFile{Data: []byte("ssl = \"no\""), Mode: 0o644}
 		delete(f, "etc/rookery/tls/key.pem")
