@@ -1,0 +1,318 @@
+package maildir
+
+import (
+	"slices"
+	"strconv"
+
+	"rookery/internal/errkind"
+	"rookery/internal/mailstore"
+	"rookery/internal/numset"
+)
+
+// step is how many messages are worked on before others may have the mailbox.
+const step = 256
+
+func utoa(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
+
+// maxPerMessage bounds the keywords of one message.
+const maxPerMessage = 100
+
+// Store changes flags and keywords. A message's flags are its file name: the
+// rename from exactly the old name is what makes two sessions' changes merge.
+func (mb *mailbox) Store(c mailstore.FlagChange) (mailstore.StoreResult, error) {
+	var res mailstore.StoreResult
+	if len(c.Keywords) > maxPerMessage {
+		return res, errkind.Newf("store", errkind.Limit, "more than "+strconv.Itoa(maxPerMessage)+" keywords")
+	}
+	for _, k := range c.Keywords {
+		if !goodKeyword(k) {
+			return res, errkind.Newf("store", errkind.Limit, "a keyword is longer than "+strconv.Itoa(maxKeywordSize)+" octets or no atom")
+		}
+	}
+	err := mb.eachStep(c.UIDs, func(uids []uint32) error {
+		return errkind.Wrap("store", mb.storeStep(c, uids, &res))
+	})
+	return res, err
+}
+
+// eachStep runs f over pieces of those UIDs that exist, with op held and given
+// up between them.
+func (mb *mailbox) eachStep(set numset.Set, f func(uids []uint32) error) error {
+	uids := mb.existing(set)
+	if len(uids) == 0 {
+		mb.op.Lock()
+		defer mb.op.Unlock()
+		if mb.isDead() {
+			return mb.gone()
+		}
+		return nil
+	}
+	for part := range slices.Chunk(uids, step) {
+		mb.op.Lock()
+		if mb.isDead() {
+			mb.op.Unlock()
+			return mb.gone()
+		}
+		err := f(part)
+		mb.op.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// existing gives the UIDs of set that the newest picture has.
+func (mb *mailbox) existing(set numset.Set) []uint32 {
+	s := mb.snap.Load()
+	var out []uint32
+	for _, r := range set.Ranges() {
+		for pos, _ := s.Find(r.First); pos < s.n; pos++ {
+			u := s.at(pos).uid
+			if u > r.Last {
+				break
+			}
+			out = append(out, u)
+		}
+	}
+	return out
+}
+
+// storeStep does a piece; op is held.
+func (mb *mailbox) storeStep(c mailstore.FlagChange, uids []uint32, res *mailstore.StoreResult) error {
+	if mb.uids.readOnly {
+		return errkind.Newf("store", errkind.ReadOnly, "the mailbox cannot be written")
+	}
+	keywords := c.Keywords
+	if c.Op == mailstore.RemoveFlags { // what nobody has needs no place
+		keywords = nil
+		for _, k := range c.Keywords {
+			if _, missing := mb.kw.find([]string{k}); len(missing) == 0 {
+				keywords = append(keywords, k)
+			}
+		}
+	}
+	d, ok, err := mb.placeFor(keywords, false)
+	if err != nil {
+		return err
+	}
+	beyond := func() bool { return len(d.more) > 0 || c.Op == mailstore.SetFlags && len(mb.more) > 0 }
+	if !ok || beyond() {
+		// Names to make, or sets kept in a file of ours: one writer at a time.
+		lock, err := mb.s.lockUIDs(mb.ctl)
+		if err != nil {
+			return err
+		}
+		defer lock.release()
+		if err := mb.readKeywords(); err != nil {
+			return err
+		}
+		if d, _, err = mb.placeFor(keywords, true); err != nil {
+			return err
+		}
+	}
+	st := &storing{mb: mb, c: c, d: d, res: res, own: mb.beginOwn()}
+	defer st.own.end()
+	left := uids
+	for try := 0; len(left) > 0; try++ {
+		if left, err = st.pass(left); err != nil || len(left) == 0 || try == 8 {
+			break
+		}
+		// Some files are not where they were: renamed by others, or expunged.
+		st.own.lost()
+		if err = mb.resync(); err != nil {
+			break
+		}
+	}
+	return err
+}
+
+// storing is one STORE on one piece.
+type storing struct {
+	mb  *mailbox
+	c   mailstore.FlagChange
+	d   diskSet
+	res *mailstore.StoreResult
+	own *ownChange
+	seq uint64
+}
+
+// pass changes what it can and gives those whose file was not found.
+func (st *storing) pass(uids []uint32) (left []uint32, err error) {
+	mb := st.mb
+	s := mb.snap.Load()
+	ed := mb.edit()
+	var beyond []uint32
+	for _, u := range uids {
+		pos, ok := s.Find(u)
+		if !ok {
+			continue
+		}
+		e := s.at(pos)
+		if lim := st.c.UnchangedSince; lim != nil && e.modseq > uint64(*lim) && e.modseq != st.seq {
+			st.res.Modified.Add(u)
+			continue
+		}
+		name := mb.nameAt(s, pos)
+		base, info := splitName(name[1:])
+		old := parseInfo(info)
+		nf, more := st.change(old, mb.more[u])
+		to := "c" + base + nf.info()
+		if nf.info() != old.info() {
+			if err = mb.s.fs.Rename(mb.path(name), mb.path(to)); err != nil {
+				if notExist(err) {
+					left, err = append(left, u), nil
+					continue
+				}
+				err = mb.s.fail("rename", err)
+				break
+			}
+			if name[0] == 'n' { // in cur/ now, yet nobody was told of it
+				mb.recent = mb.recent.Union(numset.Of(u))
+			}
+			mb.setName(s, pos, to)
+		}
+		if !slices.Equal(more, mb.more[u]) {
+			beyond = append(beyond, u)
+			if mb.more[u] = more; len(more) == 0 {
+				delete(mb.more, u)
+			}
+		}
+		if kf := pack(nf.sys, mb.kw.number(nf, more)); kf != e.kf {
+			if st.seq == 0 {
+				st.seq = mb.s.modseq.next()
+			}
+			ed.set(pos, kf, st.seq)
+			st.res.Changed.Add(u)
+		}
+	}
+	if serr := mb.saveMore(beyond, false); serr != nil && err == nil {
+		err = mb.s.fail("write keywords", serr)
+	}
+	ed.publish()
+	return left, err
+}
+
+// change computes a message's new flags.
+func (st *storing) change(old nameFlags, more []uint16) (nameFlags, []uint16) {
+	nf := old
+	switch st.c.Op {
+	case mailstore.AddFlags:
+		nf.sys |= st.c.Flags
+		nf.letters |= st.d.letters
+		nf.forwarded = nf.forwarded || st.d.forwarded
+		more = union(more, st.d.more)
+	case mailstore.RemoveFlags:
+		nf.sys &^= st.c.Flags
+		nf.letters &^= st.d.letters
+		nf.forwarded = nf.forwarded && !st.d.forwarded
+		more = minus(more, st.d.more)
+	default:
+		nf.sys = st.c.Flags & mailstore.AllFlags
+		nf.letters = st.d.letters
+		for i, n := range st.mb.kw.letters { // a letter without a name is not ours to take
+			if n == "" {
+				nf.letters |= old.letters & (1 << i)
+			}
+		}
+		nf.forwarded, more = st.d.forwarded, st.d.more
+	}
+	return nf, more
+}
+
+func union(a, b []uint16) []uint16 {
+	if len(b) == 0 {
+		return a
+	}
+	out := append(slices.Clone(a), b...)
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func minus(a, b []uint16) []uint16 {
+	return slices.DeleteFunc(slices.Clone(a), func(n uint16) bool { return slices.Contains(b, n) })
+}
+
+// ownChange brackets changes of ours to new/ and cur/, so that they cost no new
+// look: stat before shows whether others changed something that nobody looked
+// at, stat after is what is known from then on. What others do in between hides
+// behind the same stamps; a doubt stays, and a later look clears it.
+type ownChange struct{ mb *mailbox }
+
+func (mb *mailbox) beginOwn() *ownChange {
+	o := &ownChange{mb}
+	o.check()
+	return o
+}
+
+func (o *ownChange) check() {
+	cur, new, err := o.mb.s.stampDirs(o.mb.dir)
+	if err != nil || cur != o.mb.cur.known {
+		o.mb.cur.stale = true
+	}
+	if err != nil || new != o.mb.new.known {
+		o.mb.new.stale = true
+	}
+}
+
+// lost ends the bracket because the folder has to be looked at.
+func (o *ownChange) lost() { o.mb.cur.stale, o.mb.new.stale = true, true }
+
+func (o *ownChange) end() {
+	o.mb.ours++
+	cur, new, err := o.mb.s.stampDirs(o.mb.dir)
+	if err != nil {
+		o.lost()
+		return
+	}
+	for _, d := range []struct {
+		st    *dirState
+		stamp fileStamp
+	}{{&o.mb.cur, cur}, {&o.mb.new, new}} {
+		if !d.st.stale && d.stamp != d.st.known {
+			d.st.known, d.st.doubt = d.stamp, true
+		}
+	}
+}
+
+// ClaimRecent gives the messages that no session has seen yet. A message that
+// lies in new/ is one; taking it is the rename to cur/, which only one of
+// several processes can do.
+func (mb *mailbox) ClaimRecent(peek bool) (numset.Set, error) {
+	mb.op.Lock()
+	defer mb.op.Unlock()
+	if mb.isDead() {
+		return numset.Set{}, mb.gone()
+	}
+	if peek || mb.uids.readOnly {
+		return mb.recentNow(), nil
+	}
+	got := mb.recent
+	mb.recent = numset.Set{}
+	own := mb.beginOwn()
+	defer own.end()
+	s := mb.snap.Load()
+	var moved numset.Set
+	for c, list := range s.chunks {
+		for i, e := range list {
+			name := mb.names[c][i]
+			if name[0] != 'n' {
+				continue
+			}
+			base, info := splitName(name[1:])
+			to := "c" + base + parseInfo(info).info()
+			err := mb.s.fs.Rename(mb.path(name), mb.path(to))
+			switch {
+			case err == nil:
+				mb.names[c][i] = to
+				moved.Add(e.uid)
+			case notExist(err):
+				own.lost() // taken by another process, or gone
+			default:
+				mb.recent = got.Union(moved)
+				return numset.Set{}, mb.s.fail("claim recent", err)
+			}
+		}
+	}
+	return got.Union(moved), nil
+}

@@ -1,0 +1,320 @@
+package maildir
+
+import (
+	"io/fs"
+	"slices"
+	"strings"
+
+	"rookery/internal/errkind"
+	"rookery/internal/imapname"
+	"rookery/internal/mailstore"
+	"rookery/internal/vfs"
+)
+
+// maxListed bounds the folders that are looked at in one tree.
+const maxListed = 200000
+
+// folder is a mailbox that is on the disk.
+type folder struct {
+	name mailstore.Name
+	dir  string // below the mail path; "" is INBOX
+}
+
+// mailDir gives the directory of new/, cur/, tmp/.
+func (s *Store) mailDir(dir string) string {
+	if dir == "" {
+		return s.opt.InboxPath
+	}
+	return join(s.opt.MailPath, dir)
+}
+
+// ctlDir gives the directory of the control files. In a tree of their own,
+// INBOX's are in .INBOX, as Dovecot has it.
+func (s *Store) ctlDir(dir string) string {
+	if s.opt.ControlPath == s.opt.MailPath {
+		return s.mailDir(dir)
+	}
+	if dir == "" {
+		if s.opt.Layout == FSLayout {
+			return join(s.opt.ControlPath, "INBOX")
+		}
+		return join(s.opt.ControlPath, ".INBOX")
+	}
+	return join(s.opt.ControlPath, dir)
+}
+
+// dirOf gives the directory that a name has by the layout.
+func (s *Store) dirOf(name mailstore.Name) (string, error) {
+	if name == imapname.Inbox {
+		return "", nil
+	}
+	n := imapname.Name(name)
+	if imapname.Canonical(string(n)) != n {
+		return "", errkind.Newf("name", errkind.Invalid, "the name is not in its canonical form")
+	}
+	if s.opt.Layout == FSLayout {
+		return s.fsDir(n)
+	}
+	dir, err := n.Folder()
+	if err != nil {
+		return "", errkind.New("name", errkind.Invalid, err)
+	}
+	return dir, nil
+}
+
+// find gives the directory of a mailbox that is there, making it if the settings
+// say so. errkind: NotFound, Invalid.
+func (s *Store) find(name mailstore.Name) (string, error) {
+	name = s.canonical(name)
+	dir, ok, err := s.lookDir(name)
+	if err != nil || ok {
+		return dir, err
+	}
+	if sp := s.special(name); sp != nil && sp.Auto != AutoNo {
+		if _, err := s.Create(s.outName(name), 0); err != nil && !errkind.Is(err, errkind.Exists) {
+			return "", err
+		}
+		return s.dirOf(name)
+	}
+	implied, err := s.hasChildren(name)
+	if err != nil {
+		return "", err
+	}
+	if implied {
+		return "", errkind.Newf("open", errkind.Invalid, "the name is only a parent of mailboxes")
+	}
+	return "", errkind.Newf("open", errkind.NotFound, "there is no such mailbox")
+}
+
+// lookDir finds a mailbox's directory on the disk.
+func (s *Store) lookDir(name mailstore.Name) (dir string, ok bool, err error) {
+	dir, err = s.dirOf(name)
+	if err != nil {
+		return "", false, err
+	}
+	if dir == "" {
+		return dir, true, s.haveInbox()
+	}
+	ok, err = s.isFolder(dir)
+	if ok || err != nil {
+		return dir, ok, err
+	}
+	// Another program may have written the same name another way.
+	list, err := s.folders()
+	for _, f := range list {
+		if f.name == name {
+			return f.dir, true, err
+		}
+	}
+	return dir, false, err
+}
+
+// haveInbox makes INBOX's directories if this is its first use.
+func (s *Store) haveInbox() error {
+	if _, err := s.fs.Stat(join(s.opt.InboxPath, "cur")); err == nil || !notExist(err) {
+		return s.fail("open INBOX", err)
+	}
+	return s.fail("make INBOX", vfs.MkdirAll(s.fs, s.opt.InboxPath, s.opt.FolderMode))
+}
+
+// isFolder reports whether dir is a mailbox's. In the fs layout a directory
+// without cur/ is only a parent.
+func (s *Store) isFolder(dir string) (bool, error) {
+	path := s.mailDir(dir)
+	if s.opt.Layout == FSLayout {
+		path = join(path, "cur")
+	}
+	info, err := s.fs.Stat(path)
+	if err != nil {
+		if notExist(err) {
+			return false, nil
+		}
+		return false, s.fail("stat folder", err)
+	}
+	return info.IsDir(), nil
+}
+
+// folders lists the mailboxes on the disk, but INBOX, in no order.
+func (s *Store) folders() ([]folder, error) {
+	if s.opt.Layout == FSLayout {
+		return s.fsFolders()
+	}
+	var out []folder
+	seen := map[mailstore.Name]bool{}
+	var unsure []folder
+	err := s.fs.ReadDir(s.opt.MailPath, func(e vfs.DirEntry) bool {
+		if len(e.Name) < 2 || e.Name[0] != '.' || !e.Type.IsDir() && e.Type != fs.ModeIrregular {
+			return true
+		}
+		n, exact, err := imapname.FromFolder(e.Name)
+		if err != nil {
+			return true
+		}
+		f := folder{mailstore.Name(n), e.Name}
+		if e.Type.IsDir() && exact {
+			out = append(out, f)
+			seen[f.name] = true
+		} else {
+			unsure = append(unsure, f)
+		}
+		return len(out)+len(unsure) < maxListed
+	})
+	if err != nil {
+		return nil, s.fail("list folders", err)
+	}
+	for _, f := range unsure {
+		if info, err := s.fs.Stat(join(s.opt.MailPath, f.dir)); err == nil && info.IsDir() && !seen[f.name] {
+			seen[f.name] = true
+			out = append(out, f)
+		}
+	}
+	return out, nil
+}
+
+func (s *Store) special(name mailstore.Name) *Special {
+	for i := range s.opt.Special {
+		if s.opt.Special[i].Name == name {
+			return &s.opt.Special[i]
+		}
+	}
+	return nil
+}
+
+func (s *Store) hasChildren(name mailstore.Name) (bool, error) {
+	list, err := s.folders()
+	for _, f := range list {
+		if imapname.Name(f.name).Below(imapname.Name(name)) {
+			return true, err
+		}
+	}
+	for _, sp := range s.opt.Special {
+		if sp.Auto != AutoNo && imapname.Name(sp.Name).Below(imapname.Name(name)) {
+			return true, err
+		}
+	}
+	return false, err
+}
+
+// List gives every mailbox and implied parent.
+func (s *Store) List() ([]mailstore.Folder, error) {
+	list, err := s.folders()
+	if err != nil {
+		return nil, errkind.Wrap("list", err)
+	}
+	subs, err := s.subscribed()
+	if err != nil {
+		return nil, errkind.Wrap("list", err)
+	}
+	attrs := map[mailstore.Name]mailstore.Attr{imapname.Inbox: 0}
+	for _, f := range list {
+		attrs[f.name] = 0
+	}
+	for _, sp := range s.opt.Special {
+		if _, there := attrs[sp.Name]; !there && sp.Auto == AutoNo {
+			continue
+		} else if !there && sp.Auto == AutoSubscribe {
+			attrs[sp.Name] |= mailstore.Subscribed
+		}
+		attrs[sp.Name] |= sp.Use
+	}
+	for _, n := range subs {
+		if a, there := attrs[n]; there {
+			attrs[n] = a | mailstore.Subscribed
+		}
+	}
+	for _, name := range keysOf(attrs) {
+		for p := imapname.Name(name).Parent(); p != ""; p = p.Parent() {
+			a, there := attrs[mailstore.Name(p)]
+			if !there {
+				a = mailstore.NonExistent | mailstore.NoSelect
+			}
+			attrs[mailstore.Name(p)] = a | mailstore.HasChildren
+		}
+	}
+	out := make([]mailstore.Folder, 0, len(attrs))
+	for name, a := range attrs {
+		out = append(out, mailstore.Folder{Name: s.outName(name), Attrs: a})
+	}
+	slices.SortFunc(out, func(a, b mailstore.Folder) int { return strings.Compare(a.Name, b.Name) })
+	return out, nil
+}
+
+func keysOf(m map[mailstore.Name]mailstore.Attr) []mailstore.Name {
+	out := make([]mailstore.Name, 0, len(m))
+	for k := range m {
+		out = append(out, k)
+	}
+	return out
+}
+
+// Lookup tells of one mailbox.
+func (s *Store) Lookup(name mailstore.Name) (mailstore.Folder, error) {
+	list, err := s.List()
+	if err != nil {
+		return mailstore.Folder{}, err
+	}
+	i, ok := slices.BinarySearchFunc(list, name, func(f mailstore.Folder, n mailstore.Name) int { return strings.Compare(f.Name, n) })
+	if !ok {
+		return mailstore.Folder{}, errkind.Newf("lookup", errkind.NotFound, "there is no such mailbox")
+	}
+	return list[i], nil
+}
+
+// Status looks at a mailbox without opening it for a session.
+func (s *Store) Status(name mailstore.Name, want mailstore.StatusWant) (mailstore.Status, error) {
+	mb, err := s.get(name)
+	if err != nil {
+		return mailstore.Status{}, errkind.Wrap("status", err)
+	}
+	defer s.put(mb)
+	mb.op.Lock()
+	defer mb.op.Unlock()
+	snap := mb.snap.Load()
+	st := mailstore.Status{Messages: uint32(snap.n), Recent: uint32(mb.recentNow().Len()), UIDNext: snap.next,
+		UIDValidity: mb.uids.hdr.validity, HighestModSeq: mailstore.ModSeq(snap.high), GUID: guidOf(mb.uids.hdr.guid)}
+	for _, c := range snap.chunks {
+		for _, e := range c {
+			if e.flags()&mailstore.Seen == 0 {
+				st.Unseen++
+			}
+			if e.flags()&mailstore.Deleted != 0 {
+				st.Deleted++
+			}
+		}
+	}
+	if want.Size {
+		if st.Size, err = mb.sumSizes(); err != nil {
+			return mailstore.Status{}, errkind.Wrap("status", err)
+		}
+	}
+	return st, nil
+}
+
+// sumSizes adds the sizes in CRLF form; op is held.
+func (mb *mailbox) sumSizes() (uint64, error) {
+	var sum uint64
+	var unknown []uint32
+	s := mb.snap.Load()
+	for c, list := range s.chunks {
+		for i, e := range list {
+			base, _ := splitName(mb.names[c][i][1:])
+			if v, ok := mb.virtSize(e.uid, base); ok {
+				sum += uint64(v)
+			} else {
+				unknown = append(unknown, e.uid)
+			}
+		}
+	}
+	for _, u := range unknown {
+		m, err := mb.message(u)
+		if errkind.Is(err, errkind.Expunged) {
+			continue
+		}
+		if err != nil {
+			return 0, err
+		}
+		sum += uint64(m.size)
+		m.Close()
+	}
+	return sum, nil
+}

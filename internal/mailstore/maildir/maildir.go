@@ -1,0 +1,261 @@
+// Package maildir keeps mail in Maildir++ trees, with Dovecot's control files:
+// a store that Dovecot wrote is adopted in place, with its UIDs, flags,
+// keywords and subscriptions, and can be given back.
+//
+// Workers and deliveries open a Store; above package mailstore nobody may know
+// that mail is files. The package must never know a protocol, follow a symbolic
+// link, or touch the disk but through package vfs.
+//
+// # Files
+//
+// Mail: new/, cur/ and tmp/ of each folder; a folder a/b is the directory .a.b
+// beside INBOX's.
+//
+// Control: dovecot-uidlist (UIDs, UIDVALIDITY, GUIDs), dovecot-keywords (names
+// of the flag letters a to z), rookery-keywords (keywords beyond those),
+// subscriptions, dovecot-uidvalidity, rookery-modseq (the ceiling below which
+// MODSEQs are handed out). rookery-lock and rookery-user-lock hold nothing; they
+// are locked, and never removed.
+//
+// Index: none of its own yet; what a session sees is derived from the uidlist
+// and the file names when a mailbox is opened.
+//
+// # Order of syncs
+//
+// A message is written in tmp/, renamed into new/ or cur/, its file synced, its
+// line appended to the uidlist, the uidlist synced, then the answer is given.
+// Rename before fsync: the sync then keeps the name, too. What waits at the same
+// time shares the uidlist's sync. All of it happens under dovecot-uidlist.lock,
+// so that nobody gives the file another UID meanwhile. Renames for flags are not
+// synced: a power cut may take them back.
+package maildir
+
+import (
+	"errors"
+	"io/fs"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"rookery/internal/errkind"
+	"rookery/internal/mailstore"
+	"rookery/internal/vfs"
+)
+
+// Layout says how folder names become directories (mailbox_list_layout).
+type Layout uint8
+
+// The layouts: .a.b, or a/b.
+const (
+	MaildirPP Layout = iota
+	FSLayout
+)
+
+// Auto says what happens to a mailbox of the settings that is not there.
+type Auto uint8
+
+// The ways: nothing; it is listed and made when it is first used; the same,
+// and it is subscribed.
+const (
+	AutoNo Auto = iota
+	AutoCreate
+	AutoSubscribe
+)
+
+// Special is a mailbox that the settings name.
+type Special struct {
+	Name mailstore.Name
+	Use  mailstore.Attr // one of the Use* attributes, or 0
+	Auto Auto
+}
+
+// Options say where and how. Paths are relative to FS; "" for Inbox, Control and
+// Index means Mail.
+type Options struct {
+	FS                                          vfs.FS
+	MailPath, InboxPath, ControlPath, IndexPath string
+	Layout                                      Layout
+	Namespace                                   mailstore.Namespace // zero: prefix "", separator '/'
+	Special                                     []Special
+	Host                                        string            // in file names; "" is "localhost"
+	Note                                        func(text string) // what was mended or found odd, for the log; nil: nobody is told
+	Probe                                       bool              // try at open what the file system can do
+	LockWait                                    time.Duration     // how long a lock is waited for; 0: 30 s
+	FolderMode, FileMode                        fs.FileMode       // 0: 0700, 0600
+	MaxFolders                                  int               // mailboxes that Create allows; 0: 10,000
+}
+
+// Store is one user's Maildir++ tree. It implements mailstore.Store.
+type Store struct {
+	fs     vfs.FS
+	opt    Options
+	prefix string // of names: the namespace's, with '/'
+	modseq modseqs
+	cache  cache
+	can    abilities
+	names  nameMaker
+
+	mu     sync.Mutex // the maps and lists below
+	open   map[mailstore.Name]*mailbox
+	idle   []*mailbox // closed by all, kept a while: last used last
+	closed bool
+
+	folderMu sync.Mutex // one change of the folders' tree at a time in this process
+}
+
+var _ mailstore.Store = (*Store)(nil)
+
+// Open opens a user's store. The mail directory must be there; INBOX's folders
+// in it are made when they are first used.
+func Open(opt Options) (*Store, error) {
+	opt = withDefaults(opt)
+	s := &Store{fs: opt.FS, opt: opt, open: map[mailstore.Name]*mailbox{}}
+	s.prefix = strings.ReplaceAll(opt.Namespace.Prefix, string(rune(opt.Namespace.Separator)), "/")
+	s.names = newNameMaker(opt.Host, rand.Uint64())
+	s.modseq.store = s
+	s.can = abilities{link: true, lock: true}
+	for _, dir := range []string{opt.MailPath, opt.InboxPath, opt.ControlPath, opt.IndexPath} {
+		if err := vfs.MkdirAll(s.fs, dir, opt.FolderMode); err != nil {
+			return nil, s.fail("open store", err)
+		}
+	}
+	if opt.Probe {
+		if err := s.probe(); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func withDefaults(o Options) Options {
+	path := func(p *string, or string) {
+		if *p == "" {
+			*p = or
+		}
+		*p = strings.Trim(*p, "/")
+		if *p == "" {
+			*p = "."
+		}
+	}
+	path(&o.MailPath, ".")
+	path(&o.InboxPath, o.MailPath)
+	path(&o.ControlPath, o.MailPath)
+	path(&o.IndexPath, o.MailPath)
+	if o.Namespace.Separator == 0 {
+		o.Namespace.Separator = '/'
+		o.Namespace.List = true
+	}
+	if o.Host == "" {
+		o.Host = "localhost"
+	}
+	if o.Note == nil {
+		o.Note = func(string) {}
+	}
+	if o.LockWait == 0 {
+		o.LockWait = 30 * time.Second
+	}
+	if o.FolderMode == 0 {
+		o.FolderMode = 0o700
+	}
+	if o.FileMode == 0 {
+		o.FileMode = 0o600
+	}
+	if o.MaxFolders == 0 {
+		o.MaxFolders = 10000
+	}
+	return o
+}
+
+// Namespaces gives the one private namespace.
+func (s *Store) Namespaces() []mailstore.Namespace { return []mailstore.Namespace{s.opt.Namespace} }
+
+// Quota tells nothing: no limit is kept here yet.
+func (s *Store) Quota() (mailstore.Quota, bool, error) { return mailstore.Quota{}, false, nil }
+
+// Close gives up everything.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	idle := s.idle
+	s.idle, s.closed = nil, true
+	s.mu.Unlock()
+	for _, mb := range idle {
+		mb.retire()
+	}
+	return s.modseq.close()
+}
+
+// Trim gives back memory that is kept only for speed: mailboxes that nobody has
+// open, and derived facts. A worker calls it when its user is quiet.
+func (s *Store) Trim() {
+	s.mu.Lock()
+	idle := s.idle
+	s.idle = nil
+	s.mu.Unlock()
+	for _, mb := range idle {
+		mb.retire()
+	}
+	s.cache.clear()
+}
+
+// join puts a name below a directory.
+func join(dir, name string) string {
+	switch {
+	case dir == "." || dir == "":
+		return name
+	case name == ".":
+		return dir
+	}
+	return dir + "/" + name
+}
+
+// now is the disk's clock.
+func (s *Store) now() time.Time { return s.fs.Now() }
+
+// fail gives an error of the disk its kind.
+func (s *Store) fail(op string, err error) error { return diskError(op, err) }
+
+func diskError(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var e *errkind.Error
+	if errors.As(err, &e) {
+		return errkind.Wrap(op, err)
+	}
+	return errkind.New(op, diskKind(err), err)
+}
+
+func diskKind(err error) errkind.Kind {
+	var no syscall.Errno
+	if errors.As(err, &no) {
+		switch no {
+		case syscall.ENOSPC, syscall.EDQUOT:
+			return errkind.NoSpace
+		case syscall.EIO:
+			return errkind.IO
+		case syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM:
+			return errkind.TooMany
+		case syscall.EROFS:
+			return errkind.ReadOnly
+		case syscall.ENAMETOOLONG:
+			return errkind.Invalid
+		}
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return errkind.NotFound
+	case errors.Is(err, fs.ErrExist):
+		return errkind.Exists
+	case errors.Is(err, fs.ErrPermission):
+		return errkind.NoPermission
+	case errors.Is(err, fs.ErrInvalid):
+		return errkind.Invalid
+	}
+	return errkind.Other
+}
+
+func notExist(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
+}

@@ -1,0 +1,204 @@
+package maildir
+
+import (
+	"hash/crc32"
+	"io"
+	"time"
+
+	"rookery/internal/errkind"
+	"rookery/internal/vfs"
+)
+
+// twins settles files that share a base name. The mailbox's lock is held.
+func (mb *mailbox) twins(f *files) error {
+	if len(f.twins) == 0 {
+		return nil
+	}
+	for _, t := range f.twins {
+		a, b := &f.list[t[0]], &f.list[t[1]]
+		ia, ea := mb.s.fs.Stat(mb.path(a.name))
+		ib, eb := mb.s.fs.Stat(mb.path(b.name))
+		switch {
+		case ea != nil && eb == nil:
+			a.name, b.used = b.name, true // a was renamed to b while we looked
+		case eb != nil:
+			b.used = true
+		case ia.Inode == ib.Inode:
+			// One file under two names: a delivery that stopped between link and
+			// unlink. The name in cur/ stays.
+			if a.name[0] == 'n' {
+				*a, *b = *b, *a
+			}
+			if err := mb.s.fs.Remove(mb.path(b.name)); err != nil && !notExist(err) {
+				return err
+			}
+			b.used = true
+		default:
+			if err := mb.rebase(b); err != nil {
+				return err
+			}
+			mb.s.opt.Note("two messages of " + mb.nameNow() + " had one name: one is now " + b.name[1:])
+		}
+	}
+	list := f.list[:0]
+	for _, x := range f.list {
+		if !x.used {
+			list = append(list, x)
+		}
+	}
+	f.list, f.twins = list, nil
+	f.index()
+	if len(f.twins) > 0 { // three of a kind: another round
+		return mb.twins(f)
+	}
+	return nil
+}
+
+// rebase gives a file a base name of its own.
+func (mb *mailbox) rebase(x *found) error {
+	old, info := splitName(x.name[1:])
+	base := mb.s.names.next(mb.s.now())
+	if p, v := nameSizes(old); p >= 0 && v >= 0 {
+		base = withSizes(base, p, v)
+	}
+	name := x.name[:1] + base + info
+	if err := mb.s.fs.RenameNoReplace(mb.path(x.name), mb.path(name)); err != nil {
+		return err
+	}
+	x.name, x.base = name, len(base)
+	return nil
+}
+
+// welcome looks at a file before it gets a UID. A file whose name we made and
+// whose bytes are not what the name says was being written when the power went:
+// it was never answered, and goes. A file that came back after its message was
+// expunged gets another name, since its old one stands in the uidlist.
+func (mb *mailbox) welcome(x *found, reborn bool) (bool, error) {
+	base := x.baseName()
+	if sum, ok := nameSum(base); ok {
+		whole, err := mb.whole(x, sum)
+		if err != nil {
+			if notExist(err) {
+				return false, nil
+			}
+			return false, err
+		}
+		if !whole {
+			mb.s.opt.Note("removed " + x.name[1:] + " of " + mb.nameNow() + ", whose delivery a power cut stopped before it was acknowledged")
+			err := mb.s.fs.Remove(mb.path(x.name))
+			if err != nil && notExist(err) {
+				err = nil
+			}
+			return false, err
+		}
+	}
+	if reborn {
+		mb.s.opt.Note("the expunged message " + base + " of " + mb.nameNow() + " came back and gets a new UID")
+		if err := mb.rebase(x); err != nil {
+			if notExist(err) {
+				return false, nil
+			}
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// whole reports whether a file can be what its name says. A file of the right
+// size and other bytes counts as cut only if a block of it is empty, as lost
+// blocks read: else somebody edited it.
+func (mb *mailbox) whole(x *found, sum uint32) (bool, error) {
+	phys, _ := nameSizes(x.baseName())
+	f, err := mb.s.fs.OpenFile(mb.path(x.name), vfs.Read, 0)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return false, err
+	}
+	if info.Size < phys {
+		return false, nil
+	}
+	if info.Size > phys {
+		return true, nil
+	}
+	h := crc32.New(castagnoli)
+	buf := make([]byte, 64<<10)
+	empty := false
+	for off := int64(0); off < info.Size; off += int64(len(buf)) {
+		n, err := f.ReadAt(buf[:min(int64(len(buf)), info.Size-off)], off)
+		if err != nil && err != io.EOF {
+			return false, err
+		}
+		h.Write(buf[:n])
+		for p := buf[:n]; len(p) > 0 && !empty; p = p[min(len(p), 512):] {
+			empty = allZero(p[:min(len(p), 512)])
+		}
+	}
+	return h.Sum32() == sum || !empty, nil
+}
+
+func allZero(p []byte) bool {
+	for _, b := range p {
+		if b != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// readOnly opens a mailbox that cannot be written: what has a UID is shown.
+func (mb *mailbox) readOnly(cause error) error {
+	if mb.uids.hdr.validity == 0 {
+		return errkind.Wrap("the mailbox cannot be written, and has no uidlist", cause)
+	}
+	f, err := mb.s.scan(mb.dir)
+	if err != nil {
+		return err
+	}
+	mb.uids.readOnly = true
+	p := mb.match(f)
+	p.unknown = nil
+	mb.apply(f, p)
+	return nil
+}
+
+// staleTmp is how old a file in tmp/ is when it is thrown away (the Maildir
+// specification's 36 hours).
+const staleTmp = 36 * time.Hour
+
+// sweepTmp removes what deliveries left behind in tmp/.
+func (mb *mailbox) sweepTmp() {
+	limit := mb.s.now().Add(-staleTmp)
+	var old []string
+	mb.s.fs.ReadDir(join(mb.dir, "tmp"), func(e vfs.DirEntry) bool {
+		old = append(old, e.Name)
+		return len(old) < 10000
+	})
+	for _, name := range old {
+		path := join(mb.dir, "tmp/"+name)
+		if i, err := mb.s.fs.Stat(path); err == nil && i.Mode.IsRegular() && i.ModTime.Before(limit) && i.ChangeTime.Before(limit) {
+			mb.s.fs.Remove(path)
+		}
+	}
+}
+
+// tidy is done when the mailbox leaves memory: old files of tmp/, and a uidlist
+// that holds much of what is gone, or lacks sizes that had to be counted.
+func (mb *mailbox) tidy() {
+	if mb.uids.readOnly {
+		return
+	}
+	mb.sweepTmp()
+	if w := mb.uids.dropped + len(mb.virt); w == 0 || w < rewriteAt(mb.uids.records) && mb.uids.records > 2000 {
+		return
+	}
+	if lock, err := mb.s.lockUIDs(mb.ctl); err == nil {
+		defer lock.release()
+		if have, err := mb.readUIDs(); err == nil && have && len(mb.fresh) == 0 && !mb.freshAll {
+			mb.writeUIDs(mb.knownRecords())
+		}
+	}
+}
