@@ -1,20 +1,17 @@
 package fetch
 
 import (
+	"rookery/imapworker/internal/opened"
 	"rookery/internal/errkind"
 	"rookery/internal/imapwire"
 	"rookery/internal/mailstore"
 	"rookery/internal/message"
 )
 
-// opened is one message while it is fetched: opened only when needed, and as
-// little of it read as will do.
-type opened struct {
+// one is one message while it is fetched.
+type one struct {
 	*run
-	uid   uint32
-	msg   mailstore.Message
-	head  *message.Part // its header alone
-	tree  *message.Part // its whole structure
+	opened.Message
 	texts []text
 	parts []part
 }
@@ -37,13 +34,13 @@ func (p *part) size() int64 {
 
 // prepare learns everything before the first byte of the response is written:
 // an error can then still be told.
-func (o *opened) prepare() (facts mailstore.Facts, err error) {
+func (o *one) prepare() (facts mailstore.Facts, err error) {
 	if o.atts&(attInternalDate|attSize) != 0 {
-		facts, err = o.box.Facts(o.uid, mailstore.FactsWant{Size: o.atts&attSize != 0, InternalDate: o.atts&attInternalDate != 0})
+		facts, err = o.box.Facts(o.UID, mailstore.FactsWant{Size: o.atts&attSize != 0, InternalDate: o.atts&attInternalDate != 0})
 		if err != nil {
 			return facts, err
 		}
-	} else if _, _, gone := o.ctx.View.Entry(o.uid); gone && o.atts&^(attUID|attFlags) != 0 {
+	} else if _, _, gone := o.ctx.View.Entry(o.UID); gone && o.atts&^(attUID|attFlags) != 0 {
 		return facts, errkind.New("fetch", errkind.Expunged, nil)
 	}
 	for i := range cacheFields {
@@ -63,41 +60,43 @@ func (o *opened) prepare() (facts mailstore.Facts, err error) {
 	return facts, nil
 }
 
-func (o *opened) prepareText(name, field string, build func([]byte, *message.Part, message.Limits) []byte) error {
-	value, ok := o.box.Cached(o.uid, field)
+func (o *one) prepareText(name, field string, build func([]byte, *message.Part, message.Limits) []byte) error {
+	value, ok := o.box.Cached(o.UID, field)
 	if !ok {
-		tree, err := o.needTree(field != "imap.envelope")
+		tree, err := o.structure(field != "imap.envelope")
 		if err != nil {
 			return err
 		}
-		value = build(nil, tree, o.cfg.Limits)
-		o.box.PutCached(o.uid, field, value)
+		value = build(nil, tree, o.Limits)
+		o.box.PutCached(o.UID, field, value)
 	}
 	o.texts = append(o.texts, text{name, value})
 	return nil
 }
 
 // find gives the bytes of a section.
-func (o *opened) find(s *section) (part, error) {
+func (o *one) find(s *section) (part, error) {
 	p := part{of: s}
 	deep := len(s.sec.Part) > 0
 	if s.sec.Text == imapwire.WholePart && !deep {
-		if err := o.open(); err != nil {
-			return p, err
-		}
-		p.found, p.where = true, message.Range{Start: 0, End: o.msg.Size()}
-	} else {
-		tree, err := o.needTree(deep)
+		msg, err := o.Open()
 		if err != nil {
 			return p, err
 		}
-		if err := o.open(); err != nil { // the tree may have come out of the cache
+		p.found, p.where = true, message.Range{Start: 0, End: msg.Size()}
+	} else {
+		tree, err := o.structure(deep)
+		if err != nil {
 			return p, err
 		}
 		p.where, p.found = tree.Section(partPath(s.sec), specs[s.sec.Text])
 	}
 	if p.found && (s.sec.Text == imapwire.HeaderFields || s.sec.Text == imapwire.HeaderFieldsNot) {
-		made, err := message.HeaderFields(o.msg, p.where, s.sec.Fields, s.sec.Text == imapwire.HeaderFieldsNot, o.cfg.Limits)
+		msg, err := o.Open()
+		if err != nil {
+			return p, err
+		}
+		made, err := message.HeaderFields(msg, p.where, s.sec.Fields, s.sec.Text == imapwire.HeaderFieldsNot, o.Limits)
 		if err != nil {
 			return p, err
 		}
@@ -109,8 +108,16 @@ func (o *opened) find(s *section) (part, error) {
 	return p, nil
 }
 
+// structure gives the whole tree, or where deep is false at least the header.
+func (o *one) structure(deep bool) (*message.Part, error) {
+	if deep {
+		return o.Tree()
+	}
+	return o.Head()
+}
+
 // cut keeps what <origin.count> names (RFC 3501 §6.4.5).
-func (o *opened) cut(p *part, partial imapwire.Partial) {
+func (o *one) cut(p *part, partial imapwire.Partial) {
 	r := p.where
 	if p.isMade {
 		r = message.Range{Start: 0, End: int64(len(p.made))}
@@ -121,57 +128,4 @@ func (o *opened) cut(p *part, partial imapwire.Partial) {
 		return
 	}
 	p.where = r
-}
-
-func (o *opened) open() error {
-	if o.msg != nil {
-		return nil
-	}
-	msg, err := o.box.Message(o.uid)
-	if err != nil {
-		return err
-	}
-	o.msg = msg
-	return nil
-}
-
-// treeField is the whole structure in the mailbox's cache.
-const treeField = "mime.tree"
-
-// needTree gives the message's structure; where deep is false its header will do.
-func (o *opened) needTree(deep bool) (*message.Part, error) {
-	if o.tree != nil {
-		return o.tree, nil
-	}
-	if !deep && o.head != nil {
-		return o.head, nil
-	}
-	if deep {
-		if b, ok := o.box.Cached(o.uid, treeField); ok {
-			if tree, err := message.DecodeTree(b, o.cfg.Limits); err == nil {
-				o.tree = tree
-				return tree, nil
-			}
-		}
-	}
-	if err := o.open(); err != nil {
-		return nil, err
-	}
-	var err error
-	if !deep {
-		o.head, err = o.parser.ParseHeader(o.msg, o.msg.Size(), o.cfg.Limits)
-		return o.head, err
-	}
-	if o.tree, err = o.parser.Parse(o.msg, o.msg.Size(), o.cfg.Limits); err != nil {
-		o.tree = nil
-		return nil, err
-	}
-	o.box.PutCached(o.uid, treeField, message.AppendTree(nil, o.tree))
-	return o.tree, nil
-}
-
-func (o *opened) close() {
-	if o.msg != nil {
-		o.msg.Close()
-	}
 }

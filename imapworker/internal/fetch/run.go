@@ -3,6 +3,7 @@ package fetch
 import (
 	"fmt"
 
+	"rookery/imapworker/internal/opened"
 	"rookery/imapworker/internal/view"
 	"rookery/internal/errkind"
 	"rookery/internal/imapwire"
@@ -95,8 +96,8 @@ func (r *run) seen(uids numset.Set) error {
 // message writes one FETCH response. Its errors end the session; what is wrong
 // with the message itself is noted for the reply.
 func (r *run) message(seq, uid uint32) error {
-	o := &opened{run: r, uid: uid}
-	defer o.close()
+	o := &one{run: r, Message: opened.Message{Box: r.box, UID: uid, Parser: &r.parser, Limits: r.cfg.Limits}}
+	defer o.Close()
 	facts, err := o.prepare()
 	switch {
 	case errkind.Is(err, errkind.Expunged):
@@ -180,7 +181,7 @@ func (r *run) writeFacts(w *itemWriter, uid uint32, facts mailstore.Facts) {
 }
 
 // writeSection writes BODY[…] and its bytes.
-func (r *run) writeSection(w *itemWriter, o *opened, p *part) error {
+func (r *run) writeSection(w *itemWriter, o *one, p *part) error {
 	w.space()
 	if p.of.name != "" {
 		w.enc.Atom(p.of.name)
@@ -204,7 +205,11 @@ func (r *run) writeSection(w *itemWriter, o *opened, p *part) error {
 		w.enc.Body(p.made, false)
 		return nil
 	}
-	return r.ctx.Body(o.msg, p.where.Start, p.where.Len())
+	msg, err := o.Open()
+	if err != nil {
+		return err // the head of the literal is out: only the connection's end tells the client
+	}
+	return r.ctx.Body(msg, p.where.Start, p.where.Len())
 }
 
 // text is an item whose bytes are ready.
