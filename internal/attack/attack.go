@@ -51,6 +51,8 @@ type Env struct {
 	UDP       string
 	VictimPID int
 	ShmKey    int
+	UID       int    // for attempts on master by channels: a user's, that master would take
+	Home      string // and his home
 	// Inherited descriptors, one for each attempt, since attempts change them.
 	Streams   []int // accepted TCP connections
 	Listeners []int // plain TCP

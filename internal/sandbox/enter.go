@@ -61,6 +61,7 @@ type steps struct {
 }
 
 func enter(role Role, o Options, what string, list func(*steps)) (Report, error) {
+	o = tuned(o)
 	s := &steps{role: role, o: o, report: Report{Role: role}}
 	if _, err := rowsOf(role, o, 0); err != nil {
 		return s.report, err
