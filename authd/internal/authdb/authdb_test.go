@@ -341,6 +341,19 @@ func TestPassdbShadow(t *testing.T) {
 	}
 }
 
+func TestUsernameFormat(t *testing.T) {
+	w := newWorld()
+	w.files.put("/users", "ann:x:5:6\n", epoch)
+	p := (&Passdb{UsernameFormat: tmpl(t, "%{user | username}")}).PasswdFile(w.env(), tmpl(t, "/users"))
+	u := (&Userdb{UsernameFormat: tmpl(t, "%{user | username}")}).PasswdFile(w.env(), tmpl(t, "/users"))
+	if e, err := p.Look(query("ann@example.test")); !e.Found || err != nil {
+		t.Errorf("passdb: %+v %v", e, err)
+	}
+	if e, found, err := u.Look(query("ann@example.test"), nil); !found || e.UID.N != 5 || err != nil {
+		t.Errorf("userdb: %+v %v", e, err)
+	}
+}
+
 func TestFieldsOfConfiguration(t *testing.T) {
 	w := newWorld()
 	w.files.put("/users", "u:x:::::: a=own b=own\n", epoch)

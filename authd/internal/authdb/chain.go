@@ -139,6 +139,9 @@ func (c *Chain) Ended() bool { return c.ended }
 // Succeeded reports whether the walk has succeeded so far.
 func (c *Chain) Succeeded() bool { return c.ok }
 
+// SawInternal reports whether a database failed on the way.
+func (c *Chain) SawInternal() bool { return c.internal }
+
 // Final is the walk's result. A failure of any database outweighs "unknown
 // user" and "mismatch": the user may be in the one that failed.
 func (c *Chain) Final() Result {

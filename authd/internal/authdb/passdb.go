@@ -41,8 +41,9 @@ type Passdb struct {
 	Mechanisms     []string // empty: all
 	UsernameFilter string
 	DefaultScheme  string
-	Defaults       []TemplateField // fields for users that do not have them
-	Override       []TemplateField // fields for all users
+	UsernameFormat settings.Template // what is looked up; empty: the user's name
+	Defaults       []TemplateField   // fields for users that do not have them
+	Override       []TemplateField   // fields for all users
 	look           func(Query) (PassEntry, error)
 }
 
@@ -60,8 +61,25 @@ func (p *Passdb) Asks(q Query) bool {
 	return MatchUser(p.UsernameFilter, q.User)
 }
 
+// lookupName is the name under which a database has the user.
+func lookupName(format settings.Template, q Query) (Query, error) {
+	if format.Empty() {
+		return q, nil
+	}
+	name, err := format.Expand(q.Vars)
+	if err != nil {
+		return q, fmt.Errorf("username_format: %w", err)
+	}
+	q.User = name
+	return q, nil
+}
+
 // Look finds the user. An error is an internal failure with its cause.
 func (p *Passdb) Look(q Query) (PassEntry, error) {
+	q, err := lookupName(p.UsernameFormat, q)
+	if err != nil {
+		return PassEntry{}, err
+	}
 	e, err := p.look(q)
 	if err != nil || !e.Found {
 		return e, err

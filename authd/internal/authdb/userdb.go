@@ -19,9 +19,10 @@ type UserEntry struct {
 // Userdb is one [[userdb]].
 type Userdb struct {
 	Rules
-	Defaults []TemplateField
-	Override []TemplateField
-	look     func(q Query, pass Fields) (UserEntry, bool, error)
+	UsernameFormat settings.Template
+	Defaults       []TemplateField
+	Override       []TemplateField
+	look           func(q Query, pass Fields) (UserEntry, bool, error)
 }
 
 // PasswdFile makes u a userdb over a passwd-file; extra fields count with the
@@ -77,6 +78,10 @@ func (u *Userdb) Prefetch() *Userdb {
 
 // Look finds the user. An error is an internal failure.
 func (u *Userdb) Look(q Query, pass Fields) (UserEntry, bool, error) {
+	q, err := lookupName(u.UsernameFormat, q)
+	if err != nil {
+		return UserEntry{}, false, err
+	}
 	e, found, err := u.look(q, pass)
 	if err != nil || !found {
 		return UserEntry{}, false, err

@@ -88,6 +88,17 @@ func (s *Store) Give(p string, fd int) {
 	s.given[p] = os.NewFile(uintptr(fd), p)
 }
 
+// Preopen opens a file that everybody may read, before the sandbox, as if it
+// had been given. master passes it again when it has been replaced.
+func (s *Store) Preopen(p string) error {
+	fd, err := unix.Open(p, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	if err != nil {
+		return &fs.PathError{Op: "open", Path: p, Err: err}
+	}
+	s.Give(p, fd)
+	return nil
+}
+
 // Close closes all descriptors.
 func (s *Store) Close() {
 	s.mu.Lock()

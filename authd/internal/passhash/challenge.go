@@ -126,7 +126,7 @@ func costSCRAM(raw []byte) Cost {
 	if err != nil {
 		return Cost{}
 	}
-	return Cost{CPU: time.Duration(n) * 400 * time.Nanosecond}
+	return SCRAMCost(n)
 }
 
 func genSCRAM(newHash func() hash.Hash) func(Gen) ([]byte, error) {
@@ -149,6 +149,11 @@ func genSCRAM(newHash func() hash.Hash) func(Gen) ([]byte, error) {
 		enc := base64.StdEncoding.EncodeToString
 		return fmt.Appendf(nil, "%d,%s,%s,%s", n, enc(v.Salt), enc(v.StoredKey), enc(v.ServerKey)), nil
 	}
+}
+
+// SCRAMCost estimates NewSCRAM.
+func SCRAMCost(iterations int) Cost {
+	return Cost{CPU: time.Duration(iterations) * 400 * time.Nanosecond}
 }
 
 // SCRAM gives the verifier for mechanism name: from a secret of that scheme,
