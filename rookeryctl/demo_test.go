@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"rookery/rookeryctl/internal/demo"
 )
 
 // bin makes a folder below /var/tmp with copies of this test program under the
@@ -304,6 +306,30 @@ func TestDemoCopies(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Dir(dir) + "/bin"); err == nil {
 		t.Error("the copied programs are still there")
+	}
+}
+
+// What cannot be made whole is taken away again: the next try is not stopped.
+func TestDemoHalfMade(t *testing.T) {
+	programs := bin(t, 0o755)
+	ctl := filepath.Join(programs, "rookeryctl")
+	dir := filepath.Join(programs, "d")
+	// The copy that writes the samples is found by its name; without it that fails.
+	if err := os.Rename(ctl, filepath.Join(programs, "x")); err != nil {
+		t.Fatal(err)
+	}
+	broken := filepath.Join(programs, "rookeryctl")
+	if err := os.WriteFile(broken, []byte("#!/nowhere\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	o := demo.Options{Dir: dir, BasePort: base(t), Users: 1, Driver: "maildir", ProgramDir: programs}
+	var out bytes.Buffer
+	err := demo.Run(t.Context(), o, &out, &out)
+	if err == nil || !strings.Contains(err.Error(), "the sample messages of u1@example.test cannot be written") {
+		t.Fatalf("%v %s", err, out.String())
+	}
+	if _, err := os.Stat(dir); err == nil {
+		t.Error("the folder is still there")
 	}
 }
 

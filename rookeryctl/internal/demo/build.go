@@ -24,33 +24,33 @@ func address(n int) string { return fmt.Sprintf("u%d@%s", n, Domain) }
 
 // build writes the whole configuration, the users and their mail into dir.
 // programs is where rookeryctl is, for the users' own processes.
-func build(dir, programs string, o *Options, now time.Time) (marker, error) {
+func build(dir, programs string, o *Options, now time.Time) error {
 	u, err := chooseUIDs(o.Users)
 	if err != nil {
-		return marker{}, err
+		return err
 	}
 	m := marker{Dir: dir, BasePort: o.BasePort, Users: o.Users, Driver: o.Driver, Empty: o.Empty, NoExempt: o.NoExempt, UIDs: u}
 	for _, sub := range []string{"", "conf.d", "tls", "mail", "run", "state"} {
 		if err := makeDir(filepath.Join(dir, sub)); err != nil {
-			return m, err
+			return err
 		}
 	}
 	if err := writeCertificate(filepath.Join(dir, "tls"), now); err != nil {
-		return m, err
+		return err
 	}
 	if err := writeUsers(dir, m); err != nil {
-		return m, err
+		return err
 	}
 	if err := writeConfig(dir, m); err != nil {
-		return m, err
+		return err
 	}
 	for n := 1; n <= o.Users; n++ {
 		if err := writeMail(dir, programs, m, n); err != nil {
-			return m, err
+			return err
 		}
 	}
 	// Last: a folder that was left half made is no demo's folder.
-	return m, writeMarker(dir, m)
+	return writeMarker(dir, m)
 }
 
 // makeDir makes a folder that every uid can enter, whatever the umask is.

@@ -46,7 +46,8 @@ func Run(ctx context.Context, o Options, out, errOut io.Writer) error {
 		return err
 	}
 	if d.old == nil {
-		if _, err := build(d.dir, d.programs, &o, time.Now()); err != nil {
+		if err := build(d.dir, d.programs, &o, time.Now()); err != nil {
+			d.unmake()
 			return err
 		}
 		fmt.Fprintf(out, "Wrote a configuration with %d users into %s\n", o.Users, d.dir)
@@ -75,6 +76,19 @@ func (d *place) clean() {
 		os.RemoveAll(d.copied)
 		os.Remove(filepath.Dir(d.copied)) // stays if the demo's folder is in it
 	}
+}
+
+// unmake takes away what a failed build left in a folder that was empty or not
+// there, so that the next try finds it so again.
+func (d *place) unmake() {
+	entries, err := os.ReadDir(d.dir)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		os.RemoveAll(filepath.Join(d.dir, e.Name()))
+	}
+	os.Remove(d.dir)
 }
 
 // choose decides on the folders and copies the programs where it must.
