@@ -1,0 +1,137 @@
+// Package search implements SEARCH (RFC 3501 §6.4.4), ESEARCH (RFC 4731) and
+// WITHIN (RFC 5032) for the session machine.
+//
+// Only the IMAP worker uses it. It reads messages through mailstore, never by
+// path; the time is the command's, given by the session.
+package search
+
+import (
+	"rookery/internal/imapwire"
+	"rookery/internal/mailstore"
+	"rookery/internal/message"
+	"rookery/internal/numset"
+)
+
+// kind says what a key looks at.
+type kind uint8
+
+const (
+	kAll kind = iota
+	kAnd
+	kOr
+	kNot
+	kFlag     // flag is set
+	kKeyword  // name is set
+	kRecent   // \Recent
+	kSeqs     // sequence numbers
+	kUIDs     // UIDs
+	kInternal // INTERNALDATE compared with date
+	kAge      // INTERNALDATE compared with seconds before now
+	kSize     // RFC822.SIZE compared with number
+	kSent     // Date: compared with date
+	kHeader   // text in the field name
+	kBody     // text in the body
+	kText     // text anywhere
+)
+
+// order says how a date or size is compared.
+type order int8
+
+const (
+	before order = -1 // BEFORE, SMALLER, OLDER
+	on     order = 0
+	since  order = 1 // SINCE (the day itself too), LARGER, YOUNGER
+)
+
+// node is one search key, with those within it.
+type node struct {
+	kind   kind
+	sub    []*node // of kAnd, kOr, kNot
+	flag   mailstore.Flags
+	name   string // keyword or header field
+	set    numset.Expr
+	nums   numset.Set // set, resolved
+	date   imapwire.Date
+	order  order
+	number uint32
+	text   []byte       // as the client sent it, in the command's charset
+	key    *message.Key // made of text
+}
+
+// cost is how much of a message a key must see: cheaper ones are asked first.
+func (n *node) cost() int {
+	switch n.kind {
+	case kAnd, kOr, kNot:
+		c := 0
+		for _, s := range n.sub {
+			c = max(c, s.cost())
+		}
+		return c
+	case kInternal, kAge:
+		return 1
+	case kSize:
+		return 2
+	case kSent, kHeader:
+		return 3
+	case kBody, kText:
+		return 4
+	}
+	return 0
+}
+
+// simple are the keys of one word.
+var simple = map[string]func() *node{
+	"ALL":        func() *node { return &node{kind: kAll} },
+	"ANSWERED":   flagKey(mailstore.Answered),
+	"DELETED":    flagKey(mailstore.Deleted),
+	"DRAFT":      flagKey(mailstore.Draft),
+	"FLAGGED":    flagKey(mailstore.Flagged),
+	"SEEN":       flagKey(mailstore.Seen),
+	"UNANSWERED": notFlagKey(mailstore.Answered),
+	"UNDELETED":  notFlagKey(mailstore.Deleted),
+	"UNDRAFT":    notFlagKey(mailstore.Draft),
+	"UNFLAGGED":  notFlagKey(mailstore.Flagged),
+	"UNSEEN":     notFlagKey(mailstore.Seen),
+	"RECENT":     func() *node { return &node{kind: kRecent} },
+	"OLD":        func() *node { return not(&node{kind: kRecent}) },
+	"NEW":        func() *node { return &node{kind: kAnd, sub: []*node{{kind: kRecent}, notFlagKey(mailstore.Seen)()}} },
+}
+
+func flagKey(f mailstore.Flags) func() *node {
+	return func() *node { return &node{kind: kFlag, flag: f} }
+}
+
+func notFlagKey(f mailstore.Flags) func() *node {
+	return func() *node { return not(&node{kind: kFlag, flag: f}) }
+}
+
+func not(n *node) *node { return &node{kind: kNot, sub: []*node{n}} }
+
+// dated are the keys with a date.
+var dated = map[string]node{
+	"BEFORE":     {kind: kInternal, order: before},
+	"ON":         {kind: kInternal, order: on},
+	"SINCE":      {kind: kInternal, order: since},
+	"SENTBEFORE": {kind: kSent, order: before},
+	"SENTON":     {kind: kSent, order: on},
+	"SENTSINCE":  {kind: kSent, order: since},
+}
+
+// numbered are the keys with a number.
+var numbered = map[string]node{
+	"LARGER":  {kind: kSize, order: since},
+	"SMALLER": {kind: kSize, order: before},
+	"OLDER":   {kind: kAge, order: before},
+	"YOUNGER": {kind: kAge, order: since},
+}
+
+// texts are the keys with a string.
+var texts = map[string]node{
+	"BCC":     {kind: kHeader, name: "Bcc"},
+	"CC":      {kind: kHeader, name: "Cc"},
+	"FROM":    {kind: kHeader, name: "From"},
+	"SUBJECT": {kind: kHeader, name: "Subject"},
+	"TO":      {kind: kHeader, name: "To"},
+	"BODY":    {kind: kBody},
+	"TEXT":    {kind: kText},
+}
