@@ -201,15 +201,31 @@ func (r *run) writeSection(w *itemWriter, o *one, p *part) error {
 		return nil
 	case !w.enc.Literal(p.size(), false):
 		return nil // our own bug, which the session logs
-	case p.isMade:
+	}
+	r.count(p)
+	if p.isMade {
 		w.enc.Body(p.made, false)
 		return nil
 	}
 	msg, err := o.Open()
 	if err != nil {
-		return err // the head of the literal is out: only the connection's end tells the client
+		// The head of the literal is out: only the connection's end tells the client.
+		return fmt.Errorf("%w: %w", view.ErrDisconnect, err)
 	}
 	return r.ctx.Body(msg, p.where.Start, p.where.Len())
+}
+
+// count counts a section for the session's last line.
+func (r *run) count(p *part) {
+	n := r.ctx.Fetched
+	switch p.of.sec.Text {
+	case imapwire.Header, imapwire.HeaderFields, imapwire.HeaderFieldsNot, imapwire.MIME:
+		n.HeaderCount++
+		n.HeaderBytes += uint64(p.size())
+	default:
+		n.BodyCount++
+		n.BodyBytes += uint64(p.size())
+	}
 }
 
 // text is an item whose bytes are ready.

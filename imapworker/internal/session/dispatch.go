@@ -157,7 +157,7 @@ func (s *Session) command(p []byte) {
 // finishCommand tells what is new and answers.
 func (s *Session) finishCommand(tag string, cmd row, uid bool, reply view.Reply, err error) {
 	if s.out.err != nil {
-		s.finish(Gone, "Connection closed: "+s.out.err.Error())
+		s.finish(Gone, "Disconnected: "+s.out.err.Error())
 	}
 	if s.end != Running {
 		return

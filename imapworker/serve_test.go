@@ -1,0 +1,216 @@
+package imapworker
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"rookery/imapworker/internal/fetch"
+	"rookery/imapworker/internal/session"
+	"rookery/internal/ipc"
+	"rookery/internal/ipc/envelopemsg"
+	"rookery/internal/ipc/logmsg"
+	"rookery/internal/maillog"
+	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/memstore"
+	"rookery/internal/message"
+	"rookery/internal/settings"
+	"rookery/internal/worker"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// logged keeps log lines.
+type logged struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (l *logged) SendEvent(e *logmsg.Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines, e.Text)
+}
+
+// bench is a server on a store in memory.
+type bench struct {
+	t       *testing.T
+	server  *server
+	log     *logged
+	serving sync.WaitGroup
+}
+
+func newBench(t *testing.T) *bench {
+	set := settings.New()
+	conf, err := sessionSettings(set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := memstore.New(memstore.Options{})
+	b := &bench{t: t, log: &logged{}}
+	b.server = &server{host: &worker.Host{Log: maillog.Discard()}, store: store, logout: settings.IMAPLogoutFormat.Get(set), clients: make(map[*client]struct{})}
+	b.server.config = session.Config{Settings: conf, Store: store, Fetch: fetch.Parser(fetch.Config{Limits: message.DefaultLimits()})}
+	return b
+}
+
+// dialogue is a client of a session under test.
+type dialogue struct {
+	*bufio.Reader
+	net.Conn
+	t   *testing.T
+	end chan string
+}
+
+func (b *bench) connect(pending string) *dialogue {
+	ours, theirs, err := ipc.StreamPair()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	stream, err := worker.NewStream(theirs, []byte(pending))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	file := os.NewFile(uintptr(ours), "client")
+	conn, err := net.FileConn(file)
+	file.Close()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	d := &dialogue{Reader: bufio.NewReader(conn), Conn: conn, t: b.t, end: make(chan string, 1)}
+	conn.SetDeadline(time.Now().Add(30 * time.Second))
+	ws := &worker.Session{ID: 1, Name: "sess", Stream: stream, Log: maillog.New(b.log), End: d.end,
+		Go: &envelopemsg.Go{Tag: "a0", Remote: netip.MustParseAddrPort("192.0.2.1:1")}}
+	b.serving.Go(func() { b.server.Serve(ws) })
+	return d
+}
+
+func (d *dialogue) send(text string) {
+	d.t.Helper()
+	if _, err := io.WriteString(d.Conn, text); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+// until reads lines up to one that begins with prefix, which it gives.
+func (d *dialogue) until(prefix string) string {
+	d.t.Helper()
+	for {
+		line, err := d.ReadString('\n')
+		if err != nil {
+			d.t.Fatalf("waiting for %q: %v", prefix, err)
+		}
+		if strings.HasPrefix(line, prefix) {
+			return line
+		}
+	}
+}
+
+func (d *dialogue) Read(p []byte) (int, error) { return d.Reader.Read(p) }
+
+func TestServe(t *testing.T) {
+	b := newBench(t)
+	d := b.connect("a1 NOOP\r\n")
+	if line := d.until("a0"); !strings.HasPrefix(line, "a0 OK [CAPABILITY IMAP4rev1 ") || !strings.HasSuffix(line, "] Logged in\r\n") {
+		t.Errorf("greeting %q", line)
+	}
+	d.until("a1 OK")
+	// A message larger than every buffer, there and back.
+	body := "Subject: big\r\n\r\n" + strings.Repeat("0123456789abcdef0123456789abcdef0123456789abcdef0123456789ab\r\n", 50000)
+	d.send("a2 APPEND INBOX {3100016+}\r\n")
+	go io.WriteString(d.Conn, body+"\r\n")
+	d.until("a2 OK [APPENDUID 1001 1]")
+	d.send("a3 SELECT INBOX\r\na4 FETCH 1 BODY.PEEK[]\r\n")
+	d.until("* 1 FETCH (BODY[] {3100016}")
+	got := make([]byte, len(body))
+	if _, err := io.ReadFull(d.Reader, got); err != nil || sha256.Sum256(got) != sha256.Sum256([]byte(body)) {
+		t.Errorf("the message came back changed: %v", err)
+	}
+	d.until("a4 OK")
+	d.send("a5 LOGOUT\r\n")
+	d.until("* BYE")
+	d.until("a5 OK")
+	if _, err := d.ReadString('\n'); err != io.EOF {
+		t.Errorf("after LOGOUT: %v", err)
+	}
+	d.Close()
+	b.serving.Wait()
+	want := "Logged out in=3100107 out="
+	if len(b.log.lines) != 1 || !strings.HasPrefix(b.log.lines[0], want) || !strings.Contains(b.log.lines[0], " body_count=1 body_bytes=3100016") {
+		t.Errorf("log %q, want %q…", b.log.lines, want)
+	}
+}
+
+// What one session does an idle one of the same user reads at once, and so it
+// does another process's change when master says that there is one.
+func TestIdleIsTold(t *testing.T) {
+	b := newBench(t)
+	one, two := b.connect(""), b.connect("")
+	one.send("a SELECT INBOX\r\nb IDLE\r\n")
+	one.until("+ idling")
+	two.send("a APPEND INBOX {5+}\r\nhello\r\n")
+	two.until("a OK")
+	one.until("* 1 EXISTS")
+	a, err := b.server.store.Append("INBOX")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, _ := a.Add(mailstore.AppendMeta{}, 2)
+	io.WriteString(w, "hi")
+	if _, err := a.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	b.server.Wake()
+	one.until("* 2 EXISTS")
+	one.send("DONE\r\n")
+	one.until("b OK")
+	one.Close()
+	two.Close()
+	b.serving.Wait()
+	for _, line := range b.log.lines {
+		if !strings.HasPrefix(line, "Disconnected: Connection closed in=") {
+			t.Errorf("log %q", line)
+		}
+	}
+}
+
+func TestKick(t *testing.T) {
+	b := newBench(t)
+	d := b.connect("")
+	d.send("a IDLE\r\n")
+	d.until("+ idling")
+	d.end <- "Kicked by the administrator."
+	if line := d.until("*"); line != "* BYE Kicked by the administrator.\r\n" {
+		t.Errorf("%q", line)
+	}
+	b.serving.Wait()
+	d.Close()
+	if len(b.log.lines) != 1 || !strings.HasPrefix(b.log.lines[0], "Disconnected: Kicked by the administrator. in=8 ") {
+		t.Errorf("log %q", b.log.lines)
+	}
+}
+
+// A client that does not read what it asked for can still be ended.
+func TestKickWhileTheClientDoesNotRead(t *testing.T) {
+	b := newBench(t)
+	d := b.connect("")
+	text := strings.Repeat("x", 1<<20)
+	d.send("a APPEND INBOX {1048576+}\r\n" + text + "\r\n")
+	d.until("a OK")
+	d.send("b SELECT INBOX\r\nc FETCH 1 (" + strings.Repeat("BODY.PEEK[] ", 40) + "UID)\r\n")
+	d.until("* 1 FETCH")
+	d.end <- "Shutting down."
+	b.serving.Wait()
+	d.Close()
+	if len(b.log.lines) != 1 || !strings.HasPrefix(b.log.lines[0], "Disconnected: Shutting down. in=") {
+		t.Errorf("log %q", b.log.lines)
+	}
+}
