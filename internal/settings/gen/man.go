@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"go/doc"
 	"go/parser"
 	"go/token"
 	"io/fs"
@@ -67,11 +66,7 @@ func packageComment(dir string) (string, error) {
 // indented lines stay as they are.
 func page(program, folder, comment string) string {
 	var b strings.Builder
-	first := new(doc.Package).Synopsis(comment)
-	rest := strings.TrimSpace(strings.TrimPrefix(strings.Join(strings.Fields(comment), " "), first))
-	if i := afterSynopsis(comment); i >= 0 {
-		rest = comment[i:]
-	}
+	first, rest := firstSentence(comment)
 	fmt.Fprintf(&b, ".TH %s 8 \"\" \"Rookery\" \"System administration\"\n", strings.ToUpper(program))
 	fmt.Fprintf(&b, ".SH NAME\n%s \\- %s\n", render.Roff(program), render.Roff(nameLine(first, folder)))
 	if strings.TrimSpace(rest) != "" {
@@ -89,15 +84,22 @@ func page(program, folder, comment string) string {
 	return b.String()
 }
 
-// afterSynopsis is the offset of the text after the first sentence, in which a
-// full stop is followed by a space or a newline; -1 if there is none.
-func afterSynopsis(comment string) int {
+// firstSentence cuts comment after the first full stop, question or
+// exclamation mark that a blank follows, or at the first empty line.
+func firstSentence(comment string) (first, rest string) {
+	end := len(comment)
 	for i := 0; i+1 < len(comment); i++ {
-		if comment[i] == '.' && (comment[i+1] == ' ' || comment[i+1] == '\n') {
-			return i + 1
+		blank := comment[i+1] == ' ' || comment[i+1] == '\n'
+		if strings.IndexByte(".?!", comment[i]) >= 0 && blank {
+			end = i + 1
+			break
+		}
+		if comment[i] == '\n' && comment[i+1] == '\n' {
+			end = i
+			break
 		}
 	}
-	return -1
+	return strings.Join(strings.Fields(comment[:end]), " "), comment[end:]
 }
 
 // nameLine drops "Package authd" or "Authd" and the full stop.

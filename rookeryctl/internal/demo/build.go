@@ -112,7 +112,7 @@ func writeConfig(dir string, m marker) error {
 		"log_path":               quote(filepath.Join(dir, "rookery.log")),
 		"ssl_server_cert_file":   quote(filepath.Join(dir, "tls", "cert.pem")),
 		"ssl_server_key_file":    quote(filepath.Join(dir, "tls", "key.pem")),
-		"shutdown_timeout":       `"3 secs"`,
+		"shutdown_timeout":       `"2 secs"`,
 		"limits_exempt_networks": `["127.0.0.1/32"]`,
 	}
 	if m.NoExempt {

@@ -22,8 +22,9 @@ import (
 
 const (
 	readyTimeout = 60 * time.Second
-	// stopTimeout leaves a second of the five within which all must be gone.
-	stopTimeout = 4 * time.Second
+	// stopTimeout is more than the shutdown_timeout that the demo's server has,
+	// and leaves time of the five seconds within which all must be gone.
+	stopTimeout = 3500 * time.Millisecond
 )
 
 // Run makes or reuses the folder, starts the server and stays until ctx ends
