@@ -362,6 +362,29 @@ func TestDemoServerTrouble(t *testing.T) {
 	}
 }
 
+// The server does not outlive a demo that is killed.
+func TestDemoKilled(t *testing.T) {
+	programs := bin(t, 0o755)
+	port := base(t)
+	d, ready := start(t, programs, "--dir", filepath.Join(programs, "d"), "--base-port", strconv.Itoa(port), "--users", "1", "--empty")
+	if !ready {
+		t.Fatal(d.err.String())
+	}
+	d.cmd.Process.Kill()
+	d.exit()
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		l, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", port+143))
+		if err == nil {
+			l.Close()
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the server still listens")
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
 func TestPw(t *testing.T) {
 	programs := bin(t, 0o755)
 	ctl := func(stdin string, args ...string) (string, int) {

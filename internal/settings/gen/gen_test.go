@@ -59,8 +59,8 @@ func TestEverySettingIsDocumented(t *testing.T) {
 }
 
 func TestPage(t *testing.T) {
-	got := page("rookery-authd", "authd", "Authd answers one\nquestion: who is it? It does no more. Nor less.\n\nPRIVILEGES: uid rookery-auth.\nTALKS TO: login\n\n\tcode -x\n")
-	for _, part := range []string{".SH NAME\nrookery\\-authd \\- answers one question: who is it?\n", ".SH DESCRIPTION\nIt does no more. Nor less.\n", ".SH PRIVILEGES\nuid rookery\\-auth.\n", ".SH TALKS TO\nlogin\n", ".nf\n\tcode \\-x\n.fi\n", "rookeryctl(8)"} {
+	got := page("rookery-authd", "authd", "Authd answers one\nquestion: who is it? It does no more. Nor less.\n\nPRIVILEGES: uid rookery-auth.\nTALKS TO: login\nonly. NEVER: rests\n\n\tcode -x\n")
+	for _, part := range []string{".SH NAME\nrookery\\-authd \\- answers one question: who is it?\n", ".SH DESCRIPTION\nIt does no more. Nor less.\n", ".SH PRIVILEGES\nuid rookery\\-auth.\n", ".SH TALKS TO\nlogin\nonly.\n.SH NEVER\nrests\n", ".nf\n\tcode \\-x\n.fi\n", "rookeryctl(8)"} {
 		if !strings.Contains(got, part) {
 			t.Errorf("lacks %q:\n%s", part, got)
 		}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"unicode"
 
@@ -111,8 +112,12 @@ func nameLine(synopsis, folder string) string {
 	return s
 }
 
+// inside finds a heading that does not begin its line: "…. NEVER: …".
+var inside = regexp.MustCompile(`\. ([A-Z][A-Z ]*[A-Z]): `)
+
 func body(text string) string {
 	var b strings.Builder
+	text = inside.ReplaceAllString(text, ".\n$1: ")
 	pre := false
 	for _, line := range strings.Split(strings.TrimSpace(text), "\n") {
 		indented := strings.HasPrefix(line, "\t") || strings.HasPrefix(line, "  ")
