@@ -51,6 +51,8 @@ func (e evilServer) obey(order string) []byte {
 	switch what {
 	case "try":
 		return try(func(env *attack.Env) { e.aim(env) })
+	case "ping":
+		return []byte("here")
 	case "log":
 		return said(forgeLog())
 	case "abuse":

@@ -1,0 +1,116 @@
+package attack_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"rookery/internal/child"
+	"rookery/internal/e2e/harness"
+)
+
+// takenLogin gives a connection to an evil login process.
+func (s *server) takenLogin() *harness.Client {
+	s.t.Helper()
+	var c *harness.Client
+	s.eventually("a login process answers", func() bool {
+		var err error
+		if c, err = s.dial("imap"); err != nil {
+			return false
+		}
+		if strings.HasPrefix(order(c, "ping"), "login ") {
+			return true
+		}
+		c.Close()
+		return false
+	})
+	return c
+}
+
+// TestLogin takes over the processes that meet strangers.
+func TestLogin(t *testing.T) {
+	for _, abi := range []int{0, 2} {
+		s := setup{role: child.Login, abi: abi}
+		t.Run(s.String(), func(t *testing.T) {
+			srv := start(t, s)
+			srv.takenLogin() // one more, whose socket the attempts may use
+			got := readSummary(t, order(srv.takenLogin(), "try"))
+			if !slices.Equal(got.Done, []string{"descriptors through a fresh pair"}) {
+				t.Errorf("came through: %q", got.Done)
+			}
+			for _, name := range got.NoAim {
+				if !strings.Contains(name, "client socket") {
+					t.Errorf("not tried: %s", name)
+				}
+			}
+		})
+	}
+}
+
+// TestTickets: what a taken-over login process cannot do with tickets.
+func TestTickets(t *testing.T) {
+	srv := start(t, setup{role: child.Login, config: "login_processes = 2"})
+	c := srv.takenLogin()
+	ticket := func(user string) string {
+		t.Helper()
+		answer := order(c, "begin %s pass s1 imap", user)
+		hex, ok := strings.CutPrefix(answer, "ticket ")
+		if !ok {
+			t.Fatalf("no ticket: %q", answer)
+		}
+		return hex
+	}
+	refused := func(what, answer string) {
+		t.Helper()
+		if !strings.HasPrefix(answer, "refused ") {
+			t.Errorf("%s: %q", what, answer)
+		}
+	}
+	refused("a wrong password", order(c, "begin u1 wrong s1 imap"))
+	good := ticket("u1")
+	if got := order(c, "use %s s1 imap", good); got != "taken" {
+		t.Errorf("a ticket: %q", got)
+	}
+	refused("a ticket used twice", order(c, "use %s s1 imap", good))
+	refused("another session's ticket", order(c, "use %s s2 imap", ticket("u1")))
+	refused("another service's ticket", order(c, "use %s s1 pop3", ticket("u1")))
+	refused("tickets that nobody issued", order(c, "forge"))
+	for _, text := range []string{"", "any text at all", strings.Repeat(" ", 64) + "TLS_1.3,_client_CertificateVerify"} {
+		if got := order(c, "sign %s", text); got != "signature of 0 bytes" {
+			t.Errorf("signing %q: %s", text, got)
+		}
+	}
+	if got := order(c, "log"); got != "done" {
+		t.Errorf("forged lines: %q", got)
+	}
+	srv.forgedAs("imap-login", "pop3-login", "login")
+	stolen := ticket("u1")
+	first := order(c, "pid")
+	for range 40 { // until the kernel gives us to the other process
+		other := srv.takenLogin()
+		if order(other, "pid") != first {
+			refused("a ticket of another login process", order(other, "use %s s1 imap", stolen))
+			return
+		}
+	}
+	t.Error("there is only one login process")
+}
+
+// TestLoginChannels breaks every rule of login's channels to master and authd.
+// Each time that process ends, and the service is back.
+func TestLoginChannels(t *testing.T) {
+	srv := start(t, setup{role: child.Login})
+	srv.takenLogin()
+	before := srv.descriptors()
+	for _, channel := range []string{"abuse", "abuse-auth"} {
+		for _, kind := range []string{"unknown message", "bytes left over", "cut short", "one byte", "nothing", "huge", "noise", "other side's message",
+			"no descriptor", "wrong descriptor", "many descriptors", "itself as descriptor", "flood", "flood of descriptors"} {
+			order(srv.takenLogin(), "%s %s", channel, kind)
+			srv.takenLogin()
+		}
+	}
+	srv.eventually("master holds no more descriptors than before", func() bool { return srv.descriptors() <= before+8 })
+	if got := order(srv.takenLogin(), "begin u1 pass s1 imap"); !strings.HasPrefix(got, "ticket ") {
+		t.Errorf("a login after it all: %q", got)
+	}
+}

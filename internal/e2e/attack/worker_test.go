@@ -1,0 +1,94 @@
+package attack_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"rookery/internal/child"
+	"rookery/internal/e2e/harness"
+)
+
+// workerNoAim are the attempts for which a worker holds no socket.
+var workerNoAim = []string{"client socket: disconnect, connect", "listener: disconnect, connect", "MPTCP listener: disconnect, connect", "listener: shutdown, MSG_FASTOPEN"}
+
+// takenWorker logs in; the session is then the evil worker's.
+func (s *server) takenWorker(role child.Role, user string) *harness.Client {
+	s.t.Helper()
+	if role == child.POP3Worker {
+		c, err := s.dial("pop3")
+		must(s.t, err)
+		c.ExpectPrefix("+OK")
+		c.POP3("USER %s", user)
+		must(s.t, c.Send("PASS pass\r\n"))
+		if line := c.Line(); !strings.HasSuffix(line, "OK taken over") {
+			s.t.Fatalf("logged in: %q", line)
+		}
+		return c
+	}
+	c, err := s.dial("imap")
+	must(s.t, err)
+	c.ExpectPrefix("* OK")
+	must(s.t, c.Send("a LOGIN "+user+" pass\r\n"))
+	if line := c.Line(); line != "a OK taken over" {
+		s.t.Fatalf("logged in: %q", line)
+	}
+	return c
+}
+
+// TestWorker takes over the processes that hold one user's mail: with the
+// whole Landlock and with Debian 12's, with a uid of his own and with another
+// user's.
+func TestWorker(t *testing.T) {
+	for _, role := range []child.Role{child.IMAPWorker, child.POP3Worker} {
+		for _, abi := range []int{0, 2} {
+			for _, shared := range []bool{false, true} {
+				s := setup{role: role, shared: shared, abi: abi}
+				t.Run(s.String(), func(t *testing.T) {
+					srv := start(t, s)
+					c := srv.takenWorker(role, "u1")
+					got := readSummary(t, order(c, "try"))
+					if got.Done != nil {
+						t.Errorf("came through: %q", got.Done)
+					}
+					if !slices.Equal(got.NoAim, workerNoAim) {
+						t.Errorf("not tried: %q", got.NoAim)
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestWorkerChannels breaks every rule of the channel between a worker and
+// master, and of the log. Another user's session goes on all the while.
+func TestWorkerChannels(t *testing.T) {
+	srv := start(t, setup{role: child.IMAPWorker})
+	bystander := srv.takenWorker(child.IMAPWorker, "u2")
+	before := srv.descriptors()
+	for _, kind := range []string{"unknown message", "bytes left over", "cut short", "one byte", "nothing", "huge", "noise", "other side's message",
+		"wrong descriptor", "many descriptors", "itself as descriptor", "flood", "flood of descriptors"} {
+		c := srv.takenWorker(child.IMAPWorker, "u1")
+		order(c, "abuse %s", kind)
+		if got := order(bystander, "ping"); got != "here" {
+			t.Fatalf("%s: the other user's session says %q", kind, got)
+		}
+		c.Close()
+	}
+	c := srv.takenWorker(child.IMAPWorker, "u1")
+	if got := order(c, "other"); got != "done" {
+		t.Errorf("claims about others' sessions: %q", got)
+	}
+	if who, err := srv.demo.Ctl("who"); err != nil || !strings.Contains(who, "u2@example.test") {
+		t.Errorf("who does not know the other user any more: %q, %v", who, err)
+	}
+	if got := order(bystander, "ping"); got != "here" {
+		t.Errorf("the other user's session says %q", got)
+	}
+	if got := order(c, "log"); got != "done" {
+		t.Errorf("forged lines: %q", got)
+	}
+	srv.forgedAs("imap")
+	c.Close()
+	srv.eventually("master holds no more descriptors than before", func() bool { return srv.descriptors() <= before+8 })
+}
