@@ -12,14 +12,17 @@ import (
 	"crypto/x509"
 	"errors"
 	"math/big"
-	"net"
+	"net/netip"
 	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	"rookery/internal/ipc"
 	"rookery/internal/ipc/handoffmsg"
+	"rookery/login/internal/sock"
 )
 
 // keys stands for authd.
@@ -50,7 +53,7 @@ func (k *keys) Sign(spki [32]byte, scheme tls.SignatureScheme, content []byte) (
 
 func (k *keys) add(t testing.TB, key crypto.Signer, keyType uint8, cn string, names ...string) *handoffmsg.Certificate {
 	t.Helper()
-	template := &x509.Certificate{SerialNumber: big.NewInt(1)}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
 	template.Subject.CommonName = cn
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
@@ -92,7 +95,15 @@ func use(t testing.TB, s *Server, certs ...*handoffmsg.Certificate) {
 
 // shake does a handshake and one byte each way, which brings the tickets.
 func shake(s *Server, service string, client *tls.Config) (tls.ConnectionState, error) {
-	a, b := net.Pipe()
+	x, y, err := ipc.StreamPair()
+	if err != nil {
+		return tls.ConnectionState{}, err
+	}
+	a, errA := sock.New(x, netip.AddrPort{}, netip.AddrPort{})
+	b, errB := sock.New(y, netip.AddrPort{}, netip.AddrPort{})
+	if errA != nil || errB != nil {
+		return tls.ConnectionState{}, errors.Join(errA, errB)
+	}
 	defer a.Close()
 	defer b.Close()
 	client = client.Clone()
@@ -109,7 +120,7 @@ func shake(s *Server, service string, client *tls.Config) (tls.ConnectionState, 
 		done <- err
 	}()
 	c := tls.Client(a, client)
-	err := c.Handshake()
+	err = c.Handshake()
 	if err == nil {
 		_, err = c.Read(make([]byte, 1))
 	}
