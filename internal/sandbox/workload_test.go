@@ -252,7 +252,7 @@ func TestEnds(t *testing.T) {
 			code        int
 		}{
 			{"nothing", "", 7},
-			{"panic", "panic: assignment to entry in nil map", 2},
+			{"panic", "panic: runtime error: index out of range [5] with length 0", 2},
 			{"thrown", "panic: in another goroutine", 2},
 		} {
 			t.Run(role.String()+"/"+c.job, func(t *testing.T) {
