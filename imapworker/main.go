@@ -59,6 +59,7 @@ func sessionSettings(set *settings.Set) (session.Settings, error) {
 	out := session.Defaults()
 	out.MaxLine = int(settings.IMAPMaxLineLength.Get(set))
 	out.MaxKeyword = int(settings.MailMaxKeywordLength.Get(set))
+	out.MaxMessage = settings.MailMaxMessageSize.Get(set)
 	out.IdleNotify = settings.IMAPIdleNotifyInterval.Get(set)
 	for _, word := range settings.IMAPClientWorkarounds.Get(set) {
 		out.DelayNewMail = out.DelayNewMail || word == "delay-newmail"
