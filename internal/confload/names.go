@@ -116,6 +116,8 @@ func impossible() map[string]string {
 		"listen_queue":                     "the system's own limit (net.core.somaxconn) counts; take the line away",
 		"maildir_empty_new":                "new/ is emptied as its messages lose \\Recent; take the line away",
 		"maildir_copy_preserve_filename":   "each copy has its own name; take the line away",
+		"maildir_copy_with_hardlinks":      "copies within one store are always hard links; take the line away",
+		"mail_temp_scan_interval":          "files in tmp that are older than 36 hours are removed, as the Maildir specification says; take the line away",
 		"mail_prefetch_count":              "not needed; take the line away",
 		"mail_read_mmaped":                 "not needed; take the line away",
 		"pop3_save_uidl":                   "ids do not change, so they need not be saved; take the line away",
@@ -128,6 +130,7 @@ func impossible() map[string]string {
 // later release.
 func laterPrefixes() map[string]string {
 	return map[string]string{
+		"mailbox_list_utf8": "UTF-8 in folder names on disk", "maildir_broken_filename_sizes": "distrust of the sizes in file names",
 		"quota": "quota", "acl": "access control lists", "imap_acl": "access control lists", "sieve": "Sieve",
 		"managesieve": "ManageSieve", "lmtp": "LMTP", "lda": "local delivery", "mbox_": "the mbox driver",
 		"mail_compress": "compression", "imap_zlib": "compression", "imap_compress": "compression",

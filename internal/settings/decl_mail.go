@@ -63,9 +63,6 @@ var (
 	MailMaxKeywordLength = integer("mail_max_keyword_length", 50, RoleWorkers, fileMail,
 		`The longest keyword that a client may set.`, limits(1, 1000), unit("bytes"))
 
-	MailMaxKeywords = integer("mail_max_keywords", 1000, RoleWorkers, fileMail,
-		`How many different keywords a mailbox may have.`, limits(26, 100_000), unit("keywords"))
-
 	MailMaxLockTimeout = duration("mail_max_lock_timeout", 2*time.Minute, RoleWorkers, fileMail,
 		`How long a command waits for a lock that another program holds.`, spanDuration(time.Second, time.Hour))
 
@@ -73,19 +70,7 @@ var (
 		`The largest message that a client may store; a larger one is refused before it is sent.`, limits(1<<10, 1<<40), unlimited())
 
 	MailboxListLayout = enum("mailbox_list_layout", "maildir++", RoleWorkers, fileMail,
-		`How folders lie on disk. "maildir++": one folder beside the other, ".parent.child".`, words("maildir++"))
-
-	MailboxListUTF8 = boolean("mailbox_list_utf8", false, RoleWorkers, fileMail,
-		`Folder names on disk in UTF-8, not in IMAP's modified UTF-7. Change it only for an empty store.`)
-
-	MaildirCopyWithHardlinks = boolean("maildir_copy_with_hardlinks", true, RoleWorkers, fileMail,
-		`Copy a message within one user's store by a hard link.`)
-
-	MaildirBrokenFilenameSizes = boolean("maildir_broken_filename_sizes", false, RoleWorkers, fileMail,
-		`Do not believe the sizes (S=, W=) in file names; another program wrote wrong ones.`)
-
-	MailTempScanInterval = duration("mail_temp_scan_interval", 7*24*time.Hour, RoleWorkers, fileMail,
-		`How often old files in a Maildir's tmp are looked for and removed. 0 for never.`, spanDuration(0, 365*24*time.Hour))
+		`How folders lie on disk. "maildir++": one folder beside the other, ".parent.child"; "fs": one inside the other, "parent/child".`, words("maildir++", "fs"))
 )
 
 const fileLimits = "10-limits"

@@ -124,9 +124,10 @@ func userdbTable() *Table {
 	}
 }
 
-// SpecialUses are RFC 6154 §2's attributes that a folder can be given.
+// SpecialUses are the attributes that a folder can be given: RFC 6154 §2's,
+// and RFC 8457's \Important.
 func SpecialUses() []string {
-	return []string{`\All`, `\Archive`, `\Drafts`, `\Flagged`, `\Junk`, `\Sent`, `\Trash`}
+	return []string{`\All`, `\Archive`, `\Drafts`, `\Flagged`, `\Important`, `\Junk`, `\Sent`, `\Trash`}
 }
 
 func namespaceTable() *Table {
