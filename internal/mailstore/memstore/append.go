@@ -66,10 +66,13 @@ func (a *appender) Commit() (mailstore.AppendResult, error) {
 		}
 		list, flags, keywords = append(list, m), append(flags, p.meta.Flags), append(keywords, names)
 	}
-	if a.over || len(list) == 0 {
-		return result, errkind.Newf("append", errkind.Invalid, "nothing to add")
+	if a.over {
+		return result, errkind.Newf("append", errkind.Invalid, "the append is over")
 	}
 	a.over = true
+	if len(list) == 0 {
+		return result, nil
+	}
 	result.UIDs = a.box.add(list, flags, keywords)
 	return result, nil
 }

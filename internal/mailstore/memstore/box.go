@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"rookery/internal/abnf"
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
 	"rookery/internal/numset"
@@ -31,6 +32,7 @@ type box struct {
 	use         mailstore.Attr
 	uidvalidity uint32
 	guid        mailstore.GUID
+	born        mailstore.ModSeq
 	deleted     bool
 	keywords    []string
 	messages    map[mailstore.UID]*message
@@ -165,7 +167,7 @@ func (b *box) ExpungedSince(m mailstore.ModSeq) (uids numset.Set, complete bool,
 			uids.Add(e.uid)
 		}
 	}
-	return uids, true, nil
+	return uids, m >= b.born, nil
 }
 
 // intern gives the mailbox's spelling of each keyword, making new ones.
@@ -175,7 +177,7 @@ func (b *box) intern(keywords []string) ([]string, error) {
 	for _, k := range keywords {
 		i := slices.IndexFunc(names, func(have string) bool { return strings.EqualFold(have, k) })
 		if i < 0 {
-			if len(names) == b.store.opt.KeywordLimit {
+			if len(names) == b.store.opt.KeywordLimit || len(k) > 1000 || k == "" || !abnf.AtomChar.All(k) {
 				return nil, errkind.Newf("store", errkind.Limit, "too many keywords")
 			}
 			names = append(slices.Clip(names), k)
@@ -243,6 +245,9 @@ func apply(change mailstore.FlagChange, flags mailstore.Flags, have, named []str
 func (b *box) Expunge(uids numset.Set) (numset.Set, error) {
 	b.store.mu.Lock()
 	defer b.store.mu.Unlock()
+	if b.deleted {
+		return numset.Set{}, errkind.New("expunge", errkind.NotFound, nil)
+	}
 	return b.expungeLocked(uids), nil
 }
 
@@ -294,7 +299,7 @@ func (b *box) copyLocked(uids numset.Set, to *box) (mailstore.CopyResult, error)
 			return result, err
 		}
 		m := *b.messages[uid]
-		m.guid, m.cached, m.saveDate = b.store.newGUID(), nil, b.store.opt.Now()
+		m.cached, m.saveDate = nil, b.store.opt.Now()
 		list, flags, keywords = append(list, &m), append(flags, e.Flags), append(keywords, names)
 		result.From = append(result.From, uid)
 	}
@@ -307,7 +312,7 @@ func (b *box) copyLocked(uids numset.Set, to *box) (mailstore.CopyResult, error)
 func (b *box) Copy(uids numset.Set, to mailstore.Name) (mailstore.CopyResult, error) {
 	b.store.mu.Lock()
 	defer b.store.mu.Unlock()
-	target, err := b.store.lookup("copy", to)
+	target, err := b.target("copy", to)
 	if err != nil {
 		return mailstore.CopyResult{}, err
 	}
@@ -325,7 +330,7 @@ func (b *box) Copy(uids numset.Set, to mailstore.Name) (mailstore.CopyResult, er
 func (b *box) Move(uids numset.Set, to mailstore.Name) (mailstore.CopyResult, error) {
 	b.store.mu.Lock()
 	defer b.store.mu.Unlock()
-	target, err := b.store.lookup("move", to)
+	target, err := b.target("move", to)
 	if err != nil {
 		return mailstore.CopyResult{}, err
 	}
@@ -336,7 +341,18 @@ func (b *box) Move(uids numset.Set, to mailstore.Name) (mailstore.CopyResult, er
 	return result, err
 }
 
+// target finds where messages of b go.
+func (b *box) target(op, to string) (*box, error) {
+	if b.deleted {
+		return nil, errkind.New(op, errkind.NotFound, nil)
+	}
+	return b.store.lookup(op, to)
+}
+
 func (b *box) find(uid mailstore.UID) (*message, error) {
+	if b.deleted {
+		return nil, errkind.New("message", errkind.NotFound, nil)
+	}
 	if m := b.messages[uid]; m != nil {
 		return m, nil
 	}

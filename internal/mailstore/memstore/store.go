@@ -1,8 +1,9 @@
 // Package memstore is a driver that keeps mail in memory: for tests of
 // protocol code, which want the same UIDs, dates and orders each time.
 //
-// It follows the rules of package mailstore, and storetest holds it to them,
-// but nothing survives it. It must never be offered as a mail_driver.
+// It follows the rules of package mailstore but for what outlives a process or
+// comes from other programs: there is no disk. It must never be offered as a
+// mail_driver.
 package memstore
 
 import (
@@ -47,7 +48,7 @@ func New(opt Options) *Store {
 	if opt.Separator == 0 {
 		opt.Separator = '/'
 	}
-	s := &Store{opt: opt, boxes: make(map[string]*box), subscribed: make(map[string]bool), uidvalidity: 1000}
+	s := &Store{opt: opt, boxes: make(map[string]*box), subscribed: make(map[string]bool), uidvalidity: 1000, modseq: 100}
 	s.makeBox(imapname.Inbox, 0)
 	return s
 }
@@ -67,7 +68,8 @@ func (s *Store) nextModSeq() mailstore.ModSeq {
 func (s *Store) makeBox(name string, use mailstore.Attr) *box {
 	s.uidvalidity++
 	b := &box{store: s, name: name, use: use, uidvalidity: s.uidvalidity, guid: s.newGUID(), watchers: make(map[chan<- struct{}]int)}
-	b.snapshot = &snapshot{next: 1, modseq: s.nextModSeq(), sets: [][]string{nil}}
+	b.born = s.nextModSeq()
+	b.snapshot = &snapshot{next: 1, modseq: b.born, sets: [][]string{nil}}
 	s.boxes[name] = b
 	return b
 }
@@ -140,6 +142,9 @@ func (s *Store) Subscribe(name mailstore.Name, on bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if on {
+		if err := imapname.Name(name).Check(); err != nil {
+			return errkind.New("subscribe", errkind.Invalid, err)
+		}
 		s.subscribed[name] = true
 		return nil
 	}
@@ -211,11 +216,11 @@ func (s *Store) Rename(from, to mailstore.Name) error {
 	if s.boxes[from] == nil && !s.hasChildren(from) {
 		return errkind.New("rename", errkind.NotFound, nil)
 	}
-	if s.boxes[to] != nil || s.hasChildren(to) {
-		return errkind.New("rename", errkind.Exists, nil)
-	}
 	if imapname.Name(to).Below(imapname.Name(from)) {
 		return errkind.Newf("rename", errkind.Invalid, "a mailbox can't be moved below itself")
+	}
+	if s.boxes[to] != nil || s.hasChildren(to) {
+		return errkind.New("rename", errkind.Exists, nil)
 	}
 	if from == imapname.Inbox {
 		return s.emptyInbox(to)
