@@ -57,7 +57,18 @@ func (a *appender) Add(meta mailstore.AppendMeta, size int64) (io.Writer, error)
 	}
 	mb := a.mb
 	d := &draft{meta: meta, base: mb.s.names.next(mb.s.now()), size: size, sum: crc32.New(castagnoli)}
-	f, err := mb.s.fs.OpenFile(mb.tmpPath(d.base), vfs.Read|vfs.Write|vfs.Create|vfs.Excl, mb.s.opt.FileMode)
+	open := func() (vfs.File, error) {
+		return mb.s.fs.OpenFile(mb.tmpPath(d.base), vfs.Read|vfs.Write|vfs.Create|vfs.Excl, mb.s.opt.FileMode)
+	}
+	f, err := open()
+	if err != nil && notExist(err) { // tmp/ is lost, or the mailbox
+		mb.op.Lock()
+		err = mb.mend()
+		mb.op.Unlock()
+		if err == nil {
+			f, err = open()
+		}
+	}
 	if err != nil {
 		return nil, mb.s.fail("append", err)
 	}

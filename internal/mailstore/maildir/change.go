@@ -137,7 +137,7 @@ func (s *Store) make(dir string) error {
 	bare := false
 	if s.opt.Layout == FSLayout {
 		if i := strings.LastIndexByte(dir, '/'); i > 0 {
-			if err := s.makeParents(dir[:i]); err != nil {
+			if err := s.makeDirs(s.mailDir(dir[:i])); err != nil {
 				return err
 			}
 		}
@@ -155,7 +155,7 @@ func (s *Store) make(dir string) error {
 		// What an earlier mailbox of this name left there has another's UIDs.
 		ctl = s.ctlDir(dir)
 		s.dropControl(ctl)
-		if err := vfs.MkdirAll(s.fs, ctl, s.opt.FolderMode); err != nil {
+		if err := s.makeDirs(ctl); err != nil {
 			return err
 		}
 	}
@@ -179,24 +179,6 @@ func parentOf(path string) string {
 		return path[:i]
 	}
 	return "."
-}
-
-// makeParents makes the bare parents of the fs layout, certain.
-func (s *Store) makeParents(dir string) error {
-	for i := 0; i <= len(dir); i++ {
-		if i < len(dir) && dir[i] != '/' {
-			continue
-		}
-		path := s.mailDir(dir[:i])
-		err := s.fs.Mkdir(path, s.opt.FolderMode)
-		if err == nil {
-			err = s.fs.SyncDir(parentOf(path))
-		}
-		if err != nil && diskKind(err) != errkind.Exists {
-			return err
-		}
-	}
-	return nil
 }
 
 // fill makes what is in a mailbox's directories.
@@ -505,7 +487,7 @@ func (s *Store) moveDir(m *move) error {
 	}
 	// Children are mailboxes of their own here: what is in the directory moves,
 	// cur/ last, since it is what makes a mailbox.
-	if err := s.makeParents(m.toDir); err != nil {
+	if err := s.makeDirs(m.toPath); err != nil {
 		return err
 	}
 	var files []string
@@ -538,7 +520,7 @@ func (s *Store) moveDir(m *move) error {
 
 // copyControl puts a mailbox's control files into another directory, certain.
 func (s *Store) copyControl(from, to string) error {
-	if err := vfs.MkdirAll(s.fs, to, s.opt.FolderMode); err != nil {
+	if err := s.makeDirs(to); err != nil {
 		return err
 	}
 	for _, n := range []string{uidlistFile, keywordsFile, moreFile} {

@@ -315,10 +315,9 @@ func (mb *mailbox) record(jobs []*addJob) error {
 		err = mb.appendUIDs(nil, recs)
 	}
 	if err != nil {
-		for _, u := range beyond {
-			delete(mb.more, u)
-		}
-		mb.uids.hdr.next = first // nobody saw them
+		// Nobody saw the UIDs: they are given again. Their keywords stay in
+		// mb.more, which is how the next owner knows of lines to take back.
+		mb.uids.hdr.next = first
 		return err
 	}
 	mb.show(jobs, recs)

@@ -137,12 +137,63 @@ type storing struct {
 	seq uint64
 }
 
-// pass changes what it can and gives those whose file was not found.
+// todo is one message of a pass.
+type todo struct {
+	uid  uint32
+	pos  int
+	name string
+	to   nameFlags
+	old  nameFlags
+	more []uint16 // before
+}
+
+// pass changes what it can and gives those whose file was not found. Keywords
+// beyond the letters are written first, since that is one write for all, and
+// taken back where a rename then fails.
 func (st *storing) pass(uids []uint32) (left []uint32, err error) {
 	mb := st.mb
 	s := mb.snap.Load()
+	list, beyond := st.plan(s, uids)
+	if err := mb.saveMore(beyond, false); err != nil {
+		for _, t := range list {
+			mb.putMore(t.uid, t.more)
+		}
+		return nil, mb.s.fail("write keywords", err)
+	}
 	ed := mb.edit()
-	var beyond []uint32
+	for k, t := range list {
+		base, _ := splitName(t.name[1:])
+		if to := "c" + base + t.to.info(); t.to.info() != t.old.info() {
+			if err = mb.s.fs.Rename(mb.path(t.name), mb.path(to)); err != nil {
+				if notExist(err) {
+					left, err = append(left, t.uid), nil
+					continue
+				}
+				err = mb.s.fail("rename", err)
+				st.takeBack(list[k:], beyond)
+				break
+			}
+			if t.name[0] == 'n' { // in cur/ now, yet nobody was told of it
+				mb.recent = mb.recent.Union(numset.Of(t.uid))
+			}
+			mb.setName(s, t.pos, to)
+		}
+		if kf := pack(t.to.sys, mb.kw.number(t.to, mb.more[t.uid])); kf != s.at(t.pos).kf {
+			if st.seq == 0 {
+				st.seq = mb.s.modseq.next()
+			}
+			ed.set(t.pos, kf, st.seq)
+			st.res.Changed.Add(t.uid)
+		}
+	}
+	ed.publish()
+	return left, err
+}
+
+// plan computes what becomes of each message, and notes it for keywords beyond
+// the letters.
+func (st *storing) plan(s *snapshot, uids []uint32) (list []todo, beyond []uint32) {
+	mb := st.mb
 	for _, u := range uids {
 		pos, ok := s.Find(u)
 		if !ok {
@@ -153,44 +204,38 @@ func (st *storing) pass(uids []uint32) (left []uint32, err error) {
 			st.res.Modified.Add(u)
 			continue
 		}
-		name := mb.nameAt(s, pos)
-		base, info := splitName(name[1:])
-		old := parseInfo(info)
-		nf, more := st.change(old, mb.more[u])
-		to := "c" + base + nf.info()
-		if nf.info() != old.info() {
-			if err = mb.s.fs.Rename(mb.path(name), mb.path(to)); err != nil {
-				if notExist(err) {
-					left, err = append(left, u), nil
-					continue
-				}
-				err = mb.s.fail("rename", err)
-				break
-			}
-			if name[0] == 'n' { // in cur/ now, yet nobody was told of it
-				mb.recent = mb.recent.Union(numset.Of(u))
-			}
-			mb.setName(s, pos, to)
-		}
-		if !slices.Equal(more, mb.more[u]) {
+		t := todo{uid: u, pos: pos, name: mb.nameAt(s, pos), more: mb.more[u]}
+		_, info := splitName(t.name)
+		t.old = parseInfo(info)
+		var more []uint16
+		t.to, more = st.change(t.old, t.more)
+		if !slices.Equal(more, t.more) {
 			beyond = append(beyond, u)
-			if mb.more[u] = more; len(more) == 0 {
-				delete(mb.more, u)
-			}
+			mb.putMore(u, more)
 		}
-		if kf := pack(nf.sys, mb.kw.number(nf, more)); kf != e.kf {
-			if st.seq == 0 {
-				st.seq = mb.s.modseq.next()
-			}
-			ed.set(pos, kf, st.seq)
-			st.res.Changed.Add(u)
+		list = append(list, t)
+	}
+	return list, beyond
+}
+
+func (mb *mailbox) putMore(uid uint32, more []uint16) {
+	if mb.more[uid] = more; len(more) == 0 {
+		delete(mb.more, uid)
+	}
+}
+
+// takeBack gives messages whose rename failed their old keywords.
+func (st *storing) takeBack(list []todo, beyond []uint32) {
+	var again []uint32
+	for _, t := range list {
+		if slices.Contains(beyond, t.uid) {
+			st.mb.putMore(t.uid, t.more)
+			again = append(again, t.uid)
 		}
 	}
-	if serr := mb.saveMore(beyond, false); serr != nil && err == nil {
-		err = mb.s.fail("write keywords", serr)
+	if err := st.mb.saveMore(again, false); err != nil {
+		st.mb.s.opt.Note("keywords of " + st.mb.nameNow() + " could not be taken back: " + err.Error())
 	}
-	ed.publish()
-	return left, err
 }
 
 // change computes a message's new flags.

@@ -114,7 +114,7 @@ func (s *Store) haveInbox() error {
 	if _, err := s.fs.Stat(join(s.opt.InboxPath, "cur")); err == nil || !notExist(err) {
 		return s.fail("open INBOX", err)
 	}
-	return s.fail("make INBOX", vfs.MkdirAll(s.fs, s.opt.InboxPath, s.opt.FolderMode))
+	return s.fail("make INBOX", s.makeDirs(s.opt.InboxPath))
 }
 
 // isFolder reports whether dir is a mailbox's. In the fs layout a directory

@@ -81,7 +81,7 @@ func (mb *mailbox) placeFor(names []string, locked bool) (d diskSet, ok bool, er
 	if len(more) > len(mb.kw.more) {
 		old := mb.kw.more
 		mb.kw.setNames(letters, more)
-		if err := mb.writeMore(); err != nil {
+		if err := mb.writeMore(true); err != nil {
 			mb.kw.setNames(letters, old)
 			return d, false, mb.s.fail("write keywords", err)
 		}
@@ -90,9 +90,9 @@ func (mb *mailbox) placeFor(names []string, locked bool) (d diskSet, ok bool, er
 	return d, true, nil
 }
 
-// writeMore writes rookery-keywords anew and syncs it: names must be certain
-// before a message uses them.
-func (mb *mailbox) writeMore() error {
+// writeMore writes rookery-keywords anew. sync says that it must be certain: names
+// must be, before a message uses them.
+func (mb *mailbox) writeMore(sync bool) error {
 	data := moreLine(nil, "V "+utoa(mb.uids.hdr.validity))
 	for i, n := range mb.kw.more {
 		data = moreLine(data, "K "+utoa(uint32(letterCount+i))+" "+n)
@@ -101,8 +101,11 @@ func (mb *mailbox) writeMore() error {
 		data = moreUser(data, uid, mb.more[uid])
 	}
 	stamp, err := mb.s.replace(join(mb.ctl, moreFile), data)
-	if err == nil {
+	if stamp.inode != 0 {
 		mb.moref, mb.moreN = stamp, len(mb.more)+len(mb.kw.more)+1
+		if !sync {
+			return nil
+		}
 	}
 	return err
 }
@@ -115,7 +118,7 @@ func (mb *mailbox) saveMore(uids []uint32, sync bool) error {
 		return nil
 	}
 	if mb.moref.inode == 0 || mb.moreN > 64+4*len(mb.more) {
-		return mb.writeMore()
+		return mb.writeMore(sync)
 	}
 	data := []byte("\n") // ends a line that a crash cut
 	for _, u := range uids {
@@ -135,6 +138,7 @@ func (mb *mailbox) saveMore(uids []uint32, sync bool) error {
 		info, err = f.Stat()
 	}
 	if err != nil {
+		f.Truncate(mb.moref.size)
 		mb.moref = fileStamp{} // read it back
 		return err
 	}

@@ -117,7 +117,7 @@ func Open(opt Options) (*Store, error) {
 	s.modseq.store = s
 	s.can = abilities{link: true, lock: true}
 	for _, dir := range []string{opt.MailPath, opt.InboxPath, opt.ControlPath, opt.IndexPath} {
-		if err := vfs.MkdirAll(s.fs, dir, opt.FolderMode); err != nil {
+		if err := s.makeDirs(dir); err != nil {
 			return nil, s.fail("open store", err)
 		}
 	}
@@ -166,6 +166,26 @@ func withDefaults(o Options) Options {
 		o.MaxFolders = 10000
 	}
 	return o
+}
+
+// makeDirs makes a directory and what is missing above it, certain.
+func (s *Store) makeDirs(dir string) error {
+	if info, err := s.fs.Stat(dir); err == nil && info.IsDir() {
+		return nil
+	}
+	for i := 0; i <= len(dir); i++ {
+		if i < len(dir) && dir[i] != '/' {
+			continue
+		}
+		err := s.fs.Mkdir(dir[:i], s.opt.FolderMode)
+		if err == nil {
+			err = s.fs.SyncDir(parentOf(dir[:i]))
+		}
+		if err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 // Namespaces gives the one private namespace.

@@ -82,13 +82,13 @@ func (mb *mailbox) mend() error {
 		}
 		return mb.s.fail("open mailbox", err)
 	}
-	for _, n := range []string{"new", "cur", "tmp"} {
+	for _, n := range []string{"tmp", "new", "cur"} {
 		if err := mb.s.fs.Mkdir(join(mb.dir, n), mb.s.opt.FolderMode); err != nil && diskKind(err) != errkind.Exists {
 			return mb.s.fail("make "+n, err)
 		}
 	}
 	if mb.ctl != mb.dir {
-		if err := vfs.MkdirAll(mb.s.fs, mb.ctl, mb.s.opt.FolderMode); err != nil {
+		if err := mb.s.makeDirs(mb.ctl); err != nil {
 			return mb.s.fail("make control directory", err)
 		}
 	}
@@ -285,7 +285,7 @@ func (mb *mailbox) try(f *files) bool {
 // have none, and only now believes that a file is gone.
 func (mb *mailbox) resyncLocked() error {
 	if mb.ctl != mb.dir {
-		if err := vfs.MkdirAll(mb.s.fs, mb.ctl, mb.s.opt.FolderMode); err != nil {
+		if err := mb.s.makeDirs(mb.ctl); err != nil {
 			return mb.s.fail("make control directory", err)
 		}
 	}

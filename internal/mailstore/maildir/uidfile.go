@@ -162,6 +162,7 @@ func (mb *mailbox) writeUIDs(recs []uidRecord) error {
 	}
 	stamp, err := mb.s.replace(join(mb.ctl, uidlistFile), data)
 	if err != nil {
+		mb.uids.stamp = fileStamp{} // read it back, believe only that
 		return err
 	}
 	mb.uids.stamp, mb.uids.read = stamp, int64(len(data))
@@ -170,7 +171,8 @@ func (mb *mailbox) writeUIDs(recs []uidRecord) error {
 }
 
 // replace writes a control file: beside it, synced, renamed over it, and synced
-// again, since it is that sync which keeps the rename.
+// again, since it is that sync which keeps the rename. A stamp beside an error
+// says that the file is there, but not certain.
 func (s *Store) replace(path string, data []byte) (fileStamp, error) {
 	tmp := path + ".tmp"
 	f, err := s.fs.OpenFile(tmp, vfs.Write|vfs.Create|vfs.Trunc, s.opt.FileMode)
@@ -182,21 +184,18 @@ func (s *Store) replace(path string, data []byte) (fileStamp, error) {
 	if err == nil {
 		err = f.DataSync()
 	}
-	if err == nil {
-		err = s.fs.Rename(tmp, path)
-	}
-	if err == nil {
-		err = f.DataSync()
-	}
 	var info vfs.Info
 	if err == nil {
 		info, err = f.Stat()
+	}
+	if err == nil {
+		err = s.fs.Rename(tmp, path)
 	}
 	if err != nil {
 		s.fs.Remove(tmp)
 		return fileStamp{}, err
 	}
-	return stampOf(info), nil
+	return stampOf(info), f.DataSync()
 }
 
 // appendUIDs adds records to the uidlist and syncs it. pending are records that

@@ -73,10 +73,10 @@ var tests = []test{
 	{"Folders", false, testFolders}, {"FolderErrors", false, testFolderErrors}, {"UIDValidity", false, testUIDValidity},
 	{"Rename", false, testRename}, {"RenameInbox", false, testRenameInbox}, {"RenameOpen", false, testRenameOpen},
 	{"DeleteOpen", false, testDeleteOpen}, {"Subscriptions", false, testSubscriptions}, {"Status", false, testStatus},
-	{"Reopen", false, testReopen}, {"ModSeqs", false, testModSeqs}, /*REST {"TwoProcesses", true, testTwoProcesses},
+	{"Reopen", false, testReopen}, {"ModSeqs", false, testModSeqs}, {"TwoProcesses", true, testTwoProcesses},
 	{"TwoProcessesAtOnce", true, testTwoAtOnce}, {"OtherPrograms", true, testOthers}, {"OthersAtOnce", true, testOthersAtOnce},
 	{"DropIndex", false, testDropIndex}, {"PowerCut", false, testPowerCut}, {"Errors", false, testErrors}, {"Killed", false, testKilled},
-	{"Leaks", false, testLeaks}, REST*/
+	{"Leaks", false, testLeaks},
 }
 
 // env is one test's disk and processes.
@@ -135,8 +135,9 @@ func (e *env) start() *process {
 	return p
 }
 
-func (e *env) tryStart(disk *memfs.FS) (*process, error) {
-	f := faultfs.New(disk)
+func (e *env) tryStart(disk *memfs.FS) (*process, error) { return e.startOn(faultfs.New(disk)) }
+
+func (e *env) startOn(f *faultfs.FS) (*process, error) {
 	s, err := e.h.Open(f)
 	p := &process{Store: s, e: e, fault: f}
 	e.procs = append(e.procs, p)
