@@ -47,6 +47,9 @@ with file and line; ` + "`rookeryctl config`" + ` shows where each value comes f
 
 Times are strings with a unit: ms, secs, mins, hours, days, weeks. Sizes are numbers of bytes or strings with a
 unit: B, KiB, MiB, GiB, TiB. Booleans are true or false.
+
+After a reload, new sessions have the new values and open ones keep theirs. "Received by" says which processes are
+told a setting: a reload starts new login processes only if it changes one that login receives.
 `
 
 const variablesText = `Dovecot 2.4's: ` + "`%{user}`, `%{user | username}`, `%{user | domain | lower}`" + `. Each setting says which variables it

@@ -30,7 +30,7 @@ const maxDepth = 16
 
 // Text writes the JSON value body to w.
 func Text(w io.Writer, body []byte) error {
-	if len(bytes.TrimSpace(body)) == 0 {
+	if text := bytes.TrimSpace(body); len(text) == 0 || string(text) == "null" {
 		return nil
 	}
 	dec := json.NewDecoder(bytes.NewReader(body))

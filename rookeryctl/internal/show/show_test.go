@@ -9,6 +9,7 @@ func TestText(t *testing.T) {
 	for _, test := range []struct{ body, want string }{
 		{``, ""},
 		{`[]`, ""},
+		{`null`, ""},
 		{`[{"user":"ann","pid":7},{"user":"bob","tls":true}]`, "user  pid  tls\nann   7    -\nbob   -    true\n"},
 		{`{"zeta":1,"alpha":{"b":2,"a":[1,2]},"who":[{"x":1}]}`, "zeta: 1\nalpha:\n  b: 2\n  a: 1, 2\nwho:\nx\n1\n"},
 		{`["a","b"]`, "a\nb\n"},
