@@ -75,3 +75,12 @@ func (m *Machine) UserOf(worker uint64) string {
 	}
 	return ""
 }
+
+// ServiceOf is what a session that authd is being asked about wants; "" if
+// there is none of that number.
+func (m *Machine) ServiceOf(id uint64) string {
+	if s := m.sessions[id]; s != nil && s.phase == redeeming {
+		return s.Service
+	}
+	return ""
+}
