@@ -9,7 +9,6 @@ import (
 	"rookery/internal/ipc"
 	"rookery/internal/ipc/authmsg"
 	"rookery/internal/ipc/redeemmsg"
-	"rookery/internal/secret"
 )
 
 // Redeem answers master, who shows a ticket.
@@ -31,7 +30,7 @@ func (e *Engine) Redeem(m *redeemmsg.Redeem) ipc.Message {
 
 // Lookup asks the userdbs about a user without a login, for rookeryctl -u.
 func (e *Engine) Lookup(m *redeemmsg.Lookup) ipc.Message {
-	x := e.inner(m.Service, authmsg.Peer{Service: m.Service})
+	x := e.inner(authmsg.Peer{Service: m.Service})
 	user, err := x.cfg.userName(m.User)
 	if err != nil {
 		return &redeemmsg.Failed{ID: m.ID, Kind: errkind.NotFound, Text: err.Error()}
@@ -51,7 +50,7 @@ func (e *Engine) Lookup(m *redeemmsg.Lookup) ipc.Message {
 // Test tries a password for rookeryctl auth test, without delays or penalty,
 // and hands the answer to reply. It blocks while the password is compared.
 func (e *Engine) Test(m *redeemmsg.Test, reply func(ipc.Message)) {
-	x := e.inner(m.Service, authmsg.Peer{Service: m.Service, Session: "auth-test", Remote: m.Remote, Secured: true})
+	x := e.inner(authmsg.Peer{Service: m.Service, Session: "auth-test", Remote: m.Remote, Secured: true})
 	x.mech = "PLAIN"
 	x.test = func(a answer) {
 		if a.ok {
@@ -72,9 +71,7 @@ func (e *Engine) Test(m *redeemmsg.Test, reply func(ipc.Message)) {
 }
 
 // inner is an exchange that belongs to no channel.
-func (e *Engine) inner(service string, peer authmsg.Peer) *exchange {
+func (e *Engine) inner(peer authmsg.Peer) *exchange {
 	c := &Client{e: e, kind: "ctl", send: func(ipc.Message) error { return nil }, exchanges: map[uint64]*exchange{}}
-	x := newExchange(c, &authmsg.Begin{Peer: peer, Initial: secret.Bytes{}})
-	x.mech = service
-	return x
+	return newExchange(c, &authmsg.Begin{Peer: peer})
 }
