@@ -118,7 +118,7 @@ func plainPage(w io.Writer, text string) {
 		request, rest, _ := strings.Cut(line, " ")
 		rest = unescape.Replace(rest)
 		switch request {
-		case ".TH", ".nf", ".fi", ".br":
+		case ".TH", ".nh", ".ad", ".nf", ".fi", ".br":
 		case ".SH", ".SS":
 			indent = "    "
 			fmt.Fprintf(w, "\n%s\n", rest)

@@ -68,7 +68,7 @@ func packageComment(dir string) (string, error) {
 func page(program, folder, comment string) string {
 	var b strings.Builder
 	first, rest := firstSentence(comment)
-	fmt.Fprintf(&b, ".TH %s 8 \"\" \"Rookery\" \"System administration\"\n", strings.ToUpper(program))
+	fmt.Fprintf(&b, ".TH %s 8 \"\" \"Rookery\" \"System administration\"\n.nh\n.ad l\n", strings.ToUpper(program))
 	fmt.Fprintf(&b, ".SH NAME\n%s \\- %s\n", render.Roff(program), render.Roff(nameLine(first, folder)))
 	if strings.TrimSpace(rest) != "" {
 		b.WriteString(".SH DESCRIPTION\n")

@@ -99,7 +99,7 @@ func markdownTable(b *strings.Builder, t *settings.Table) {
 // Man is the manual page rookery.toml(5).
 func Man() string {
 	var b strings.Builder
-	b.WriteString(".TH ROOKERY.TOML 5 \"\" \"Rookery\" \"File formats\"\n.SH NAME\nrookery.toml \\- settings of the mail server Rookery\n")
+	b.WriteString(".TH ROOKERY.TOML 5 \"\" \"Rookery\" \"File formats\"\n.nh\n.ad l\n.SH NAME\nrookery.toml \\- settings of the mail server Rookery\n")
 	b.WriteString(".SH SYNOPSIS\n/etc/rookery/rookery.toml\n.br\n/etc/rookery/conf.d/*.toml\n.SH DESCRIPTION\n")
 	for _, line := range strings.Split(markdownIntro, "\n")[4:] {
 		b.WriteString(Roff(strings.ReplaceAll(line, "`", "")) + "\n")
