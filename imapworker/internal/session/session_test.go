@@ -5,15 +5,18 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"rookery/imapworker/internal/view"
 	"rookery/internal/imapwire"
 	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/maildir"
 	"rookery/internal/mailstore/memstore"
 	"rookery/internal/numset"
 	"rookery/internal/transcript"
+	"rookery/internal/vfs/memfs"
 )
 
 // flagFetch is a FETCH that knows FLAGS and UID only: these tests are about
@@ -68,7 +71,7 @@ func (l logLines) Error(text string) { l.t.Errorf("error logged: %s", text) }
 // peer is some sessions of one user on one store, with a clock of their own.
 type peer struct {
 	t        *testing.T
-	store    *memstore.Store
+	store    mailstore.Store
 	settings Settings
 	now      time.Time
 	sessions [transcript.Sessions + 1]*Session
@@ -80,7 +83,7 @@ var start = time.Date(2024, 3, 1, 12, 0, 0, 0, time.UTC)
 
 func openPeer(t *testing.T, given []string) transcript.Peer {
 	p := &peer{t: t, now: start, settings: Defaults()}
-	opt := memstore.Options{}
+	opt, driver := memstore.Options{}, ""
 	var boxes [][]string
 	for _, line := range given {
 		words := strings.Fields(line)
@@ -96,6 +99,8 @@ func openPeer(t *testing.T, given []string) transcript.Peer {
 			p.settings.MaxMessage = int64(n)
 		case "max-line":
 			p.settings.MaxLine = n
+		case "driver":
+			driver = words[1]
 		case "separator":
 			opt.Separator = words[1][0]
 		case "workarounds":
@@ -107,17 +112,37 @@ func openPeer(t *testing.T, given []string) transcript.Peer {
 		}
 	}
 	p.store = memstore.New(opt)
+	if driver == "maildir" {
+		p.store = p.openMaildir()
+	}
 	for _, box := range boxes {
 		p.fill(box)
 	}
 	return p
 }
 
+// openMaildir opens an empty Maildir on a disk in memory, whose clock goes on
+// a little with each look, as a real one does.
+func (p *peer) openMaildir() mailstore.Store {
+	p.t.Helper()
+	var ticks atomic.Int64
+	disk := memfs.New(memfs.Options{Now: func() time.Time { return start.Add(time.Duration(ticks.Add(1)) * time.Microsecond) }})
+	if err := disk.Mkdir("Maildir", 0o700); err != nil {
+		p.t.Fatal(err)
+	}
+	special := []maildir.Special{{Name: "Sent", Use: mailstore.UseSent}}
+	store, err := maildir.Open(maildir.Options{FS: disk, MailPath: "Maildir", Special: special, Note: func(text string) { p.t.Log(text) }})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return store
+}
+
 // fill makes a mailbox: its name, its special use if any, its number of messages.
 func (p *peer) fill(words []string) {
 	use := mailstore.Attr(0)
 	for _, u := range uses {
-		if u.name == words[1] {
+		if _, isMemory := p.store.(*memstore.Store); isMemory && u.name == words[1] {
 			use = u.attr
 		}
 	}
@@ -234,6 +259,9 @@ func (p *peer) Close() {
 		if s != nil {
 			s.Close("end of test")
 		}
+	}
+	if err := p.store.Close(); err != nil {
+		p.t.Error(err)
 	}
 }
 
