@@ -284,7 +284,7 @@ func readSummary(t *testing.T, text string) summary {
 }
 
 // logHead is the beginning of a line of the log: time, then who says it.
-var logHead = regexp.MustCompile(`(?m)^.{0,40}?(?:dovecot: )?([a-z0-9-]+)[(:\[]`)
+var logHead = regexp.MustCompile(`^\w{3} [ \d]\d \d\d:\d\d:\d\d (?:dovecot: )?([a-z0-9-]+)[(:\[]`)
 
 // forgedAs checks who the forged lines are said to be by.
 func (s *server) forgedAs(speakers ...string) {

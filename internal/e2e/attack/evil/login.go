@@ -21,6 +21,7 @@ import (
 	"rookery/internal/ipc/authmsg"
 	"rookery/internal/ipc/envelopemsg"
 	"rookery/internal/ipc/handoffmsg"
+	"rookery/internal/ipc/logmsg"
 	"rookery/internal/sandbox"
 	"rookery/internal/secret"
 )
@@ -49,6 +50,9 @@ func runLogin() error {
 		return err
 	}
 	if l.auth, err = ipc.NewConn(env.Auth, authmsg.Protocol, ipc.FromClient); err != nil {
+		return err
+	}
+	if _, err := ipc.NewConn(env.Log, logmsg.Protocol, ipc.FromClient); err != nil {
 		return err
 	}
 	if _, err := sandbox.Enter(sandbox.Login, sandbox.Options{Root: env.Root, Strict: env.Strict}); err != nil {
