@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -82,8 +83,9 @@ func openFolders(files *dbfile.Store, set *settings.Set, log *maillog.Logger) {
 		paths = append(paths, u.PasswdFile)
 	}
 	for _, p := range paths {
-		if err := files.OpenFolder(dbfile.Folder(p.String())); err != nil {
-			log.Warnf("passwd-file %s: %v", p, err)
+		err := files.OpenFolder(dbfile.Folder(p.String()))
+		if err != nil && strings.Contains(p.String(), "%{") { // master passes those without variables
+			log.Warnf("passwd-file %s: %v; authd's user must be able to read it", p, err)
 		}
 	}
 	for _, p := range []string{passwdPath, groupPath} {
@@ -124,7 +126,7 @@ func (s *server) serve() error {
 }
 
 func (s *server) databaseEnv() authdb.Env {
-	return authdb.Env{Files: s.files, Now: s.now, Report: func(problems []authdb.Problem) {
+	return authdb.Env{Files: s.files, Now: s.now, Shared: &authdb.Shared{}, Report: func(problems []authdb.Problem) {
 		for _, p := range problems {
 			s.log.Errorf("%s", p)
 		}

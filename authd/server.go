@@ -146,7 +146,7 @@ func (s *server) attach(m *redeemmsg.Attach, fd int) error {
 		conn.Close()
 		return fmt.Errorf("channel redeem: attach of channel %d, which is taken (%t) or one too many (%t)", m.Channel, taken, full)
 	}
-	if err := conn.Send(client.Welcome(), -1); err != nil {
+	if err := conn.Send(client.Welcome(), -1); err != nil && s.log.Debugging("", "") {
 		s.log.Debugf("auth channel %d: %v", m.Channel, err)
 	}
 	go func() {
@@ -175,8 +175,8 @@ func (s *server) read(id uint64, conn *ipc.Conn, client *engine.Client) {
 	s.mu.Lock()
 	delete(s.channels, id)
 	s.mu.Unlock()
-	conn.Close()
 	client.Close()
+	conn.Close()
 }
 
 // reload puts new settings into use; open exchanges keep theirs.
@@ -205,7 +205,7 @@ func (s *server) reload(fd int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for id, c := range s.channels {
-		if err := c.conn.Send(c.client.Welcome(), -1); err != nil {
+		if err := c.conn.Send(c.client.Welcome(), -1); err != nil && s.log.Debugging("", "") {
 			s.log.Debugf("auth channel %d: %v", id, err)
 		}
 	}

@@ -3,6 +3,7 @@ package authd
 import (
 	"fmt"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -199,7 +200,8 @@ func poolLimits(set *settings.Set) hashpool.Limits {
 	if workers == 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
-	return hashpool.Limits{Workers: workers, Memory: settings.AuthHashMemoryLimit.Get(set), Queue: hashQueue, QueueOfNet: hashQueueOfNet}
+	return hashpool.Limits{Workers: workers, Memory: settings.AuthHashMemoryLimit.Get(set), Queue: hashQueue, QueueOfNet: hashQueueOfNet,
+		Idle: debug.FreeOSMemory}
 }
 
 // debugFilter is log_debug in the log package's words.

@@ -16,6 +16,21 @@ type Env struct {
 	Files  Files
 	Now    func() time.Time
 	Report func([]Problem) // takes what readings found wrong
+	// Shared lets several databases over one file read it once; may be nil.
+	Shared *Shared
+}
+
+// Shared holds the passwd-files of one generation of settings.
+type Shared struct{ passwdFiles *source[*Table] }
+
+func (e Env) passwdFiles() *source[*Table] {
+	if e.Shared == nil {
+		return newSource(e, ParsePasswdFile)
+	}
+	if e.Shared.passwdFiles == nil { // databases are made one after another
+		e.Shared.passwdFiles = newSource(e, ParsePasswdFile)
+	}
+	return e.Shared.passwdFiles
 }
 
 // Query asks for a user.
@@ -132,7 +147,7 @@ func tableLook[T any](s *source[T], path settings.Template, q Query) (table T, f
 
 // PasswdFile makes p a passdb over a passwd-file.
 func (p *Passdb) PasswdFile(env Env, path settings.Template) *Passdb {
-	src := newSource(env, ParsePasswdFile)
+	src := env.passwdFiles()
 	p.look = func(q Query) (PassEntry, error) {
 		t, ok, err := tableLook(src, path, q)
 		if err != nil || !ok {

@@ -28,7 +28,7 @@ type Userdb struct {
 // PasswdFile makes u a userdb over a passwd-file; extra fields count with the
 // prefix "userdb_" only.
 func (u *Userdb) PasswdFile(env Env, path settings.Template) *Userdb {
-	src := newSource(env, ParsePasswdFile)
+	src := env.passwdFiles()
 	u.look = func(q Query, _ Fields) (UserEntry, bool, error) {
 		t, ok, err := tableLook(src, path, q)
 		if err != nil || !ok {

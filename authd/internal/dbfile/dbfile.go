@@ -80,6 +80,7 @@ func (s *Store) Folders() []int {
 // Give takes ownership of fd, an open file, under its path; an older one of
 // that path is closed.
 func (s *Store) Give(p string, fd int) {
+	p = path.Clean(p)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if old := s.given[p]; old != nil {

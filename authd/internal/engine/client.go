@@ -134,7 +134,7 @@ func (c *Client) finish(x *exchange, m ipc.Message) {
 
 // reply sends; a peer that does not read is found by its channel's reader.
 func (c *Client) reply(m ipc.Message) {
-	if err := c.send(m); err != nil {
+	if err := c.send(m); err != nil && c.e.logger.Debugging("", "") {
 		c.e.logger.Debugf("auth channel %d: %v", c.channel, err)
 	}
 }

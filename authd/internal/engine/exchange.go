@@ -72,8 +72,14 @@ func (x *exchange) log() *maillog.Logger { return x.e.logger.Session(x.peer.Sess
 
 func (x *exchange) debugging() bool { return x.e.logger.Debugging(x.user, x.ip) }
 
-// source is the word before "(" in lines about the mechanism itself.
-func (x *exchange) source() string { return strings.ToLower(x.mech) }
+// source is the word before "(" in lines about the mechanism itself. A name
+// that a client made up does not get there.
+func (x *exchange) source() string {
+	if _, known := sasl.Find(x.mech); !known {
+		return "sasl"
+	}
+	return strings.ToLower(x.mech)
+}
 
 // deliver hands a response to the goroutine; false if none was asked for.
 func (x *exchange) deliver(r secret.Bytes) bool {

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"net/netip"
 	"sync"
+	"time"
 
 	"rookery/authd/internal/passhash"
 )
@@ -28,7 +29,15 @@ type Limits struct {
 	Memory     int64 // bytes of all hashes at a time
 	Queue      int   // jobs that wait, of all networks
 	QueueOfNet int   // jobs that wait, of one network
+	// Idle, if set, is called some seconds after the last job that took much
+	// memory, when nothing runs: the place to give memory back.
+	Idle func()
 }
+
+const (
+	muchMemory = 8 << 20
+	idleAfter  = 3 * time.Second
+)
 
 // maxSkips is how often others may pass a job whose memory is not free.
 const maxSkips = 16
@@ -42,6 +51,8 @@ type Pool struct {
 	waiting int
 	nets    map[netip.Prefix]*list.List // jobs of a network, oldest first
 	turn    *list.List                  // networks in the order of their turn
+	used    bool                        // much memory since Idle was called
+	timer   *time.Timer
 }
 
 type job struct {
@@ -191,5 +202,24 @@ func (p *Pool) done(j *job) {
 	defer p.mu.Unlock()
 	p.running--
 	p.memory -= j.memory
+	p.used = p.used || j.memory >= muchMemory
 	p.start()
+	if p.running == 0 && p.used && p.limits.Idle != nil {
+		if p.timer == nil {
+			p.timer = time.AfterFunc(idleAfter, p.idle)
+		} else {
+			p.timer.Reset(idleAfter)
+		}
+	}
+}
+
+func (p *Pool) idle() {
+	p.mu.Lock()
+	quiet := p.running == 0 && p.used
+	p.used = p.used && !quiet
+	f := p.limits.Idle
+	p.mu.Unlock()
+	if quiet && f != nil {
+		f()
+	}
 }

@@ -166,3 +166,25 @@ func TestCheapRunsAtOnce(t *testing.T) {
 		t.Error(err, ran)
 	}
 }
+
+// Memory is given back once, after a quiet while.
+func TestIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		calls := 0
+		p := New(Limits{Workers: 2, Memory: 1 << 30, Queue: 9, QueueOfNet: 9, Idle: func() { calls++ }})
+		big := passhash.Cost{Memory: muchMemory}
+		for range 3 {
+			p.Do(net("10.0.0.1"), big, nil, func() {})
+			time.Sleep(idleAfter / 2)
+		}
+		if calls != 0 {
+			t.Errorf("%d calls while it is busy", calls)
+		}
+		time.Sleep(2 * idleAfter)
+		p.Do(net("10.0.0.1"), heavy, nil, func() {}) // takes no memory
+		time.Sleep(2 * idleAfter)
+		if calls != 1 {
+			t.Errorf("%d calls, want 1", calls)
+		}
+	})
+}

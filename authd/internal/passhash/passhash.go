@@ -262,8 +262,8 @@ type Info struct {
 // Schemes lists every scheme by name.
 func Schemes() []Info {
 	var out []Info
-	for i := range table() {
-		s := table()[i]
+	for i := range schemes {
+		s := &schemes[i]
 		real := find(s.name)
 		out = append(out, Info{s.name, real.weak, real.generate != nil, real.text})
 	}

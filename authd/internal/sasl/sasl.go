@@ -15,6 +15,7 @@ package sasl
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"unicode/utf8"
 
 	"rookery/authd/internal/passhash"
@@ -89,24 +90,23 @@ type Info struct {
 	make      func(Env) Machine
 }
 
-func infos() []Info {
-	return []Info{
-		{"PLAIN", true, false, false, func(Env) Machine { return &plain{} }},
-		{"LOGIN", true, false, false, func(Env) Machine { return &login{} }},
-		{"ANONYMOUS", false, false, false, func(Env) Machine { return &anonymous{} }},
-		{"CRAM-MD5", false, false, true, func(e Env) Machine { return &cram{challenge: e.Challenge} }},
-		{"APOP", false, true, true, func(e Env) Machine { return &apop{check: e.APOP} }},
-		{"SCRAM-SHA-1", false, false, true, func(e Env) Machine { return newSCRAM("SCRAM-SHA-1", e.Nonce) }},
-		{"SCRAM-SHA-256", false, false, true, func(e Env) Machine { return newSCRAM("SCRAM-SHA-256", e.Nonce) }},
-	}
+// infos lists all; nothing ever changes it.
+var infos = [...]Info{
+	{"PLAIN", true, false, false, func(Env) Machine { return &plain{} }},
+	{"LOGIN", true, false, false, func(Env) Machine { return &login{} }},
+	{"ANONYMOUS", false, false, false, func(Env) Machine { return &anonymous{} }},
+	{"CRAM-MD5", false, false, true, func(e Env) Machine { return &cram{challenge: e.Challenge} }},
+	{"APOP", false, true, true, func(e Env) Machine { return &apop{check: e.APOP} }},
+	{"SCRAM-SHA-1", false, false, true, func(e Env) Machine { return newSCRAM("SCRAM-SHA-1", e.Nonce) }},
+	{"SCRAM-SHA-256", false, false, true, func(e Env) Machine { return newSCRAM("SCRAM-SHA-256", e.Nonce) }},
 }
 
 // Mechanisms lists all, in the order of a client's preference, weakest first.
-func Mechanisms() []Info { return infos() }
+func Mechanisms() []Info { return slices.Clone(infos[:]) }
 
 // Find gives the mechanism of that name, in upper case.
 func Find(name string) (Info, bool) {
-	for _, i := range infos() {
+	for _, i := range infos {
 		if i.Name == name {
 			return i, true
 		}
