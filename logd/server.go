@@ -105,7 +105,11 @@ func (s *server) control(m ipc.Message, fd int) {
 }
 
 func (s *server) attach(m *logmsg.Attach, fd int) {
-	conn, err := ipc.NewConn(fd, logmsg.Protocol, ipc.FromServer)
+	open := ipc.NewConn
+	if m.Resumed { // an earlier logd has read the hello
+		open = ipc.Resume
+	}
+	conn, err := open(fd, logmsg.Protocol, ipc.FromServer)
 	if err != nil {
 		s.own(logmsg.Error, "cannot read the log of "+m.Role+": "+err.Error())
 		return
