@@ -1,6 +1,7 @@
 package master
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -308,23 +309,28 @@ const (
 func (m *master) pumpStderr(p *proc, r io.ReadCloser) {
 	defer r.Close()
 	buf := make([]byte, 16<<10)
-	room, last := stderrBurst, time.Now()
-	dropped := false
+	room, last, dropped, have := stderrBurst, time.Now(), false, 0
 	for {
-		n, err := r.Read(buf)
+		n, err := r.Read(buf[have:])
+		have += n
+		whole := bytes.LastIndexByte(buf[:have], '\n') + 1 // a trace comes word by word
+		if err != nil || have == len(buf) {
+			whole = have
+		}
 		now := time.Now()
 		room = min(stderrBurst, room+int(now.Sub(last).Seconds()*stderrRate))
 		last = now
 		switch {
-		case n > 0 && n <= room:
-			room -= n
+		case whole > 0 && whole <= room:
+			room -= whole
 			dropped = false
-			data := append([]byte(nil), buf[:n]...)
+			data := bytes.Clone(buf[:whole])
 			m.post(func() { m.stderr(p, data) })
-		case n > 0 && !dropped:
+		case whole > 0 && !dropped:
 			dropped = true
 			m.post(func() { m.log.Warnf("%s[%d] writes too much to its standard error: some is dropped", p.role, p.pid) })
 		}
+		have = copy(buf, buf[whole:have])
 		if err != nil {
 			return
 		}

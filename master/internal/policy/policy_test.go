@@ -111,7 +111,7 @@ func TestKey(t *testing.T) {
 	if key(p, "pop3", base) == was {
 		t.Error("one worker for two services")
 	}
-	changed := policyOf(t, func(s *settings.Set) { put(t, s, "mail_max_keywords", int64(500)) })
+	changed := policyOf(t, func(s *settings.Set) { put(t, s, "mail_max_keyword_length", int64(60)) })
 	if key(changed, "imap", base) == was {
 		t.Error("one worker for two generations of its settings")
 	}
