@@ -21,9 +21,11 @@ import (
 	"rookery/internal/ipc/logmsg"
 	"rookery/internal/maillog"
 	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/maildir"
 	"rookery/internal/mailstore/memstore"
 	"rookery/internal/message"
 	"rookery/internal/settings"
+	"rookery/internal/vfs/memfs"
 	"rookery/internal/worker"
 )
 
@@ -49,13 +51,15 @@ type bench struct {
 	serving sync.WaitGroup
 }
 
-func newBench(t *testing.T) *bench {
+func newBench(t *testing.T) *bench { return newBenchOn(t, memstore.New(memstore.Options{})) }
+
+func newBenchOn(t *testing.T, store mailstore.Store) *bench {
 	set := settings.New()
 	conf, err := sessionSettings(set)
 	if err != nil {
 		t.Fatal(err)
 	}
-	store := memstore.New(memstore.Options{})
+	conf.Poll = time.Hour // what is told here is told because someone said so
 	b := &bench{t: t, log: &logged{}}
 	b.server = &server{host: &worker.Host{Log: maillog.Discard()}, store: store, logout: settings.IMAPLogoutFormat.Get(set), clients: make(map[*client]struct{})}
 	b.server.config = session.Config{Settings: conf, Store: store, Fetch: fetch.Parser(fetch.Config{Limits: message.DefaultLimits()})}
@@ -149,8 +153,7 @@ func TestServe(t *testing.T) {
 	}
 }
 
-// What one session does an idle one of the same user reads at once, and so it
-// does another process's change when master says that there is one.
+// What one session does an idle one of the same user reads at once.
 func TestIdleIsTold(t *testing.T) {
 	b := newBench(t)
 	one, two := b.connect(""), b.connect("")
@@ -159,17 +162,6 @@ func TestIdleIsTold(t *testing.T) {
 	two.send("a APPEND INBOX {5+}\r\nhello\r\n")
 	two.until("a OK")
 	one.until("* 1 EXISTS")
-	a, err := b.server.store.Append("INBOX")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w, _ := a.Add(mailstore.AppendMeta{}, 2)
-	io.WriteString(w, "hi")
-	if _, err := a.Commit(); err != nil {
-		t.Fatal(err)
-	}
-	b.server.Wake()
-	one.until("* 2 EXISTS")
 	one.send("DONE\r\n")
 	one.until("b OK")
 	one.Close()
@@ -180,6 +172,44 @@ func TestIdleIsTold(t *testing.T) {
 			t.Errorf("log %q", line)
 		}
 	}
+}
+
+// What another process of the user does is told when master says that there is
+// something.
+func TestWake(t *testing.T) {
+	disk := memfs.New(memfs.Options{})
+	if err := disk.Mkdir("Maildir", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	var stores [2]mailstore.Store
+	for i := range stores {
+		store, err := maildir.Open(maildir.Options{FS: disk, MailPath: "Maildir"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer store.Close()
+		stores[i] = store
+	}
+	b := newBenchOn(t, stores[0])
+	d := b.connect("")
+	d.send("a SELECT INBOX\r\nb IDLE\r\n")
+	d.until("+ idling")
+	a, err := stores[1].Append("INBOX")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := a.Add(mailstore.AppendMeta{}, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(w, "hi")
+	if _, err := a.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	b.server.Wake()
+	d.until("* 1 EXISTS")
+	d.Close()
+	b.serving.Wait()
 }
 
 func TestKick(t *testing.T) {

@@ -139,16 +139,17 @@ func (c *list) selects(f mailstore.Folder) bool {
 }
 
 // shows reports whether a mailbox that is selected is worth a line: one that
-// does not exist is, if it is subscribed and that was asked for, or if no
-// mailbox below it is shown that would tell of it (RFC 3501 §6.3.8).
+// does not exist is if it is subscribed and that was asked for, or if there are
+// mailboxes below it; under RFC 5258 only if none of these is shown itself.
 func (c *list) shows(t *tree, f mailstore.Folder, m patterns) bool {
 	if f.Attrs&mailstore.NonExistent == 0 || c.subscribed {
 		return true
 	}
-	below := t.below(f.Name)
-	for _, child := range below {
-		if child.Attrs&mailstore.NonExistent == 0 && m.match(child.Name) {
-			return false
+	if c.extended {
+		for _, child := range t.below(f.Name) {
+			if child.Attrs&mailstore.NonExistent == 0 && m.match(child.Name) {
+				return false
+			}
 		}
 	}
 	// A name that is only subscribed to is no mailbox (RFC 5258 §3.4).

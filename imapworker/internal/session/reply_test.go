@@ -72,6 +72,7 @@ func FuzzSession(f *testing.F) {
 	f.Add("a LIST (SUBSCRIBED RECURSIVEMATCH) \"\" (% *) RETURN (STATUS (MESSAGES))\r\nb LSUB \"\" %\r\n")
 	f.Add("a CREATE a/b\r\nb RENAME a c\r\nc STATUS c/b (UIDNEXT SIZE)\r\nd DELETE c/b\r\ne ID (\"a\" NIL)\r\n")
 	f.Add("a SELECT INBOX\r\nb COPY 1:* INBOX\r\nc UID MOVE 2 INBOX\r\nd UNSELECT\r\ne CLOSE\r\n")
+	f.Add("a SELECT INBOX\r\nb UID FETCH 1:* (FLAGS BODY[]<0.5> BODYSTRUCTURE)\r\nc SEARCH RETURN (MIN) OR UNSEEN NOT 1:2 SUBJECT \"x\"\r\n")
 	f.Fuzz(func(t *testing.T, in string) {
 		if len(in) > 4096 {
 			return
@@ -79,7 +80,7 @@ func FuzzSession(f *testing.F) {
 		p := openPeer(t, []string{"mailbox INBOX 2", "quota 10000", "max-message 5000"}).(*peer)
 		log := &keepLog{}
 		out := &output{}
-		s := New(Config{Settings: p.settings, Store: p.store, Out: out, Log: log, Changes: make(chan struct{}, 1), Fetch: parseFlagFetch, Search: parseFlagFetch}, start)
+		s := New(Config{Settings: p.settings, Store: p.store, Out: out, Log: log, Changes: make(chan struct{}, 1), Fetch: parseFetchFully, Search: parseSearchFully}, start)
 		s.Input(start, []byte(in))
 		end, _ := s.Ended()
 		if end == Running && s.framer.Idle() && s.idle == nil {

@@ -9,36 +9,21 @@ import (
 	"testing"
 	"time"
 
-	"rookery/imapworker/internal/view"
+	"rookery/imapworker/internal/fetch"
+	"rookery/imapworker/internal/search"
 	"rookery/internal/imapwire"
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/maildir"
 	"rookery/internal/mailstore/memstore"
-	"rookery/internal/numset"
+	"rookery/internal/message"
 	"rookery/internal/transcript"
 	"rookery/internal/vfs/memfs"
 )
 
-// flagFetch is a FETCH that knows FLAGS and UID only: these tests are about
-// what is told when, not about FETCH.
-type flagFetch struct{ set numset.Expr }
-
-func parseFlagFetch(d *imapwire.Decoder, uid bool) (view.Job, bool) {
-	f := &flagFetch{}
-	return f, d.WantSP() && d.WantSet(&f.set) && d.WantSP() && d.WantKeyword("FLAGS") && d.WantEnd()
-}
-
-func (f *flagFetch) Run(ctx *view.Context) (view.Reply, error) {
-	uids, err := ctx.View.Resolve(f.set, ctx.UID)
-	if err != nil {
-		return view.Bad("Message number beyond the last message."), nil
-	}
-	for _, uid := range ctx.View.Each(uids) {
-		ctx.View.WriteFlags(ctx.Enc, uid, ctx.UID)
-		ctx.View.MarkTold(uid)
-	}
-	return view.Done("Fetch completed."), nil
-}
+var (
+	parseFetchFully  = fetch.Parser(fetch.Config{Limits: message.DefaultLimits()})
+	parseSearchFully = search.Parser(search.Config{Limits: message.DefaultLimits()})
+)
 
 // output keeps what a client would get.
 type output struct {
@@ -173,7 +158,7 @@ func (p *peer) session(n int) *Session {
 	if p.sessions[n] == nil {
 		p.outs[n], p.changes[n] = &output{}, make(chan struct{}, 1)
 		p.sessions[n] = New(Config{Settings: p.settings, Store: p.store, Out: p.outs[n], Log: logLines{p.t}, Changes: p.changes[n],
-			Fetch: parseFlagFetch}, p.now)
+			Fetch: parseFetchFully, Search: parseSearchFully}, p.now)
 	}
 	return p.sessions[n]
 }
