@@ -257,13 +257,13 @@ func (s *Store) Delete(name mailstore.Name) error {
 		mb.op.Lock()
 		defer mb.op.Unlock()
 	}
-	if err := s.remove(dir); err != nil {
-		return s.fail("delete", err)
-	}
+	err = s.remove(dir)
 	if mb != nil {
-		mb.die()
+		if _, serr := s.fs.Stat(join(s.mailDir(dir), "cur")); err == nil || serr != nil && notExist(serr) {
+			mb.die()
+		}
 	}
-	return nil
+	return s.fail("delete", err)
 }
 
 // remove takes a mailbox off the disk.

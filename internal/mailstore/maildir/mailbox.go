@@ -84,21 +84,24 @@ func (s *Store) get(name mailstore.Name) (*mailbox, error) {
 		return nil, err
 	}
 	name = s.canonical(name)
-	mb, err := s.claim(name, dir)
-	if err != nil {
-		return nil, err
+	for try := 0; ; try++ {
+		mb, err := s.claim(name, dir)
+		if err != nil {
+			return nil, err
+		}
+		mb.op.Lock()
+		err = mb.refresh()
+		mb.op.Unlock()
+		if err == nil {
+			return mb, nil
+		}
+		dead := mb.isDead()
+		s.put(mb) // which may end it: not with op held
+		if !dead || try > 0 {
+			return nil, err
+		}
+		// It was kept in memory, and made anew by another process: once more.
 	}
-	mb.op.Lock()
-	defer mb.op.Unlock()
-	if mb.isDead() {
-		s.put(mb)
-		return nil, errkind.Newf("open", errkind.NotFound, "the mailbox was deleted")
-	}
-	if err := mb.refresh(); err != nil {
-		s.put(mb)
-		return nil, err
-	}
-	return mb, nil
 }
 
 // claim finds the mailbox among those in memory, or makes it.

@@ -303,7 +303,9 @@ func (m *model) rename(from, to mailstore.Name) {
 	from, to = m.name(from), m.name(to)
 	was := m.folder[from]
 	m.folder[from], m.folder[to] = may, may
+	had := map[string]fate{}
 	for id, l := range m.mail[from] {
+		had[id] = l.fate
 		t := m.letter(to, id)
 		t.states = append(t.states, l.states...)
 		if l.fate == must {
@@ -325,7 +327,7 @@ func (m *model) rename(from, to mailstore.Name) {
 	if done && was == must {
 		m.folder[from], m.folder[to] = mustNot, must
 		for id := range m.mail[from] {
-			m.letter(to, id).fate = must
+			m.letter(to, id).fate = had[id]
 			m.uid[to][id] = m.uid[from][id]
 		}
 		delete(m.mail, from)
