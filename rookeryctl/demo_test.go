@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -217,6 +218,11 @@ func checkMail(t *testing.T, dir string) {
 		for _, want := range []string{"multipart/mixed", "message/rfc822", "multipart/alternative", "=?utf-8?B?", "quoted-printable", "filename=\"report.csv\""} {
 			if !strings.Contains(all, want) {
 				t.Errorf("no sample has %s", want)
+			}
+		}
+		for _, line := range strings.Split(all, "\n") {
+			if path, ok := strings.CutPrefix(line, "Return-Path: "); ok && !regexp.MustCompile(`^<[a-z]+@example\.test>$`).MatchString(path) {
+				t.Errorf("%s", line)
 			}
 		}
 	}

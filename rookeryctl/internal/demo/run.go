@@ -55,9 +55,6 @@ func Run(ctx context.Context, o Options, out, errOut io.Writer) error {
 	} else {
 		fmt.Fprintf(out, "Using %s as it is there\n", d.dir)
 	}
-	if os.Geteuid() != 0 {
-		fmt.Fprintf(out, "You are not root: everything runs under your uid %d, confined as far as that goes.\n", os.Geteuid())
-	}
 	if o.WriteOnly {
 		return nil
 	}

@@ -68,7 +68,11 @@ func deliver(path string, s sample, i int, when time.Time, text string) error {
 
 // head is the header lines that all samples have.
 func head(to, date, from, subject, id string) string {
-	return "Return-Path: <" + from + ">\nDate: " + date + "\nFrom: " + from + "\nTo: " + to +
+	path := from
+	if i := strings.LastIndexByte(from, '<'); i >= 0 {
+		path = strings.TrimSuffix(from[i+1:], ">")
+	}
+	return "Return-Path: <" + path + ">\nDate: " + date + "\nFrom: " + from + "\nTo: " + to +
 		"\nSubject: " + subject + "\nMessage-ID: <" + id + "." + strings.ReplaceAll(to, "@", ".at.") + "@demo.example.test>\nMIME-Version: 1.0\n"
 }
 
