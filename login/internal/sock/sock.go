@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -250,20 +251,24 @@ func NewListener(fd int) (*Listener, error) {
 	return l, nil
 }
 
-// Accept waits for a client.
-func (l *Listener) Accept() (*Conn, error) {
+// ErrTaken says that the gate is shut: its one client has come.
+var ErrTaken = errors.New("no further client is taken")
+
+// Gate lets one client in, whatever listener it comes to.
+type Gate struct {
+	mu   sync.Mutex
+	shut bool
+}
+
+// Accept waits for a client. With a gate that is not nil it takes none once
+// the gate has let one in, from this or another listener.
+func (l *Listener) Accept(gate *Gate) (*Conn, error) {
 	var fd int
 	var sa unix.Sockaddr
 	var acceptErr error
 	err := l.raw.Read(func(s uintptr) bool {
-		for {
-			fd, sa, acceptErr = unix.Accept4(int(s), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
-			switch acceptErr {
-			case unix.EINTR, unix.ECONNABORTED:
-				continue
-			}
-			return acceptErr != unix.EAGAIN
-		}
+		fd, sa, acceptErr = gate.accept(int(s))
+		return acceptErr != unix.EAGAIN
 	})
 	if err == nil {
 		err = acceptErr
@@ -277,6 +282,26 @@ func (l *Listener) Accept() (*Conn, error) {
 		return nil, fmt.Errorf("getsockname: %w", err)
 	}
 	return New(fd, Addr(local), Addr(sa))
+}
+
+func (g *Gate) accept(s int) (fd int, sa unix.Sockaddr, err error) {
+	if g != nil {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if g.shut {
+			return -1, nil, ErrTaken
+		}
+	}
+	for {
+		fd, sa, err = unix.Accept4(s, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+		if err == unix.EINTR || err == unix.ECONNABORTED {
+			continue
+		}
+		if g != nil && err == nil {
+			g.shut = true
+		}
+		return fd, sa, err
+	}
 }
 
 // Close ends Accept; other processes' listening goes on.
