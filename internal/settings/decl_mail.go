@@ -57,7 +57,7 @@ var (
 		danger("A user's mail process that has been taken over then reaches the mail of all users of that user id."))
 
 	MailFsync = enum("mail_fsync", "optimized", RoleWorkers, fileMail,
-		`"optimized": a new message and folder changes are on disk before they are answered, flag changes and deletions within a second. "always": those too before they are answered, and the list of UIDs with every message, as a site needs where another server works on the same Maildir at the same time.`,
+		`"optimized": a new message, its UID and folder changes are on disk before they are answered; a power cut may take back flag changes and deletions that the system has not written yet. "always": those too are on disk before they are answered.`,
 		words("optimized", "always"))
 
 	MailMaxKeywordLength = integer("mail_max_keyword_length", 50, RoleWorkers, fileMail,

@@ -28,8 +28,9 @@ func (h *Host) OpenStore(protocol string) (mailstore.Store, error) {
 	}
 	opt := maildir.Options{FS: h.FS(), MailPath: inFS(paths.Mail), InboxPath: inFS(paths.Inbox), ControlPath: inFS(paths.Control), IndexPath: inFS(paths.Index),
 		Namespace: ns, Special: special, Host: settings.Hostname.Get(h.Settings), Probe: true,
-		LockWait: settings.MailMaxLockTimeout.Get(h.Settings),
-		Note:     func(text string) { h.Log.Warnf("%s", text) }}
+		LockWait:    settings.MailMaxLockTimeout.Get(h.Settings),
+		SyncChanges: settings.MailFsync.Get(h.Settings) == "always",
+		Note:        func(text string) { h.Log.Warnf("%s", text) }}
 	if settings.MailboxListLayout.Get(h.Settings) == "fs" {
 		opt.Layout = maildir.FSLayout
 	}

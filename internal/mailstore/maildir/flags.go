@@ -54,9 +54,26 @@ func (mb *mailbox) eachStep(set numset.Set, f func(uids []uint32) error) error {
 			return mb.gone()
 		}
 		err := f(part)
+		if err == nil {
+			err = mb.syncChange()
+		}
 		mb.op.Unlock()
 		if err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// syncChange puts the renames and removals of a step on disk where that was
+// asked for; op is held.
+func (mb *mailbox) syncChange() error {
+	if !mb.s.opt.SyncChanges {
+		return nil
+	}
+	for _, d := range [...]string{"cur", "new"} {
+		if err := mb.s.fs.SyncDir(join(mb.dir, d)); err != nil {
+			return mb.s.fail("sync", err)
 		}
 	}
 	return nil
@@ -154,7 +171,7 @@ func (st *storing) pass(uids []uint32) (left []uint32, err error) {
 	mb := st.mb
 	s := mb.snap.Load()
 	list, beyond := st.plan(s, uids)
-	if err := mb.saveMore(beyond, false); err != nil {
+	if err := mb.saveMore(beyond, mb.s.opt.SyncChanges); err != nil {
 		for _, t := range list {
 			mb.putMore(t.uid, t.more)
 		}

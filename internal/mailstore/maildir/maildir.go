@@ -85,6 +85,7 @@ type Options struct {
 	LockWait                                    time.Duration     // how long a lock is waited for; 0: 30 s
 	FolderMode, FileMode                        fs.FileMode       // 0: 0700, 0600
 	MaxFolders                                  int               // mailboxes that Create allows; 0: 10,000
+	SyncChanges                                 bool              // mail_fsync = "always": flag changes and expunges are on disk before they are answered
 }
 
 // Store is one user's Maildir++ tree. It implements mailstore.Store.
