@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"rookery/imapworker/internal/fetch"
 	"rookery/imapworker/internal/search"
@@ -32,6 +33,7 @@ type server struct {
 
 	mu      sync.Mutex
 	clients map[*client]struct{}
+	polled  map[mailstore.GUID]time.Time // when a mailbox was last looked at for idle sessions
 }
 
 func newServer(host *worker.Host) (worker.Server, error) {
@@ -43,8 +45,8 @@ func newServer(host *worker.Host) (worker.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &server{host: host, store: store, logout: settings.IMAPLogoutFormat.Get(host.Settings), clients: make(map[*client]struct{})}
-	s.config = session.Config{Settings: set, Store: store, Changed: host.Changed,
+	s := &server{host: host, store: store, logout: settings.IMAPLogoutFormat.Get(host.Settings), clients: make(map[*client]struct{}), polled: make(map[mailstore.GUID]time.Time)}
+	s.config = session.Config{Settings: set, Store: store, Changed: host.Changed, MayPoll: s.mayPoll,
 		Fetch:  fetch.Parser(fetch.Config{Failure: failures[settings.IMAPFetchFailure.Get(host.Settings)], Limits: message.DefaultLimits()}),
 		Search: search.Parser(search.Config{Limits: message.DefaultLimits()})}
 	return s, nil
@@ -75,6 +77,20 @@ func sessionSettings(set *settings.Set) (session.Settings, error) {
 		out.ServerID = append(out.ServerID, imapwire.NString{S: field.Name, Set: true}, imapwire.NString{S: value, Set: true})
 	}
 	return out, nil
+}
+
+// mayPoll lets one session per mailbox and half second look at the disk.
+func (s *server) mayPoll(mailbox mailstore.GUID, now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now.Sub(s.polled[mailbox]) < s.config.Settings.Poll/2 {
+		return false
+	}
+	if len(s.polled) > 100 {
+		clear(s.polled) // only a saving: to forget costs one look more
+	}
+	s.polled[mailbox] = now
+	return true
 }
 
 func (s *server) enter(c *client) {

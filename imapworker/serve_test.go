@@ -212,6 +212,23 @@ func TestWake(t *testing.T) {
 	b.serving.Wait()
 }
 
+func TestOnePollsForAll(t *testing.T) {
+	s := &server{polled: make(map[mailstore.GUID]time.Time)}
+	s.config.Settings.Poll = time.Second
+	now := time.Unix(1000, 0)
+	a, b := mailstore.GUID{1}, mailstore.GUID{2}
+	for i, step := range []struct {
+		box   mailstore.GUID
+		after time.Duration
+		want  bool
+	}{{a, 0, true}, {a, 0, false}, {b, 0, true}, {a, 400 * time.Millisecond, false}, {a, 100 * time.Millisecond, true}, {a, time.Second, true}} {
+		now = now.Add(step.after)
+		if got := s.mayPoll(step.box, now); got != step.want {
+			t.Errorf("step %d: %v", i, got)
+		}
+	}
+}
+
 func TestKick(t *testing.T) {
 	b := newBench(t)
 	d := b.connect("")

@@ -42,7 +42,9 @@ func (s *Session) Tick(now time.Time) {
 	}
 	if s.view != nil && !now.Before(s.idle.poll) {
 		s.idle.poll = now.Add(s.cfg.Settings.Poll)
-		s.tellIdle(true)
+		if s.cfg.MayPoll == nil || s.cfg.MayPoll(s.view.Box().Info().GUID, now) {
+			s.tellIdle(true)
+		}
 	}
 	if s.idle != nil && !now.Before(s.idle.notify) {
 		s.idle.notify = now.Add(s.cfg.Settings.IdleNotify)

@@ -61,6 +61,10 @@ type Config struct {
 	Changes chan<- struct{}
 	// Changed is called after this session has changed the user's mail. May be nil.
 	Changed func()
+	// MayPoll decides whether this session looks at the disk for other programs'
+	// changes of a mailbox, or another session just did: what one finds, all
+	// that watch are told. nil: always.
+	MayPoll func(mailbox mailstore.GUID, now time.Time) bool
 	// Fetch and Search implement these commands.
 	Fetch, Search view.Parse
 }
