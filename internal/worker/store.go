@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"fmt"
 	"strings"
 
 	"rookery/internal/errkind"
@@ -57,21 +56,20 @@ var autos = map[string]maildir.Auto{"no": maildir.AutoNo, "create": maildir.Auto
 
 // namespace gives the private namespace and the mailboxes that the settings name in it.
 func (h *Host) namespace() (mailstore.Namespace, []maildir.Special, error) {
-	for _, n := range h.Settings.Namespaces() {
-		if n.Type != "private" && n.Type != "" {
-			return mailstore.Namespace{}, nil, errkind.Newf("open store", errkind.Invalid, "namespace "+n.Name+": only private namespaces are there yet")
-		}
-		sep := n.SeparatorOrDefault()
-		ns := mailstore.Namespace{Kind: mailstore.Private, Prefix: n.Prefix, Separator: sep[0], Owner: h.User.User, Hidden: n.Hidden, List: n.List != "no"}
-		var special []maildir.Special
-		for _, m := range n.Mailboxes {
-			s := maildir.Special{Name: strings.ReplaceAll(n.Prefix+m.Name, sep, "/"), Auto: autos[m.Auto]}
-			for _, u := range m.SpecialUse {
-				s.Use |= uses[u]
-			}
-			special = append(special, s)
-		}
-		return ns, special, nil
+	all := h.Settings.Namespaces()
+	if len(all) != 1 || all[0].Type != "private" && all[0].Type != "" {
+		return mailstore.Namespace{}, nil, errkind.Newf("open store", errkind.Invalid, "one private namespace is what can be served yet; take the others away")
 	}
-	return mailstore.Namespace{}, nil, fmt.Errorf("no namespace is set")
+	n := all[0]
+	sep := n.SeparatorOrDefault()
+	ns := mailstore.Namespace{Kind: mailstore.Private, Prefix: n.Prefix, Separator: sep[0], Owner: h.User.User, Hidden: n.Hidden, List: n.List != "no"}
+	var special []maildir.Special
+	for _, m := range n.Mailboxes {
+		s := maildir.Special{Name: strings.ReplaceAll(n.Prefix+m.Name, sep, "/"), Auto: autos[m.Auto]}
+		for _, u := range m.SpecialUse {
+			s.Use |= uses[u]
+		}
+		special = append(special, s)
+	}
+	return ns, special, nil
 }
