@@ -303,14 +303,8 @@ func (s *Store) remove(dir string) error {
 	if s.opt.ControlPath != s.opt.MailPath || s.opt.Layout == FSLayout {
 		s.dropControl(ctl)
 	}
-	if s.opt.Layout == FSLayout { // parents that nothing is left in
-		for d := dir; d != ""; {
-			if s.fs.RemoveDir(s.mailDir(d)) != nil {
-				break
-			}
-			i := strings.LastIndexByte(d, '/')
-			d = d[:max(i, 0)]
-		}
+	if s.opt.Layout == FSLayout {
+		s.prune(dir + "/")
 	}
 	s.removeTree(gone, 4)
 	return nil
@@ -348,7 +342,7 @@ func (s *Store) Rename(from, to mailstore.Name) error {
 	if err != nil {
 		return errkind.Wrap("rename", err)
 	}
-	return errkind.Wrap("rename", s.doMoves(moves))
+	return errkind.Wrap("rename", s.doMoves(f, t, moves))
 }
 
 // renameInbox gives INBOX's messages to a new mailbox.
@@ -370,7 +364,6 @@ type move struct {
 	from, to         mailstore.Name
 	fromDir, toDir   string
 	fromPath, toPath string
-	ctl              bool // control files were copied
 }
 
 // planMoves finds what has to be renamed, and refuses before anything is.
@@ -413,59 +406,99 @@ func (s *Store) planMoves(from, to mailstore.Name) ([]move, error) {
 	return moves, nil
 }
 
-// doMoves renames all, or none if one fails.
-func (s *Store) doMoves(moves []move) error {
-	for i := range moves {
-		if err := s.doMove(&moves[i]); err != nil {
-			for k := i - 1; k >= 0; k-- {
-				back := move{from: moves[k].to, to: moves[k].from, fromDir: moves[k].toDir, toDir: moves[k].fromDir,
-					fromPath: moves[k].toPath, toPath: moves[k].fromPath}
-				if berr := s.doMove(&back); berr != nil {
-					s.opt.Note("could not rename " + back.from + " back to " + back.to + ": " + berr.Error())
+// doMoves renames all, or none if one fails. Sessions that work on one of the
+// mailboxes wait meanwhile.
+func (s *Store) doMoves(from, to mailstore.Name, moves []move) error {
+	loaded := make([]*mailbox, len(moves))
+	for i, m := range moves {
+		if loaded[i] = s.loadedOf(m.from); loaded[i] != nil {
+			loaded[i].op.Lock()
+			defer loaded[i].op.Unlock()
+		}
+	}
+	apart := s.opt.ControlPath != s.opt.MailPath
+	if apart { // there under both names while the mail moves
+		for i, m := range moves {
+			if err := s.copyControl(s.ctlDir(m.fromDir), s.ctlDir(m.toDir)); err != nil {
+				for _, done := range moves[:i+1] {
+					s.dropControl(s.ctlDir(done.toDir))
 				}
+				return s.fail("rename", err)
 			}
+		}
+	}
+	parents, err := s.moveDirs(from, to, moves)
+	if err != nil {
+		return s.fail("rename", err)
+	}
+	for i, mb := range loaded {
+		if mb != nil {
+			s.renamed(mb, moves[i])
+		}
+	}
+	for _, d := range parents {
+		if err := s.fs.SyncDir(d); err != nil {
 			return s.fail("rename", err)
 		}
 	}
-	synced := map[string]bool{}
-	for _, m := range moves {
-		for _, d := range []string{parentOf(m.toPath), parentOf(m.fromPath)} {
-			if _, err := s.fs.Stat(d); err == nil && !synced[d] {
-				synced[d] = true
-				if err := s.fs.SyncDir(d); err != nil {
-					return s.fail("rename", err)
-				}
-			}
-		}
-	}
-	for _, m := range moves {
-		if m.ctl {
+	if apart {
+		for _, m := range moves {
 			s.dropControl(s.ctlDir(m.fromDir))
 		}
 	}
 	return nil
 }
 
-// doMove renames one mailbox, on disk and in memory. Control files that lie
-// elsewhere are there under both names while the mail moves.
-func (s *Store) doMove(m *move) error {
-	mb := s.loadedOf(m.from)
-	if mb != nil {
-		mb.op.Lock()
-		defer mb.op.Unlock()
-	}
-	if s.opt.ControlPath != s.opt.MailPath {
-		if err := s.copyControl(s.ctlDir(m.fromDir), s.ctlDir(m.toDir)); err != nil {
-			return err
+// moveDirs renames the directories and gives those that have to be synced. In
+// the fs layout children lie below their parent: one rename moves all.
+func (s *Store) moveDirs(from, to mailstore.Name, moves []move) ([]string, error) {
+	if s.opt.Layout == FSLayout {
+		fd, err := s.dirOf(from)
+		if err != nil {
+			return nil, err
 		}
-		m.ctl = true
+		td, err := s.dirOf(to)
+		if err != nil {
+			return nil, err
+		}
+		fp, tp := s.mailDir(fd), s.mailDir(td)
+		if err := s.makeDirs(parentOf(tp)); err != nil {
+			return nil, err
+		}
+		if err := s.fs.RenameNoReplace(fp, tp); err != nil {
+			return nil, err
+		}
+		return []string{parentOf(tp), s.prune(fd)}, nil
 	}
-	if err := s.moveDir(m); err != nil {
-		return err
+	for i, m := range moves {
+		if err := s.fs.RenameNoReplace(m.fromPath, m.toPath); err != nil {
+			for k := i - 1; k >= 0; k-- {
+				if berr := s.fs.RenameNoReplace(moves[k].toPath, moves[k].fromPath); berr != nil {
+					s.opt.Note("could not rename " + moves[k].to + " back to " + moves[k].from + ": " + berr.Error())
+				}
+			}
+			return nil, err
+		}
 	}
-	if mb == nil {
-		return nil
+	return []string{s.opt.MailPath}, nil
+}
+
+// prune removes the parents of a directory of the fs layout that nothing is
+// left in, and gives the first that stays.
+func (s *Store) prune(dir string) string {
+	for {
+		i := strings.LastIndexByte(dir, '/')
+		if i < 0 {
+			return s.opt.MailPath
+		}
+		if dir = dir[:i]; s.fs.RemoveDir(s.mailDir(dir)) != nil {
+			return s.mailDir(dir)
+		}
 	}
+}
+
+// renamed tells a mailbox in memory its new name; its op is held.
+func (s *Store) renamed(mb *mailbox, m move) {
 	s.mu.Lock()
 	mb.mu.Lock()
 	if s.open[m.from] == mb {
@@ -477,45 +510,6 @@ func (s *Store) doMove(m *move) error {
 	s.mu.Unlock()
 	mb.dir, mb.ctl = s.mailDir(m.toDir), s.ctlDir(m.toDir)
 	mb.wake()
-	return nil
-}
-
-// moveDir renames the directory of one mailbox.
-func (s *Store) moveDir(m *move) error {
-	if s.opt.Layout == MaildirPP {
-		return s.fs.RenameNoReplace(m.fromPath, m.toPath)
-	}
-	// Children are mailboxes of their own here: what is in the directory moves,
-	// cur/ last, since it is what makes a mailbox.
-	if err := s.makeDirs(m.toPath); err != nil {
-		return err
-	}
-	var files []string
-	if err := s.fs.ReadDir(m.fromPath, func(e vfs.DirEntry) bool {
-		if e.Name == "new" || e.Name == "tmp" || ownFile(e.Name) {
-			files = append(files, e.Name)
-		}
-		return true
-	}); err != nil {
-		return err
-	}
-	for _, n := range append(files, "cur") {
-		if err := s.fs.RenameNoReplace(join(m.fromPath, n), join(m.toPath, n)); err != nil && !notExist(err) {
-			return err
-		}
-	}
-	for _, d := range []string{m.toPath, m.fromPath} {
-		if err := s.fs.SyncDir(d); err != nil {
-			return err
-		}
-	}
-	for d := m.fromDir; d != ""; { // parents that nothing is left in
-		if s.fs.RemoveDir(s.mailDir(d)) != nil {
-			break
-		}
-		d = d[:max(strings.LastIndexByte(d, '/'), 0)]
-	}
-	return nil
 }
 
 // copyControl puts a mailbox's control files into another directory, certain.

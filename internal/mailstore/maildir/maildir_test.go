@@ -108,3 +108,27 @@ func harness(layout maildir.Layout, mail, inbox, control string) storetest.Harne
 func TestStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) storetest.Harness { return harness(maildir.MaildirPP, "Maildir", "", "") })
 }
+
+// The same rules hold for each layout and split.
+func TestStoreSplit(t *testing.T) {
+	for _, c := range []struct {
+		name                 string
+		layout               maildir.Layout
+		mail, inbox, control string
+	}{
+		{"ControlApart", maildir.MaildirPP, "Maildir", "", "control"},
+		{"InboxApart", maildir.MaildirPP, "mail", "spool/inbox", ""},
+		{"AllApart", maildir.MaildirPP, "mail", "spool/inbox", "var/control"},
+		{"Root", maildir.MaildirPP, "", "", ""},
+		{"FSLayout", maildir.FSLayout, "Maildir", "", ""},
+		{"FSLayoutApart", maildir.FSLayout, "Maildir", "inbox", "control"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			storetest.Run(t, func(t *testing.T) storetest.Harness {
+				h := harness(c.layout, c.mail, c.inbox, c.control)
+				h.Deliver, h.Flag, h.Remove = nil, nil, nil
+				return h
+			})
+		})
+	}
+}

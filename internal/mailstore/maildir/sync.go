@@ -1,15 +1,12 @@
 package maildir
 
 import (
-	"hash/maphash"
-	"io/fs"
 	"slices"
 	"strings"
 	"time"
 
 	"rookery/internal/errkind"
 	"rookery/internal/numset"
-	"rookery/internal/vfs"
 )
 
 // smallScan is how long a look at a folder may take to be done within an
@@ -126,101 +123,6 @@ func (mb *mailbox) doubts() error {
 		}
 	}()
 	return nil
-}
-
-// found is a file of new/ or cur/.
-type found struct {
-	name string // 'n' or 'c', then the name
-	base int    // length of the base name
-	used bool
-}
-
-func (f found) baseName() string { return f.name[1 : 1+f.base] }
-
-// files is what one look found.
-type files struct {
-	list   []found
-	table  []int32 // open addressing, by base name; -1 is free
-	seed   maphash.Seed
-	twins  [][2]int // same base name
-	cur    fileStamp
-	new    fileStamp
-	start  time.Time
-	took   time.Duration
-	stable bool // nothing moved while we looked
-	racy   bool // something may yet change behind the same stamps
-}
-
-// scan reads new/ and cur/. It needs no lock.
-func (s *Store) scan(dir string) (*files, error) {
-	f := &files{start: s.now(), seed: maphash.MakeSeed()}
-	begin := time.Now()
-	var err error
-	if f.cur, f.new, err = s.stampDirs(dir); err != nil {
-		return nil, err
-	}
-	for _, d := range []string{"new", "cur"} {
-		err := s.fs.ReadDir(join(dir, d), func(e vfs.DirEntry) bool {
-			if goodFile(e.Name) && (e.Type == 0 || e.Type == fs.ModeIrregular) {
-				base, _ := splitName(e.Name)
-				f.list = append(f.list, found{name: d[:1] + e.Name, base: len(base)})
-			}
-			return true
-		})
-		if err != nil {
-			return nil, s.fail("read "+d, err)
-		}
-	}
-	cur, new, err := s.stampDirs(dir)
-	if err != nil {
-		return nil, err
-	}
-	old := func(at fileStamp) bool { return f.start.Sub(at.mtime) > tick(at.mtime) }
-	f.racy = !old(cur) || !old(new)
-	f.stable = cur == f.cur && new == f.new && !f.racy
-	f.index()
-	f.took = time.Since(begin)
-	return f, nil
-}
-
-func (s *Store) stampDirs(dir string) (cur, new fileStamp, err error) {
-	if cur, err = s.stampAt(join(dir, "cur")); err == nil {
-		new, err = s.stampAt(join(dir, "new"))
-	}
-	return cur, new, s.fail("stat mailbox", err)
-}
-
-func (f *files) index() {
-	size := 16
-	for size < 2*len(f.list) {
-		size *= 2
-	}
-	f.table = make([]int32, size)
-	for i := range f.table {
-		f.table[i] = -1
-	}
-	for i := range f.list {
-		slot, other := f.slot(f.list[i].baseName())
-		if other >= 0 {
-			f.twins = append(f.twins, [2]int{other, i})
-			continue
-		}
-		f.table[slot] = int32(i)
-	}
-}
-
-// slot gives where base stands or would stand, and the file there or -1.
-func (f *files) slot(base string) (slot, file int) {
-	mask := len(f.table) - 1
-	for s := int(maphash.String(f.seed, base)) & mask; ; s = (s + 1) & mask {
-		i := f.table[s]
-		if i < 0 {
-			return s, -1
-		}
-		if f.list[i].baseName() == base {
-			return s, int(i)
-		}
-	}
 }
 
 // resync looks at the disk and takes over what changed; op is held. The mailbox's
@@ -343,22 +245,6 @@ func (mb *mailbox) decide() error {
 	}
 	mb.apply(f, p)
 	return nil
-}
-
-// merge adds what an earlier look found and this one did not.
-func (f *files) merge(old *files) {
-	for _, o := range old.list {
-		slot, i := f.slot(o.baseName())
-		if i < 0 {
-			f.list = append(f.list, found{name: o.name, base: o.base})
-			if 2*len(f.list) > len(f.table) {
-				f.twins = nil
-				f.index()
-			} else {
-				f.table[slot] = int32(len(f.list) - 1)
-			}
-		}
-	}
 }
 
 // dropStrangers compares the messages in memory with a list that was written

@@ -650,6 +650,7 @@ func (e *env) fail(run func(*model), k int, injected error, want errkind.Kind) i
 	run(m)
 	m.want = 0
 	n := f.Ops()
+	f.FailAt(0, 0, nil)
 	m.check(p)
 	p.Close()
 	e.procs = nil
