@@ -92,7 +92,6 @@ func (c *session) finish(stream *stream, pid func() uint32) {
 	facts := c.facts()
 	c.machine.Wipe()
 	c.timer.Stop()
-	c.srv.loggedIn(c, stream.ours != nil)
 	if stream.ours == nil {
 		c.conn.Close()
 	} else {
@@ -111,11 +110,10 @@ func (c *session) startRelay(worker *sock.Conn) {
 	c.mu.Lock()
 	c.relay = r
 	c.mu.Unlock()
-	c.srv.all.Add(1)
+	c.srv.relayBegins()
 	r.Run(func() {
-		c.srv.relayEnded()
 		c.srv.leave(c)
-		c.srv.all.Done()
+		c.srv.relayEnded()
 	})
 }
 
@@ -235,6 +233,7 @@ func (c *session) sendGo(h *handoff, e prelogin.HandOver, stream *stream) error 
 	if kicked {
 		return errKicked
 	}
+	c.srv.noStranger(c)
 	m := &envelopemsg.Go{Kind: stream.kind, Session: c.id, Tag: e.Tag, Command: e.Command, Pending: e.Pending,
 		Remote: c.remote, Local: c.local, TLS: c.standing().tls, UTF8: e.UTF8, Lang: e.Lang, Client: e.Client}
 	err := stream.with(func(fd int) error { return h.env.Send(m, fd) })

@@ -380,13 +380,18 @@ func (s *server) leave(c *session) {
 	}
 }
 
-// loggedIn: a session is no stranger any more; relayed says that its TLS stays.
-func (s *server) loggedIn(c *session, relayed bool) {
+// noStranger frees a session's place: its stream goes to a worker.
+func (s *server) noStranger(c *session) {
 	s.mu.Lock()
 	s.places.Remove(&c.place)
-	if relayed {
-		s.relayed++
-	}
+	s.mu.Unlock()
+}
+
+// relayBegins counts a session whose TLS stays here.
+func (s *server) relayBegins() {
+	s.all.Add(1)
+	s.mu.Lock()
+	s.relayed++
 	s.mu.Unlock()
 }
 
@@ -394,4 +399,5 @@ func (s *server) relayEnded() {
 	s.mu.Lock()
 	s.relayed--
 	s.mu.Unlock()
+	s.all.Done()
 }

@@ -385,6 +385,10 @@ func (e *closed) Error() string { return e.why }
 
 // over ends the session with its line in the log.
 func (c *session) over(err error) {
+	var stats prelogin.Stats // before the goodbye: how far the login came
+	if c.machine != nil {
+		stats = c.machine.Stats()
+	}
 	why := prelogin.WhyGone
 	var end *closed
 	var refused *refusedProxy
@@ -399,17 +403,15 @@ func (c *session) over(err error) {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		why = prelogin.WhyInactivity // it does not read
 	}
-	var stats prelogin.Stats
-	if c.machine != nil {
-		stats = c.machine.Stats()
-		c.machine.Wipe()
-	}
 	c.cancel()
 	first := c.first
 	if first.IsZero() {
 		first = c.created
 	}
 	c.log.Infof("%s", c.srv.cfg.format.Line(why+" "+stats.Extra(c.created, first, c.srv.now()), c.facts()))
+	if c.machine != nil {
+		c.machine.Wipe()
+	}
 	c.close()
 	c.srv.leave(c)
 }
