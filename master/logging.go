@@ -22,6 +22,7 @@ import (
 type logService struct {
 	m        *master
 	proc     *proc // nil while there is none
+	live     bool  // it has its files: channels may be attached
 	attached map[uint64]*attachment
 	next     uint64
 	waiting  map[uint64]func(*logmsg.ErrorLines)
@@ -32,7 +33,8 @@ type attachment struct {
 	role string
 	pid  int32
 	user string
-	fd   int // a copy of logd's end
+	fd   int  // a copy of logd's end
+	told bool // a logd was given it
 }
 
 // attach makes a log channel and gives the writer's end.
@@ -44,12 +46,27 @@ func (l *logService) attach(role, user string) (writer int, id uint64, err error
 	l.next++
 	a := &attachment{role: role, user: user, fd: reader}
 	l.attached[l.next] = a
-	l.tell(l.next, a, false)
+	l.tell(l.next, a)
 	return writer, l.next, nil
 }
 
-func (l *logService) tell(id uint64, a *attachment, resumed bool) {
-	l.m.send(l.proc, &logmsg.Attach{ID: id, Role: a.role, PID: a.pid, User: a.user, Resumed: resumed}, a.fd)
+// tell attaches a channel. Lines that come before logd has its files would be
+// lost, so the channel waits until then, and the lines in it.
+func (l *logService) tell(id uint64, a *attachment) {
+	if l.live {
+		l.m.send(l.proc, &logmsg.Attach{ID: id, Role: a.role, PID: a.pid, User: a.user, Resumed: a.told}, a.fd)
+		a.told = true
+	}
+}
+
+func (l *logService) goLive() {
+	if l.live || l.proc == nil {
+		return
+	}
+	l.live = true
+	for id, a := range l.attached {
+		l.tell(id, a)
+	}
 }
 
 // named tells whose channel it is, as soon as that is known.
@@ -62,7 +79,9 @@ func (l *logService) named(id uint64, pid int, user string) {
 	if user != "" {
 		a.user = user
 	}
-	l.m.send(l.proc, &logmsg.Named{ID: id, PID: a.pid, User: user}, -1)
+	if l.live {
+		l.m.send(l.proc, &logmsg.Named{ID: id, PID: a.pid, User: user}, -1)
+	}
 }
 
 // detach closes master's copy: when the writer is gone too, logd sees the end.
@@ -98,11 +117,7 @@ func (m *master) startLogd() error {
 	if err != nil {
 		return err
 	}
-	l.proc = p
-	again := l.next > 0
-	for id, a := range l.attached {
-		l.tell(id, a, again)
-	}
+	l.proc, l.live = p, false
 	m.openSinks(nil)
 	return nil
 }
@@ -110,7 +125,7 @@ func (m *master) startLogd() error {
 func (m *master) logdGone(p *proc, e spawn.Exit) {
 	l := &m.logd
 	if l.proc == p {
-		l.proc = nil
+		l.proc, l.live = nil, false
 	}
 	for id, f := range l.waiting {
 		delete(l.waiting, id)
@@ -120,6 +135,7 @@ func (m *master) logdGone(p *proc, e spawn.Exit) {
 		return
 	}
 	fmt.Fprintf(os.Stderr, "rookery: logd[%d] ended: %s\n", p.pid, e)
+	m.ended(p, e) // the next one reads it
 	m.again(p, e, func() {
 		if err := m.startLogd(); err != nil {
 			m.serviceFailed(child.Logd, err)
@@ -229,7 +245,9 @@ func (m *master) passSinks(set *settings.Set, list []*sink, err error) {
 		}
 	}()
 	if err != nil {
+		fmt.Fprintln(os.Stderr, "rookery: cannot open the log:", err)
 		m.log.Errorf("cannot open the log: %v", err)
+		m.logd.goLive()
 		if !m.up {
 			m.finish(fail(exitConfig, "cannot open the log: %w", err))
 		}
@@ -246,6 +264,7 @@ func (m *master) passSinks(set *settings.Set, list []*sink, err error) {
 	}
 	m.send(p, &logmsg.Style{Timestamp: settings.LogTimestamp.Get(set), MailPrefix: settings.MailLogPrefix.Get(set).String()}, -1)
 	m.send(p, &logmsg.SinksDone{Count: uint32(len(list))}, -1)
+	m.logd.goLive()
 	if syslog {
 		m.findSyslog()
 	}

@@ -79,17 +79,28 @@ func (m *master) setWorkers() error {
 	return nil
 }
 
+// maxSeen bounds the list of uids; beyond it all count as shared.
+const maxSeen = 100_000
+
+// shared reports whether several users' mail is kept under the uid: as the
+// settings say, or as was seen.
+func (w *workers) shared(uid uint32, set *settings.Set) bool {
+	user, seen := w.users[uid]
+	return policy.SharesUID(set) || seen && user == ""
+}
+
 // private reports whether nobody else's mail is kept under the user's uid, as
 // far as master can know: he is a system user, and nobody else was seen.
 func (w *workers) private(id policy.Identity, user string) bool {
 	was, seen := w.users[id.UID]
-	if seen && was != user {
+	if seen && (was != user || was == "") {
 		w.users[id.UID] = ""
 		return false
 	}
-	if !seen {
-		w.users[id.UID] = user
+	if !seen && len(w.users) >= maxSeen {
+		return false
 	}
+	w.users[id.UID] = user
 	return id.System
 }
 
@@ -222,7 +233,7 @@ func (m *master) bindWorker(number uint64, role child.Role, id policy.Identity, 
 		m.logd.named(w.logID, w.pid, w.user)
 		m.table.WorkerStarted(number, w.pid)
 	}
-	if m.root && !user.PrivateUID {
+	if m.root && m.workers.shared(id.UID, m.cfg.set) {
 		m.refill(role, id)
 	}
 }
