@@ -106,6 +106,9 @@ func (c *store) run(s *Session) (view.Reply, error) {
 			s.view.WriteFlags(&s.enc, uid, c.uid)
 		}
 		s.view.MarkTold(uid)
+		if err := s.flushSome(); err != nil {
+			return view.Reply{}, err
+		}
 	}
 	if gone && !c.uid {
 		return view.No("EXPUNGEISSUED", "Some of the messages no longer exist."), nil

@@ -1,0 +1,176 @@
+package view
+
+import (
+	"io"
+	"testing"
+
+	"rookery/internal/errkind"
+	"rookery/internal/imapwire"
+	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/memstore"
+	"rookery/internal/numset"
+)
+
+// mailbox gives an INBOX of n messages.
+func mailbox(t *testing.T, n int) (*memstore.Store, mailstore.Mailbox) {
+	t.Helper()
+	s := memstore.New(memstore.Options{})
+	deliver(t, s, n)
+	box, err := s.Open("INBOX")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, box
+}
+
+func deliver(t *testing.T, s *memstore.Store, n int) {
+	t.Helper()
+	a, err := s.Append("INBOX")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range n {
+		w, err := a.Add(mailstore.AppendMeta{}, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(w, "x\n")
+	}
+	if _, err := a.Commit(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func open(t *testing.T, box mailstore.Mailbox) *View {
+	t.Helper()
+	v, err := New(box, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func announce(t *testing.T, v *View, may May) string {
+	t.Helper()
+	if err := v.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	var e imapwire.Encoder
+	if err := v.Announce(&e, may); err != nil {
+		t.Fatal(err)
+	}
+	return string(e.Bytes())
+}
+
+func TestResolve(t *testing.T) {
+	_, box := mailbox(t, 6)
+	if _, err := box.Expunge(numset.Of(2, 5)); err != nil {
+		t.Fatal(err)
+	}
+	v := open(t, box) // UIDs 1, 3, 4, 6
+	for _, test := range []struct {
+		set  string
+		uid  bool
+		want string // "!" for BAD
+	}{
+		{"1:*", false, "1,3:4,6"}, {"*", false, "6"}, {"4:2", false, "3:4,6"}, {"5", false, "!"}, {"2:5", false, "!"}, {"1,2", false, "1,3"},
+		{"*:1", false, "1,3:4,6"},
+		{"1:*", true, "1,3:4,6"}, {"2", true, ""}, {"2:5", true, "3:4"}, {"99:*", true, "6"}, {"7:9", true, ""}, {"4294967295", true, ""},
+	} {
+		expr, err := numset.Parse([]byte(test.set), 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := v.Resolve(expr, test.uid)
+		text := got.String()
+		if errkind.Is(err, errkind.Invalid) {
+			text = "!"
+		}
+		if text != test.want {
+			t.Errorf("%s, uid %v: %q, want %q", test.set, test.uid, text, test.want)
+		}
+	}
+	_, empty := mailbox(t, 0)
+	v = open(t, empty)
+	if got, err := v.Resolve(numset.Expr{{First: 1, Last: numset.Star}}, true); err != nil || !got.Empty() {
+		t.Errorf("UIDs of an empty mailbox: %v, %v", got, err)
+	}
+	if _, err := v.Resolve(numset.Expr{{First: 1, Last: numset.Star}}, false); !errkind.Is(err, errkind.Invalid) {
+		t.Errorf("numbers of an empty mailbox: %v", err)
+	}
+}
+
+func TestAnnounceWaits(t *testing.T) {
+	s, box := mailbox(t, 4)
+	v, other := open(t, box), open(t, box)
+	if v.RecentCount() != 4 || other.RecentCount() != 0 {
+		t.Errorf("recent: %d and %d", v.RecentCount(), other.RecentCount())
+	}
+	if _, err := box.Expunge(numset.Of(1, 3, 4)); err != nil {
+		t.Fatal(err)
+	}
+	deliver(t, s, 1)
+	if out := announce(t, v, May{Exists: true}); out != "" || v.Len() != 4 || v.UID(3) != 3 || !v.PendingExpunges() {
+		t.Errorf("told %q, %d messages", out, v.Len())
+	}
+	if _, _, gone := v.Entry(3); !gone {
+		t.Error("message 3 is not gone")
+	}
+	if out := announce(t, v, May{Expunge: true}); out != "* 1 EXPUNGE\r\n* 2 EXPUNGE\r\n* 2 EXPUNGE\r\n" || v.Len() != 1 {
+		t.Errorf("told %q, %d messages", out, v.Len())
+	}
+	if out := announce(t, v, May{Expunge: true, Exists: true}); out != "* 2 EXISTS\r\n* 2 RECENT\r\n" || v.UID(2) != 5 {
+		t.Errorf("told %q", out)
+	}
+	if out := announce(t, v, May{Expunge: true, Exists: true}); out != "" {
+		t.Errorf("told %q twice", out)
+	}
+}
+
+// Flags that were told are not told again, until they change again.
+func TestMarkTold(t *testing.T) {
+	_, box := mailbox(t, 2)
+	v := open(t, box)
+	change := func(op mailstore.FlagOp) {
+		t.Helper()
+		if _, err := box.Store(mailstore.FlagChange{UIDs: numset.Of(1, 2), Op: op, Flags: mailstore.Seen}); err != nil {
+			t.Fatal(err)
+		}
+		v.Refresh()
+	}
+	change(mailstore.AddFlags)
+	v.MarkTold(1)
+	change(mailstore.RemoveFlags)
+	change(mailstore.AddFlags)
+	if out := announce(t, v, May{UID: true}); out != "* 2 FETCH (UID 2 FLAGS (\\Seen \\Recent))\r\n" {
+		t.Errorf("told %q", out)
+	}
+	change(mailstore.RemoveFlags)
+	v.MarkTold(1)
+	change(mailstore.AddFlags)
+	if out := announce(t, v, May{}); out != "* 1 FETCH (FLAGS (\\Seen \\Recent))\r\n" {
+		t.Errorf("told %q", out)
+	}
+}
+
+func TestMarkSeen(t *testing.T) {
+	s, box := mailbox(t, 3)
+	v := open(t, box)
+	if got, err := v.MarkSeen(numset.Of(1, 2, 9)); got.String() != "1:2" || err != nil {
+		t.Errorf("%v, %v", got, err)
+	}
+	if got, err := v.MarkSeen(numset.Of(2, 3)); got.String() != "3" || err != nil {
+		t.Errorf("%v, %v", got, err)
+	}
+	deliver(t, s, 1)
+	examined, err := New(box, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if recent, err := box.ClaimRecent(true); recent.String() != "4" || err != nil {
+		t.Errorf("EXAMINE took \\Recent: left %v, %v", recent, err)
+	}
+	if got, err := examined.MarkSeen(numset.Of(4)); !got.Empty() || err != nil {
+		t.Errorf("EXAMINE marks as seen: %v, %v", got, err)
+	}
+}
