@@ -45,6 +45,8 @@ type Env struct {
 	Own       string // a directory that the process may write; "/" in a chroot
 	Other     string // the victim's directory; holds a file for each attempt, named after it
 	Link      string // a symbolic link in Other
+	Passwords string // the passwd-file
+	Key       string // the TLS key's file
 	UnixPath  string // a stream socket that anybody may connect to
 	Abstract  string // an abstract socket's name, without the NUL
 	TCP       string // host:port, IPv4

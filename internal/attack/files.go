@@ -17,6 +17,16 @@ func onFile(name string, stopped Guard, f func(e *Env, path string) error) Attem
 	}}
 }
 
+// onSecret opens a file that no process but authd ever needs.
+func onSecret(name string, path func(*Env) string) Attempt {
+	return Attempt{Name: name, Stopped: Chroot | LandlockFS | UID, Run: func(e *Env) error {
+		if path(e) == "" {
+			return ErrNoTarget
+		}
+		return openClose(unix.AT_FDCWD, path(e), unix.O_RDONLY)
+	}}
+}
+
 func openClose(dir int, path string, flags int) error {
 	fd, err := unix.Openat(dir, path, flags|unix.O_CLOEXEC, 0o600)
 	if err == nil {
@@ -75,6 +85,8 @@ func fileAttempts() []Attempt {
 		}),
 		onFile("make a directory", stopped, func(_ *Env, p string) error { return unix.Mkdirat(unix.AT_FDCWD, p+".dir", 0o700) }),
 		onFile("unlink", stopped, func(_ *Env, p string) error { return unix.Unlinkat(unix.AT_FDCWD, p, 0) }),
+		onSecret("passwd-file", func(e *Env) string { return e.Passwords }),
+		onSecret("TLS key", func(e *Env) string { return e.Key }),
 		// Landlock stops neither of these two: only the chroot does, and the
 		// victim's own uid.
 		onFile("stat", Chroot|UID, func(_ *Env, p string) error {

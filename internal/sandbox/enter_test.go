@@ -149,7 +149,7 @@ func TestReadProc(t *testing.T) {
 	}
 	all4 := [4]int{testUID, testUID, testUID, testUID}
 	if got.UIDs != all4 || got.GIDs != all4 || len(got.Groups) != 0 || !got.NoNewPrivs || got.Seccomp != 2 || got.Filters != 2 ||
-		got.Dumpable || got.Unconfined != nil || got.Threads < 2 || got.Root != dir || got.Comm != "testprog" {
+		got.Dumpable || got.Unconfined != nil || got.Threads < 2 || got.Root != dir || got.Comm != "rookery-imapwor" {
 		t.Errorf("%+v", got)
 	}
 	for _, set := range []string{"inh", "prm", "eff", "amb"} {

@@ -20,10 +20,10 @@ func (o Options) TakeAway(p Protection) Options {
 }
 
 func tuned(o Options) Options {
-	if abi, err := strconv.Atoi(attackABI); err == nil && o.LandlockABI == 0 {
+	if abi, err := strconv.Atoi(attackABI); err == nil && abi > 0 && o.LandlockABI == 0 {
 		o.LandlockABI = abi
 	}
-	if bits, err := strconv.Atoi(attackWithout); err == nil {
+	if bits, err := strconv.Atoi(attackWithout); err == nil && bits > 0 {
 		o.without |= Protection(bits)
 		o.Strict = false
 	}

@@ -36,6 +36,7 @@ const Secret = "the victim's mail"
 func New(t testing.TB, base, own, other string, victimUID int) *World {
 	t.Helper()
 	w := &World{Env: attack.Env{Own: own, Other: other, Link: filepath.Join(other, "a link"),
+		Passwords: filepath.Join(other, "passwd-file"), Key: filepath.Join(other, "TLS key"),
 		UnixPath: filepath.Join(base, "socket"), Abstract: filepath.Base(base)}}
 	for _, a := range attack.Catalogue() {
 		name := filepath.Join(other, filepath.Base(a.Name))

@@ -39,8 +39,8 @@ func TestAuthd(t *testing.T) {
 			login("order")
 			srv.eventually("authd has tried it all", func() bool { return strings.Contains(srv.demo.Log(), "summary {") })
 			_, text, _ := strings.Cut(srv.demo.Log(), "summary ")
-			text, _, _ = strings.Cut(text, "}")
-			if got := readSummary(t, text+"}"); got.Done != nil {
+			text, _, _ = strings.Cut(text, "\n")
+			if got := readSummary(t, text); got.Done != nil {
 				t.Errorf("came through: %q", got.Done)
 			}
 			srv.forgedAs("auth")
@@ -125,6 +125,9 @@ func TestConfined(t *testing.T) {
 			t.Errorf("%s has namespaces %q", p.Comm, p.OwnNS)
 		}
 		for _, d := range p.Descriptors {
+			if p.Comm == "rookery-authd" && (d.Target == "/etc/passwd" || d.Target == "/etc/group") {
+				continue // master passes them for the database of system users
+			}
 			if strings.HasPrefix(d.Target, "/proc") || strings.HasPrefix(d.Target, "/etc") || strings.HasPrefix(d.Target, "/sys") {
 				t.Errorf("%s holds %s", p.Comm, d.Target)
 			}

@@ -21,6 +21,7 @@ import (
 	"rookery/internal/attack/attacktest"
 	"rookery/internal/child"
 	"rookery/internal/e2e/harness"
+	"rookery/internal/sandbox"
 	"rookery/internal/sandbox/sandboxtest"
 )
 
@@ -72,9 +73,11 @@ func good(t *testing.T) string {
 // setup is one server with one of its programs taken over.
 type setup struct {
 	role   child.Role
-	shared bool   // u1 and u2 have one uid
-	abi    int    // Landlock's cap; 0 for none
-	config string // lines for 99-local.toml
+	shared bool // u1 and u2 have one uid
+	abi    int  // Landlock's cap; 0 for none
+	// without is what the taken-over program leaves out of its sandbox.
+	without sandbox.Protection
+	config  string // lines for 99-local.toml
 }
 
 func (s setup) String() string {
@@ -102,7 +105,11 @@ func start(t *testing.T, s setup) *server {
 		d.Set(s.config)
 	}
 	uids := readUIDs(t, d, s.shared)
-	bin := takeOver(t, s, aim(t, d, uids))
+	env := aim(t, d, uids)
+	if s.without&sandbox.Chroot != 0 {
+		env.Own = env.Home
+	}
+	bin := takeOver(t, s, env)
 	srv := &server{t: t, demo: d, done: make(chan struct{})}
 	srv.cmd = exec.Command(filepath.Join(bin, "rookery"), "-c", filepath.Join(d.Dir, "rookery.toml"))
 	srv.cmd.Stdout, srv.cmd.Stderr = &srv.out, &srv.out
@@ -190,6 +197,11 @@ func aim(t *testing.T, d *harness.Demo, uids map[string]int) attack.Env {
 	must(t, os.Chown(other, uid, uid))
 	w := attacktest.New(t, sandboxtest.PublicDir(t), own, other, uid)
 	w.Victim(t, sandboxtest.Build(t, "rookery/internal/attack/attacker", "rookery_attack"), uid)
+	w.Env.Passwords, w.Env.Key = filepath.Join(d.Dir, "users"), filepath.Join(d.Dir, "tls", "key.pem")
+	for _, name := range []string{w.Env.Passwords, w.Env.Key} {
+		_, err := os.Stat(name) // or the attempt on it proves nothing
+		must(t, err)
+	}
 	w.Env.Own, w.Env.UID, w.Env.Home = "", uids["u1@example.test"], own
 	return w.Env
 }
@@ -208,8 +220,8 @@ func takeOver(t *testing.T, s setup, env attack.Env) string {
 	must(t, err)
 	flags := fmt.Sprintf("-X main.role=%s -X main.aim=%s", s.role, hex.EncodeToString(text))
 	tags := ""
-	if s.abi > 0 {
-		flags += fmt.Sprintf(" -X rookery/internal/sandbox.attackABI=%d", s.abi)
+	if s.abi > 0 || s.without != 0 {
+		flags += fmt.Sprintf(" -X rookery/internal/sandbox.attackABI=%d -X rookery/internal/sandbox.attackWithout=%d", s.abi, s.without)
 		tags = "rookery_attack"
 	}
 	program := filepath.Join(bin, s.role.Program())
@@ -268,6 +280,7 @@ func order(c *harness.Client, format string, args ...any) string {
 type summary struct {
 	Tried, Trapped int
 	Done, NoAim    []string
+	Why            map[string]string
 	Error          string
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"rookery/internal/child"
 	"rookery/internal/e2e/harness"
+	"rookery/internal/sandbox"
 )
 
 // workerNoAim are the attempts for which a worker holds no socket.
@@ -46,7 +47,13 @@ func TestWorker(t *testing.T) {
 				s := setup{role: role, shared: shared, abi: abi}
 				t.Run(s.String(), func(t *testing.T) {
 					srv := start(t, s)
+					if shared {
+						srv.waitSpare(role)
+					}
 					c := srv.takenWorker(role, "u1")
+					if n := srv.inTwoStages(role); shared != (n == 1) {
+						t.Errorf("%d workers entered their sandbox in two stages", n)
+					}
 					got := readSummary(t, order(c, "try"))
 					if got.Done != nil {
 						t.Errorf("came through: %q", got.Done)
@@ -58,6 +65,38 @@ func TestWorker(t *testing.T) {
 			}
 		}
 	}
+}
+
+// waitSpare has another user of the same uid log in, after which a process
+// waits, already started, for the next one.
+func (s *server) waitSpare(role child.Role) {
+	s.t.Helper()
+	s.takenWorker(role, "u2")
+	s.eventually("a spare waits", func() bool {
+		for _, p := range s.workers(role) {
+			if p.Filters == 1 && p.Caps["prm"] != "0000000000000000" { // CAP_SYS_CHROOT, for its user's directory
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// workers are master's children of a role.
+func (s *server) workers(role child.Role) []sandbox.ProcState {
+	s.t.Helper()
+	return slices.DeleteFunc(s.children(), func(p sandbox.ProcState) bool { return !strings.HasPrefix(role.Program(), p.Comm) })
+}
+
+// inTwoStages counts workers with two filters, one upon the other.
+func (s *server) inTwoStages(role child.Role) int {
+	n := 0
+	for _, p := range s.workers(role) {
+		if p.Filters == 2 {
+			n++
+		}
+	}
+	return n
 }
 
 // TestWorkerChannels breaks every rule of the channel between a worker and
@@ -76,9 +115,9 @@ func TestWorkerChannels(t *testing.T) {
 		c.Close()
 	}
 	c := srv.takenWorker(child.IMAPWorker, "u1")
-	if got := order(c, "other"); got != "done" {
-		t.Errorf("claims about others' sessions: %q", got)
-	}
+	order(c, "other") // claims about others' sessions
+	c.Close()
+	c = srv.takenWorker(child.IMAPWorker, "u1")
 	if who, err := srv.demo.Ctl("who"); err != nil || !strings.Contains(who, "u2@example.test") {
 		t.Errorf("who does not know the other user any more: %q, %v", who, err)
 	}

@@ -13,6 +13,7 @@ import (
 // channel is one end of a channel, for packets that no codec would make.
 type channel struct {
 	fd    int
+	needs int                    // descriptors that valid comes with
 	valid func() ([]byte, error) // a message that may be sent from this end
 	wrong []byte                 // one that only the other end may send
 }
@@ -32,9 +33,9 @@ func (c channel) abuse(kind string) error {
 		return c.send([]byte{0x77, 0x77, 1, 2, 3}, nil)
 	case "bytes left over":
 		// As one would name a uid, if there were a field for it.
-		return c.send(append(good, 0, 0, 0, 0, 0, 0, 0, 0), c.fds(1))
+		return c.send(append(good, 0, 0, 0, 0, 0, 0, 0, 0), c.fds(c.needs))
 	case "cut short":
-		return c.send(good[:len(good)/2], c.fds(1))
+		return c.send(good[:len(good)/2], c.fds(c.needs))
 	case "one byte":
 		return c.send(good[:1], nil)
 	case "nothing":
@@ -96,7 +97,7 @@ func (c channel) send(data []byte, fds []int) error {
 func (c channel) flood(packet []byte) error {
 	end := time.Now().Add(floodTime)
 	for time.Now().Before(end) {
-		if err := c.send(packet, c.fds(1)); err != nil && !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.ETOOMANYREFS) {
+		if err := c.send(packet, c.fds(c.needs)); err != nil && !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.ETOOMANYREFS) {
 			return err
 		}
 	}

@@ -183,9 +183,9 @@ func (l *evilLogin) obey(order []string, conn *net.TCPConn) []byte {
 
 func (l *evilLogin) aim(env *attack.Env) {
 	env.Own = "/"
-	env.Streams = sockets(false)
-	env.Listeners = sockets(true)
-	env.Multipath = env.Listeners
+	env.Streams = sockets()
+	env.Listeners = []int{l.env.Listeners[0].FD, l.env.Listeners[1].FD}
+	env.Multipath = []int{l.env.Listeners[2].FD} // a plain one in fact
 }
 
 // begin asks authd with a password that was typed here: the one thing that a
@@ -266,11 +266,11 @@ func (l *evilLogin) forge() []byte {
 		if _, err := rand.Read(guess); err != nil {
 			return said(err)
 		}
-		if answer := l.use(hex.EncodeToString(guess), "forged", "imap"); string(answer) == "taken" {
+		if answer := l.use(hex.EncodeToString(guess), "made-up", "imap"); string(answer) == "taken" {
 			return answer
 		}
 	}
-	return l.use(strings.Repeat("00", 16), "forged", "imap")
+	return l.use(strings.Repeat("00", 16), "made-up", "imap")
 }
 
 // sign asks authd's key to sign what is no handshake.
@@ -290,7 +290,7 @@ func (l *evilLogin) sign(text string) []byte {
 }
 
 func (l *evilLogin) channel() channel {
-	return channel{fd: child.FDControl, valid: func() ([]byte, error) {
+	return channel{fd: child.FDControl, needs: 1, valid: func() ([]byte, error) {
 		return handoffmsg.Protocol.Encode(&handoffmsg.Request{ID: 1 << 40, Service: "imap", Session: "flood"})
 	}, wrong: encode(handoffmsg.Protocol, &handoffmsg.Welcome{Credits: 1 << 20})}
 }

@@ -63,15 +63,16 @@ func target() (attack.Env, error) {
 // summary is what the test gets of a whole catalogue.
 type summary struct {
 	Tried   int
-	Trapped int      // by seccomp
-	Done    []string // came through
-	NoAim   []string // had no target
+	Trapped int               // by seccomp
+	Done    []string          // came through
+	NoAim   []string          // had no target
+	Why     map[string]string // how others were refused
 	Error   string
 }
 
 // try runs the catalogue and gives the summary as a line of JSON.
 func try(change func(*attack.Env)) []byte {
-	var s summary
+	s := summary{Why: map[string]string{}}
 	env, err := target()
 	if err == nil {
 		change(&env)
@@ -86,6 +87,8 @@ func try(change func(*attack.Env)) []byte {
 				s.Done = append(s.Done, o.Name)
 			case o.Trapped:
 				s.Trapped++
+			default:
+				s.Why[o.Name] = o.Detail
 			}
 		}
 	}

@@ -76,14 +76,14 @@ func (e evilServer) aim(env *attack.Env) {
 	if env.Own == "" {
 		env.Own = "/" // chrooted into the user's top directory
 	}
-	env.Streams = sockets(false)
+	env.Streams = sockets()
 }
 
-// sockets finds the process's own TCP sockets by trying the numbers.
-func sockets(listening bool) []int {
+// sockets finds the process's own streams by trying the numbers.
+func sockets() []int {
 	var found []int
 	for fd := range 256 {
-		if kind := map[bool]ipc.FDKind{true: ipc.FDListener, false: ipc.FDStream}[listening]; ipc.CheckFD(fd, kind) == nil {
+		if ipc.CheckFD(fd, ipc.FDStream) == nil {
 			found = append(found, fd)
 		}
 	}
