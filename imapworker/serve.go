@@ -177,7 +177,7 @@ func (c *client) write(p []byte) error {
 // broken puts the usual ends of a connection into the log's words.
 func broken(err error) error {
 	if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
-		return errors.New("Connection closed")
+		return errors.New("connection closed")
 	}
 	return err
 }
@@ -193,7 +193,7 @@ func (c *client) stalled(last time.Time) error {
 	case c.kicked != "":
 		return errors.New(c.kicked)
 	case time.Since(last) > stallTimeout:
-		return errors.New("Inactivity in reading our output")
+		return errors.New("inactivity in reading our output")
 	}
 	return nil
 }

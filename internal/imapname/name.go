@@ -35,7 +35,7 @@ const MaxDepth = 64
 var (
 	ErrEmpty    = errors.New("mailbox name is empty or has an empty part")
 	ErrLeading  = errors.New("mailbox name begins with / or ~")
-	ErrDots     = errors.New("mailbox name has a part that is . or ..")
+	ErrDots     = errors.New("mailbox name has . or .. as a part")
 	ErrControl  = errors.New("mailbox name has a control character")
 	ErrLong     = errors.New("mailbox name is too long")
 	ErrEncoding = errors.New("mailbox name is not valid modified UTF-7")

@@ -102,7 +102,6 @@ type Framer struct {
 	raw     bool
 	state   state
 	buf     []byte
-	checked int   // bytes of buf already searched for LF
 	line    int   // bytes of lines in buf
 	since   int   // offset in buf after the last literal
 	count   int   // literals so far

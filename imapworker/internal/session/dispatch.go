@@ -157,7 +157,7 @@ func (s *Session) command(p []byte) {
 // finishCommand tells what is new and answers.
 func (s *Session) finishCommand(tag string, cmd row, uid bool, reply view.Reply, err error) {
 	if s.out.err != nil {
-		s.finish(Gone, "Disconnected: "+s.out.err.Error())
+		s.finish(Gone, "Disconnected: "+capital(s.out.err.Error()))
 	}
 	if s.end != Running {
 		return
@@ -215,11 +215,13 @@ func (p *parser) mailboxTrimmed(name *imapname.Name, trim bool) bool {
 func equalFold(p []byte, word string) bool { return strings.EqualFold(string(p), word) }
 
 // sentence makes an error's text one.
-func sentence(text string) string {
+func sentence(text string) string { return capital(text) + "." }
+
+func capital(text string) string {
 	if text == "" {
-		return "Failed."
+		return "Failed"
 	}
-	return strings.ToUpper(text[:1]) + text[1:] + "."
+	return strings.ToUpper(text[:1]) + text[1:]
 }
 
 // readOnly refuses what a client of EXAMINE asks for.

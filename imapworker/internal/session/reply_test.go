@@ -56,7 +56,7 @@ func TestClientGone(t *testing.T) {
 	s := New(Config{Settings: Defaults(), Store: store, Out: out, Log: &keepLog{}, Changes: make(chan struct{}, 1)}, start)
 	s.Input(start, []byte("a NOOP\r\n"))
 	s.Input(start, []byte("b CREATE x\r\n"))
-	if end, why := s.Ended(); end != Gone || why != "Disconnected: io: read/write on closed pipe" {
+	if end, why := s.Ended(); end != Gone || why != "Disconnected: Io: read/write on closed pipe" {
 		t.Errorf("%v %q", end, why)
 	}
 	if _, err := store.Lookup("x"); err == nil {

@@ -254,7 +254,7 @@ func (s *Session) flush() {
 		s.cfg.Log.Error("BUG: " + err.Error())
 	}
 	if err := s.out.Flush(&s.enc); err != nil && s.end == Running {
-		s.finish(Gone, "Disconnected: "+err.Error())
+		s.finish(Gone, "Disconnected: "+capital(err.Error()))
 	}
 	s.enc.Shrink()
 }
