@@ -41,6 +41,11 @@ func newServer(host *worker.Host) (worker.Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	return serverOn(host, store)
+}
+
+// serverOn makes the server of a user's store.
+func serverOn(host *worker.Host, store mailstore.Store) (*server, error) {
 	set, err := sessionSettings(host.Settings)
 	if err != nil {
 		return nil, err

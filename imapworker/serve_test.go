@@ -14,8 +14,6 @@ import (
 
 	"go.uber.org/goleak"
 
-	"rookery/imapworker/internal/fetch"
-	"rookery/imapworker/internal/session"
 	"rookery/internal/ipc"
 	"rookery/internal/ipc/envelopemsg"
 	"rookery/internal/ipc/logmsg"
@@ -23,7 +21,6 @@ import (
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/maildir"
 	"rookery/internal/mailstore/memstore"
-	"rookery/internal/message"
 	"rookery/internal/settings"
 	"rookery/internal/vfs/memfs"
 	"rookery/internal/worker"
@@ -51,19 +48,18 @@ type bench struct {
 	serving sync.WaitGroup
 }
 
-func newBench(t *testing.T) *bench { return newBenchOn(t, memstore.New(memstore.Options{})) }
+func newBench(t *testing.T) *bench {
+	return newBenchOn(t, memstore.New(memstore.Options{}), settings.New())
+}
 
-func newBenchOn(t *testing.T, store mailstore.Store) *bench {
-	set := settings.New()
-	conf, err := sessionSettings(set)
+func newBenchOn(t *testing.T, store mailstore.Store, set *settings.Set) *bench {
+	t.Helper()
+	server, err := serverOn(&worker.Host{Log: maillog.Discard(), Settings: set, Changed: func() {}}, store)
 	if err != nil {
 		t.Fatal(err)
 	}
-	conf.Poll = time.Hour // what is told here is told because someone said so
-	b := &bench{t: t, log: &logged{}}
-	b.server = &server{host: &worker.Host{Log: maillog.Discard()}, store: store, logout: settings.IMAPLogoutFormat.Get(set), clients: make(map[*client]struct{})}
-	b.server.config = session.Config{Settings: conf, Store: store, Fetch: fetch.Parser(fetch.Config{Limits: message.DefaultLimits()})}
-	return b
+	server.config.Settings.Poll = time.Hour // what is told here is told because someone said so
+	return &bench{t: t, log: &logged{}, server: server}
 }
 
 // dialogue is a client of a session under test.
@@ -190,7 +186,7 @@ func TestWake(t *testing.T) {
 		defer store.Close()
 		stores[i] = store
 	}
-	b := newBenchOn(t, stores[0])
+	b := newBenchOn(t, stores[0], settings.New())
 	d := b.connect("")
 	d.send("a SELECT INBOX\r\nb IDLE\r\n")
 	d.until("+ idling")
