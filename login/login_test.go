@@ -36,7 +36,7 @@ func TestPlainLogin(t *testing.T) {
 	c.say("a3 NOOP")
 	w.hear(t, "a3 NOOP\r\n")
 	r.wait("imap-login: Login: user=<ann@example.test>, method=PLAIN, rip=127.0.0.1, lip=127.0.0.1, mpid=812, secured, session=<" + w.Go.Session + ">")
-	if b := r.begun[0]; b.Peer.Session != w.Go.Session || !b.Peer.Secured || b.Peer.TLS || b.Peer.Remote != remote || b.Mech != "PLAIN" {
+	if b := r.begin(0); b.Peer.Session != w.Go.Session || !b.Peer.Secured || b.Peer.TLS || b.Peer.Remote != remote || b.Mech != "PLAIN" {
 		t.Errorf("authd was told %+v", b)
 	}
 	r.server.mu.Lock()
@@ -111,7 +111,7 @@ func TestTLSLoginAndRelay(t *testing.T) {
 	if strings.Contains(line, "secured") {
 		t.Error(line)
 	}
-	if p := r.begun[0].Peer; !p.TLS || p.TLSVersion != "TLSv1.3" || !strings.HasPrefix(p.TLSCipher, "TLS_") || p.TLSServerName != "mail.example.test" {
+	if p := r.begin(0).Peer; !p.TLS || p.TLSVersion != "TLSv1.3" || !strings.HasPrefix(p.TLSCipher, "TLS_") || p.TLSServerName != "mail.example.test" {
 		t.Errorf("%+v", p)
 	}
 	up, down := make([]byte, 3<<20), make([]byte, 3<<20)

@@ -482,3 +482,13 @@ func (w *worker) hear(t *testing.T, want string) {
 }
 
 func (w *worker) say(text string) { w.stream.Write([]byte(text)) }
+
+// begin gives the i-th authentication that authd saw; -1 is the last.
+func (r *rig) begin(i int) *authmsg.Begin {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if i < 0 {
+		i += len(r.begun)
+	}
+	return r.begun[i]
+}

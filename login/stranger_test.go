@@ -64,9 +64,7 @@ func TestProxyHeader(t *testing.T) {
 	if w.Go.Remote.String() != "192.0.2.9:4711" || w.Go.Local.String() != "198.51.100.1:993" || !w.Go.TLS {
 		t.Errorf("%+v", w.Go)
 	}
-	r.mu.Lock()
-	p := r.begun[len(r.begun)-1].Peer
-	r.mu.Unlock()
+	p := r.begin(-1).Peer
 	if p.RealRemote.Addr().String() != "127.0.0.1" || p.Remote.String() != "192.0.2.9:4711" {
 		t.Errorf("%+v", p)
 	}
@@ -207,7 +205,7 @@ func TestTrustedClientSpeaksForOthers(t *testing.T) {
 	c.hear("a2 NO [AUTHENTICATIONFAILED]")
 	c.Close()
 	r.wait("Disconnected (auth failed, 1 attempts in 0 secs): user=<ann>, method=PLAIN, rip=203.0.113.5, lip=127.0.0.1, secured, session=<webmail/1>")
-	if p := r.begun[0].Peer; p.Remote.String() != "203.0.113.5:99" || p.RealRemote.Addr().String() != "127.0.0.1" || p.Session != "webmail/1" {
+	if p := r.begin(0).Peer; p.Remote.String() != "203.0.113.5:99" || p.RealRemote.Addr().String() != "127.0.0.1" || p.Session != "webmail/1" {
 		t.Errorf("%+v", p)
 	}
 }

@@ -41,7 +41,7 @@ func (m *master) redeemed(msg *redeemmsg.Redeemed) {
 	m.table.Redeemed(msg.ID, g, time.Now())
 }
 
-func (e effects) Answer(login, request uint64, failed bool, kind errkind.Kind, text string) {
+func (e effects) Answer(login, request uint64, failed bool, kind errkind.Kind, text string, worker int) {
 	l := e.m.logins.all[login]
 	if l == nil {
 		return
@@ -49,7 +49,7 @@ func (e effects) Answer(login, request uint64, failed bool, kind errkind.Kind, t
 	if !failed {
 		l.handed = true
 	}
-	e.m.send(l.proc, &handoffmsg.Done{ID: request, Failed: failed, Kind: kind, Text: text}, -1)
+	e.m.send(l.proc, &handoffmsg.Done{ID: request, Failed: failed, Kind: kind, Text: text, PID: uint32(worker)}, -1)
 }
 
 func (e effects) StartWorker(worker uint64, k handover.Key, r redeemmsg.Record) {

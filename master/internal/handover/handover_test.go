@@ -22,7 +22,7 @@ func (r *recorder) add(format string, args ...any) {
 	r.got = append(r.got, fmt.Sprintf(format, args...))
 }
 func (r *recorder) Redeem(id uint64, q Request) { r.add("redeem %d", id) }
-func (r *recorder) Answer(login, request uint64, failed bool, kind errkind.Kind, text string) {
+func (r *recorder) Answer(login, request uint64, failed bool, kind errkind.Kind, text string, _ int) {
 	if failed {
 		r.add("no %d/%d %v: %s", login, request, kind, text)
 		return

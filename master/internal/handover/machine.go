@@ -197,7 +197,11 @@ func (m *Machine) answer(s *session, failed bool, kind errkind.Kind, text string
 	m.inFlight--
 	if l := m.logins[s.Login]; l != nil {
 		l.inFlight--
-		m.fx.Answer(s.Login, s.ID, failed, kind, text)
+		pid := 0
+		if s.worker != nil && !failed {
+			pid = s.worker.pid
+		}
+		m.fx.Answer(s.Login, s.ID, failed, kind, text, pid)
 	}
 }
 

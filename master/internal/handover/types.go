@@ -46,8 +46,8 @@ type Limits struct {
 type Effects interface {
 	// Redeem shows a ticket to authd; Redeemed or RedeemFailed answers.
 	Redeem(id uint64, r Request)
-	// Answer ends a login process's request. Not failed: a worker has taken it.
-	Answer(login, request uint64, failed bool, kind errkind.Kind, text string)
+	// Answer ends a login process's request. Not failed: the worker of that pid has taken it.
+	Answer(login, request uint64, failed bool, kind errkind.Kind, text string, pid int)
 	// StartWorker is answered by WorkerStarted or WorkerFailed.
 	StartWorker(worker uint64, k Key, r redeemmsg.Record)
 	// Send hands a session to a worker. The envelope stays the machine's.
