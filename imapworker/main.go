@@ -65,6 +65,7 @@ var failures = map[string]fetch.OnFailure{"no-after": fetch.NoAfter, "disconnect
 func sessionSettings(set *settings.Set) (session.Settings, error) {
 	out := session.Defaults()
 	out.MaxLine = int(settings.IMAPMaxLineLength.Get(set))
+	out.MaxMessage = settings.MailMaxMessageSize.Get(set)
 	out.MaxKeyword = int(settings.MailMaxKeywordLength.Get(set))
 	out.MaxMessage = settings.MailMaxMessageSize.Get(set)
 	out.IdleNotify = settings.IMAPIdleNotifyInterval.Get(set)
