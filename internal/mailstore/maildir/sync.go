@@ -337,7 +337,9 @@ func (mb *mailbox) match(f *files) *plan {
 	if mb.loaded {
 		last = max(last, s.next-1)
 	}
-	for _, r := range mb.fresh {
+	// From the end: where a name stands twice, the newer line counts. That happens
+	// when an expunged message's file comes back, and Dovecot reads it so, too.
+	for _, r := range slices.Backward(mb.fresh) {
 		_, i := f.slot(r.base)
 		switch {
 		case i < 0 || f.list[i].used:
@@ -350,6 +352,8 @@ func (mb *mailbox) match(f *files) *plan {
 			p.add, p.addFile = append(p.add, r), append(p.addFile, i)
 		}
 	}
+	slices.Reverse(p.add)
+	slices.Reverse(p.addFile)
 	for i := range f.list {
 		if !f.list[i].used {
 			p.unknown = append(p.unknown, i)

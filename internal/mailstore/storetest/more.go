@@ -399,24 +399,24 @@ func testRename(e *env) {
 	v := p.open("a").Info()
 	e.kind(p.Rename("a", "z"), errkind.Exists)
 	e.kind(p.Rename("a", "a/b"), errkind.Invalid)
-	e.must(p.Rename("a", "new/place"))
-	e.listIs(p, "INBOX:", "ab:", "new:nxc", "new/place:c", "new/place/b:c", "new/place/b/c:", "z:")
+	e.must(p.Rename("a", "fresh/place"))
+	e.listIs(p, "INBOX:", "ab:", "fresh:nxc", "fresh/place:c", "fresh/place/b:c", "fresh/place/b/c:", "z:")
 	check := func() {
 		e.Helper()
-		mb := p.open("new/place")
-		if i := mb.Info(); i.UIDValidity != v.UIDValidity || i.GUID != v.GUID || i.Name != "new/place" {
+		mb := p.open("fresh/place")
+		if i := mb.Info(); i.UIDValidity != v.UIDValidity || i.GUID != v.GUID || i.Name != "fresh/place" {
 			e.Fatalf("%+v, was %+v", i, v)
 		}
 		if s := e.see(mb, "2:[k]"); s.UIDNext() != 3 {
 			e.Fatal(s.UIDNext())
 		}
-		e.see(p.open("new/place/b/c"), "1:")
+		e.see(p.open("fresh/place/b/c"), "1:")
 	}
 	check()
 	p.stop()
 	p = e.start()
 	check()
-	e.must(p.Rename("new", "q")) // an implied parent
+	e.must(p.Rename("fresh", "q")) // an implied parent
 	e.listIs(p, "INBOX:", "ab:", "q:nxc", "q/place:c", "q/place/b:c", "q/place/b/c:", "z:")
 	e.create(p, "a")
 	if nv := p.open("a").Info().UIDValidity; nv <= v.UIDValidity {
