@@ -67,11 +67,12 @@ func TestWorker(t *testing.T) {
 	}
 }
 
-// waitSpare has another user of the same uid log in, after which a process
+// waitSpare has two other users of the same uid log in, after which a process
 // waits, already started, for the next one.
 func (s *server) waitSpare(role child.Role) {
 	s.t.Helper()
 	s.takenWorker(role, "u2")
+	s.takenWorker(role, "u3")
 	s.eventually("a spare waits", func() bool {
 		for _, p := range s.workers(role) {
 			if p.Filters == 1 && p.Caps["prm"] != "0000000000000000" { // CAP_SYS_CHROOT, for its user's directory
