@@ -77,11 +77,14 @@ func (c *store) run(s *Session) (view.Reply, error) {
 	if s.view.ReadOnly() {
 		return view.Reply{}, readOnly("store")
 	}
-	// What others changed before is told before what this command changes:
-	// then .SILENT hides only our own changes (RFC 3501 §6.4.6).
-	s.tell(view.May{UID: c.uid, Exists: !s.cfg.Settings.DelayNewMail}, true)
-	if s.end != Running {
-		return view.Reply{}, nil
+	if err := s.view.Sync(); err != nil {
+		return view.Reply{}, err
+	}
+	// RFC 3501 §6.4.6: .SILENT hides our own change, but not what another did
+	// before: those messages are told with their flags as they are after both.
+	var others numset.Set
+	if c.silent {
+		others = s.view.Stale(uids)
 	}
 	c.change.UIDs = uids
 	result, err := s.view.Box().Store(c.change)
@@ -102,7 +105,7 @@ func (c *store) run(s *Session) (view.Reply, error) {
 			gone = true
 			continue
 		}
-		if !c.silent {
+		if !c.silent || others.Contains(uid) {
 			s.view.WriteFlags(&s.enc, uid, c.uid)
 		}
 		s.view.MarkTold(uid)

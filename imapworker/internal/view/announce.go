@@ -5,6 +5,7 @@ import (
 
 	"rookery/internal/imapwire"
 	"rookery/internal/mailstore"
+	"rookery/internal/numset"
 )
 
 // changes is what the client does not know yet.
@@ -49,6 +50,17 @@ func (v *View) diff() changes {
 	}
 	c.newer = j < cur.Len()
 	return c
+}
+
+// Stale gives those of uids whose flags are not what the client believes.
+func (v *View) Stale(uids numset.Set) (stale numset.Set) {
+	for seq, uid := range v.each(uids) {
+		e, keywords, gone := v.Entry(uid)
+		if !gone && !sameState(v.believed(int(seq)-1), flagState{e.Flags, keywords}) {
+			stale.Add(uid)
+		}
+	}
+	return stale
 }
 
 // PendingExpunges reports whether the newest picture lacks messages that the
