@@ -62,7 +62,7 @@ next:
 		case c >= 'a' && c <= 'z':
 			f.letters |= 1 << (c - 'a')
 		case strings.IndexByte(f.other, c) < 0:
-			f.other += string(c)
+			f.other += text[i : i+1]
 		}
 	}
 	return f
