@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -132,10 +133,16 @@ func Prepare(t testing.TB) *Demo {
 	return &Demo{t: t, Dir: filepath.Join(dir, "demo"), bin: Bin(t), Base: freeBase(t)}
 }
 
+var nextBase atomic.Int64
+
 // freeBase finds a base port with which every listener of a demo is free.
 func freeBase(t testing.TB) int {
 	t.Helper()
-	for base := 20000 + os.Getpid()%9000; base < 55000; base += 97 {
+	// A base is handed out once: between this look and the demo's own bind,
+	// a parallel test must not find the same ports free. Not above the ports
+	// that the kernel hands out to clients (32768).
+	for try := nextBase.Add(1); try < 20000; try = nextBase.Add(1) {
+		base := 1024 + (os.Getpid()*37+int(try)*97)%30000
 		if portsFree(base) {
 			return base
 		}
@@ -162,6 +169,26 @@ func Addr(port int) string { return "127.0.0.1:" + strconv.Itoa(port) }
 func Start(t testing.TB, flags ...string) *Demo {
 	t.Helper()
 	d := Prepare(t)
+	d.Start(flags...)
+	return d
+}
+
+// Write makes the demo's folder without starting the server, so that Set can
+// change settings that count from the start. Start then takes the same flags.
+func (d *Demo) Write(flags ...string) {
+	d.t.Helper()
+	args := append([]string{"demo", "--dir", d.Dir, "--base-port", strconv.Itoa(d.Base), "--write-only"}, flags...)
+	if out, err := exec.Command(filepath.Join(d.bin, "rookeryctl"), args...).CombinedOutput(); err != nil {
+		d.t.Fatalf("rookeryctl demo --write-only: %v\n%s", err, out)
+	}
+}
+
+// StartWith is Start with lines in conf.d/99-local.toml.
+func StartWith(t testing.TB, lines []string, flags ...string) *Demo {
+	t.Helper()
+	d := Prepare(t)
+	d.Write(flags...)
+	d.Set(lines...)
 	d.Start(flags...)
 	return d
 }

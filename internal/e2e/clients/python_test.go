@@ -1,0 +1,46 @@
+package clients
+
+import (
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"rookery/internal/e2e/harness"
+)
+
+// python runs a script of testdata; it asserts by itself.
+func python(t *testing.T, script string, m mode, d *harness.Demo, service string) {
+	t.Helper()
+	ok(t, "python3", filepath.Join("testdata", script), m.name, strconv.Itoa(d.Port(service)), d.Cert())
+}
+
+func TestPythonImaplib(t *testing.T) {
+	need(t, "python3", "python3")
+	for _, m := range modes() {
+		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
+			d := harness.StartWith(t, quick, "--users", "1", "--empty")
+			python(t, "imap.py", m, d, m.imap)
+			text := "From: a@example.test\r\nTo: b@example.test\r\nSubject: =?utf-8?B?R3LDvMOfZQ==?=\r\n\r\nGrüße\r\n.\r\n>From here\r\n"
+			there := text[:len(text)-len("here\r\n")] + "there\r\n"
+			wantMessages(t, d.Maildir(1))
+			wantMessages(t, filepath.Join(d.Maildir(1), ".Three Words"), kept{"FRS", text})
+			wantMessages(t, filepath.Join(d.Maildir(1), ".&ANw-bung"), kept{"S", there})
+		})
+	}
+}
+
+func TestPythonPoplib(t *testing.T) {
+	need(t, "python3", "python3")
+	one, two := plainMail("one", "Hello.\n.\n..two\n"), plainMail("two", "Second.\n")
+	for _, m := range modes() {
+		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
+			d := harness.StartWith(t, quick, "--users", "1", "--empty")
+			deliver(t, d, 1, "", "1000000001.M1P1.host", one)
+			deliver(t, d, 1, "", "1000000002.M1P1.host", two)
+			python(t, "pop3.py", m, d, m.pop3)
+			wantMessages(t, d.Maildir(1), kept{"", two})
+		})
+	}
+}
