@@ -257,20 +257,20 @@ func (x *exchange) end(r authdb.Result) {
 	if x.noDelay {
 		wait = 0
 	}
-	switch r {
-	case authdb.Internal:
+	if r == authdb.Internal {
 		x.refuse(errkind.Unavailable, "", internalDelay(x.cfg.InternalFailureDelay))
 		return
-	case authdb.Expired:
-		x.refuse(errkind.Expired, x.reason, wait)
-	default:
-		x.refuse(errkind.AuthFailed, x.reason, wait)
 	}
 	attempt := uint64(0)
 	if x.password != nil {
 		attempt = x.e.attemptHash(x.authcid, x.password)
 	}
-	x.penalise(attempt)
+	x.penalise(attempt) // before the answer: the client's next attempt may follow at once
+	kind := errkind.AuthFailed
+	if r == authdb.Expired {
+		kind = errkind.Expired
+	}
+	x.refuse(kind, x.reason, wait)
 }
 
 // refuse answers a failure, late.

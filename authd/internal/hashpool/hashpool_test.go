@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -170,21 +171,21 @@ func TestCheapRunsAtOnce(t *testing.T) {
 // Memory is given back once, after a quiet while.
 func TestIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		calls := 0
-		p := New(Limits{Workers: 2, Memory: 1 << 30, Queue: 9, QueueOfNet: 9, Idle: func() { calls++ }})
+		var calls atomic.Int32
+		p := New(Limits{Workers: 2, Memory: 1 << 30, Queue: 9, QueueOfNet: 9, Idle: func() { calls.Add(1) }})
 		big := passhash.Cost{Memory: muchMemory}
 		for range 3 {
 			p.Do(net("10.0.0.1"), big, nil, func() {})
 			time.Sleep(idleAfter / 2)
 		}
-		if calls != 0 {
-			t.Errorf("%d calls while it is busy", calls)
+		if calls.Load() != 0 {
+			t.Errorf("%d calls while it is busy", calls.Load())
 		}
 		time.Sleep(2 * idleAfter)
 		p.Do(net("10.0.0.1"), heavy, nil, func() {}) // takes no memory
 		time.Sleep(2 * idleAfter)
-		if calls != 1 {
-			t.Errorf("%d calls, want 1", calls)
+		if calls.Load() != 1 {
+			t.Errorf("%d calls, want 1", calls.Load())
 		}
 	})
 }

@@ -368,6 +368,37 @@ func TestSCRAMHeaderForgery(t *testing.T) {
 	}
 }
 
+// A client that proves his password over another nonce than this exchange's
+// (one that he, or somebody who listened, used before) is refused.
+func TestSCRAMForeignNonce(t *testing.T) {
+	e := examples[1]
+	bare := "n=user,r=abc"
+	h, err := passhash.SCRAMHash(e.mech)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for nonce, want := range map[string]string{"abc" + e.nonce: "accept", "abc": "malformed (nonce", "abc" + e.nonce + "x": "malformed (nonce", "xyz" + e.nonce: "malformed (nonce"} {
+		without := "c=biws,r=" + nonce
+		auth := bare + ",r=abc" + e.nonce + ",s=" + e.salt + ",i=4096," + without
+		mac := func(k []byte, s string) []byte { m := hmac.New(h, k); m.Write([]byte(s)); return m.Sum(nil) }
+		salt, _ := base64.StdEncoding.DecodeString(e.salt)
+		clientKey := mac(hi(h().Size(), e.mech, salt), "Client Key")
+		sum := h()
+		sum.Write(clientKey)
+		sig := mac(sum.Sum(nil), auth)
+		for i := range sig {
+			sig[i] ^= clientKey[i]
+		}
+		got := e.run(t, "n,,"+bare, without+",p="+base64.StdEncoding.EncodeToString(sig), true)
+		if _, after, ok := strings.Cut(got, "; "); ok {
+			got = after
+		}
+		if !strings.HasPrefix(got, want) {
+			t.Errorf("nonce %q: %s, want %s", nonce, got, want)
+		}
+	}
+}
+
 func TestFakeSCRAM(t *testing.T) {
 	key := []byte("process key")
 	a, err := FakeSCRAM("SCRAM-SHA-256", "nobody", key, 4096)
