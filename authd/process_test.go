@@ -144,7 +144,7 @@ func (p *process) start(dir string) {
 	p.recv(p.login)
 }
 
-func pair(t *testing.T) (ours, theirs int) {
+func pair(t testing.TB) (ours, theirs int) {
 	t.Helper()
 	ours, theirs, err := ipc.Pair()
 	if err != nil {
@@ -180,7 +180,7 @@ func (p *process) give(use, name, path string, number uint64) {
 	}
 }
 
-func hashed(t *testing.T, scheme string, rounds int) string {
+func hashed(t testing.TB, scheme string, rounds int) string {
 	t.Helper()
 	text, err := passhash.Hash(scheme, passhash.Gen{Password: []byte("pass"), Rounds: rounds, Rand: rand.Reader})
 	if err != nil {

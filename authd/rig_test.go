@@ -46,7 +46,7 @@ func (l *logLines) take() []string {
 
 // rig is an authd with master and one login process played by the test.
 type rig struct {
-	t      *testing.T
+	t      testing.TB
 	dir    string
 	log    *logLines
 	master *ipc.Conn
@@ -74,7 +74,7 @@ quick:{PLAIN}pass:1011:1011::/h::nodelay
 boss:{PLAIN}boss:1012:1012::/h::
 `
 
-func newRig(t *testing.T, change func(*settings.Set)) *rig {
+func newRig(t testing.TB, change func(*settings.Set)) *rig {
 	t.Helper()
 	r := &rig{t: t, dir: t.TempDir(), log: &logLines{}, done: make(chan error, 1), set: settings.New()}
 	r.write("users", stdUsers)

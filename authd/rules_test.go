@@ -24,7 +24,7 @@ import (
 )
 
 // scramFinal is an honest client's last message.
-func scramFinal(t *testing.T, password, firstBare, serverFirst string) string {
+func scramFinal(t testing.TB, password, firstBare, serverFirst string) string {
 	t.Helper()
 	var nonce, salt string
 	var iterations int

@@ -154,7 +154,11 @@ func (x *exchange) run(m *authmsg.Begin) {
 		x.refuse(errkind.Privacy, "", 0)
 		return
 	}
-	machine := info.New(x.env())
+	var env sasl.Env
+	if info.Secret {
+		env = x.env()
+	}
+	machine := info.New(env)
 	a := machine.Start(m.HasInitial, m.Initial.Reveal())
 	x.drive(machine, a)
 }
