@@ -21,7 +21,7 @@ type Options struct {
 	UIDOnly bool // RFC 9586: UIDFETCH in place of FETCH, VANISHED in place of EXPUNGE
 }
 
-// maxQuoted is the longest string that is written quoted; RFC 2683 §3.4.1
+// maxQuoted is the longest string that is written quoted; RFC 2683 §3.2.1.5
 // asks for short ones.
 const maxQuoted = 1024
 

@@ -152,7 +152,7 @@ func (c *list) shows(t *tree, f mailstore.Folder, m patterns) bool {
 			}
 		}
 	}
-	// A name that is only subscribed to is no mailbox (RFC 5258 §3.4).
+	// A name that is only subscribed to is no mailbox (RFC 5258 §3).
 	return f.Attrs&mailstore.HasChildren != 0
 }
 
@@ -164,7 +164,7 @@ func (c *list) write(s *Session, f mailstore.Folder, child bool) {
 	var attrs []string
 	switch {
 	case f.Attrs&mailstore.NonExistent != 0 && c.extended:
-		// RFC 5258 §3.4: \NonExistent implies \Noselect; old clients know the latter only
+		// RFC 5258 §3: \NonExistent implies \Noselect; old clients know the latter only
 		attrs = append(attrs, `\NonExistent`, `\Noselect`)
 	case f.Attrs&(mailstore.NoSelect|mailstore.NonExistent) != 0:
 		attrs = append(attrs, `\Noselect`)

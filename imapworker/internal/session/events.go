@@ -101,7 +101,7 @@ func (s *Session) tell(may view.May, disk bool) {
 
 // run of IDLE.
 //
-//	idle = "IDLE" CRLF "DONE"                               RFC 2177 §5
+//	idle = "IDLE" CRLF "DONE"                               RFC 2177 §4
 type idleCommand struct{ tag string }
 
 func parseIdle(p *parser) (request, bool) { return idleCommand{p.tag}, p.WantEnd() }
