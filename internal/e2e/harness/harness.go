@@ -90,6 +90,7 @@ type Demo struct {
 	Dir  string // with rookery.toml, conf.d, users, tls, mail, rookery.log
 	Base int    // of the ports
 	Out  *lockedBuffer
+	Wrap []string // a command that runs the demo as its arguments, by exec
 	cmd  *exec.Cmd
 	bin  string
 	done chan error
@@ -132,6 +133,9 @@ func Prepare(t testing.TB) *Demo {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	return &Demo{t: t, Dir: filepath.Join(dir, "demo"), bin: Bin(t), Base: freeBase(t)}
 }
+
+// FreeBase finds a base port for a test's own servers.
+func FreeBase(t testing.TB) int { return freeBase(t) }
 
 var nextBase atomic.Int64
 
@@ -210,7 +214,8 @@ func (d *Demo) Start(flags ...string) {
 // TryStart is Start that gives the error.
 func (d *Demo) TryStart(flags ...string) error {
 	args := append([]string{"demo", "--dir", d.Dir, "--base-port", strconv.Itoa(d.Base)}, flags...)
-	d.cmd = exec.Command(filepath.Join(d.bin, "rookeryctl"), args...)
+	args = append(append(d.Wrap[:len(d.Wrap):len(d.Wrap)], filepath.Join(d.bin, "rookeryctl")), args...)
+	d.cmd = exec.Command(args[0], args[1:]...)
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	d.Out = &lockedBuffer{}
 	pipe, err := d.cmd.StdoutPipe()

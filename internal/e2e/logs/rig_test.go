@@ -1,0 +1,50 @@
+package logs
+
+import (
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"rookery/internal/e2e/harness"
+)
+
+func TestMain(m *testing.M) { harness.Main(m) }
+
+// need gives a program's path, or ends the test and names its package.
+func need(t *testing.T, program, debianPackage string) string {
+	t.Helper()
+	path, err := exec.LookPath(program)
+	if err == nil {
+		return path
+	}
+	for _, dir := range []string{"/usr/sbin/", "/sbin/"} {
+		if _, err := os.Stat(dir + program); err == nil {
+			return dir + program
+		}
+	}
+	t.Skip(program + " is missing: install the Debian package " + debianPackage + " (scripts/install-test-tools does)")
+	return ""
+}
+
+func read(path string) string {
+	data, _ := os.ReadFile(path)
+	return string(data)
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if ok() {
+			return
+		}
+	}
+	t.Fatalf("not within ten seconds: %s", what)
+}
