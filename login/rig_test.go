@@ -42,7 +42,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // rig is a login process with a master, an authd and workers that the test
 // plays, over real channels.
 type rig struct {
-	t       *testing.T
+	t       testing.TB
 	server  *server
 	master  *ipc.Conn
 	logs    *logs
@@ -118,10 +118,14 @@ type options struct {
 	welcome handoffmsg.Welcome
 }
 
-func start(t *testing.T, o options, adjust ...func(*rig)) *rig {
-	t.Helper()
-	r := &rig{t: t, logs: &logs{more: make(chan struct{})}, addr: map[string]string{}, result: make(chan error, 1), workers: make(chan *worker, 100),
+func newRig(t testing.TB) *rig {
+	return &rig{t: t, logs: &logs{more: make(chan struct{})}, addr: map[string]string{}, result: make(chan error, 1), workers: make(chan *worker, 100),
 		keys: map[[32]byte]crypto.Signer{}}
+}
+
+func start(t testing.TB, o options, adjust ...func(*rig)) *rig {
+	t.Helper()
+	r := newRig(t)
 	for _, f := range adjust {
 		f(r)
 	}
@@ -181,6 +185,12 @@ func (r *rig) stop() {
 	case <-time.After(20 * time.Second):
 		r.t.Error("login did not end with its master")
 	}
+	r.close()
+}
+
+// close ends what the rig plays.
+func (r *rig) close() {
+	r.master.Close()
 	r.mu.Lock()
 	if r.authd != nil {
 		r.authd.Close()
@@ -206,7 +216,7 @@ func (r *rig) ended() error {
 	return nil
 }
 
-func listen(t *testing.T, r *rig, name string) int {
+func listen(t testing.TB, r *rig, name string) int {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
@@ -411,7 +421,7 @@ func (r *rig) next() *worker {
 // client is a test's connection.
 type client struct {
 	net.Conn
-	t *testing.T
+	t testing.TB
 	r *bufio.Reader
 }
 

@@ -197,8 +197,10 @@ func (s *server) control(m ipc.Message) (within time.Duration, err error) {
 		s.setDebug(m.Filter)
 	case *handoffmsg.Drain:
 		s.stopAccepting()
+	case *handoffmsg.TooMany:
+		s.sendAway(kickFull)
 	case *handoffmsg.Shutdown:
-		s.shutdown()
+		s.sendAway(kickShutdown)
 		return max(m.Within, time.Millisecond), nil
 	}
 	return 0, nil
@@ -263,16 +265,16 @@ func (s *server) sayIdle() {
 	}
 }
 
-// shutdown says goodbye to strangers; relayed sessions go on until their
+// sendAway says goodbye to strangers; relayed sessions go on until their
 // workers end them.
-func (s *server) shutdown() {
+func (s *server) sendAway(r kickReason) {
 	s.stopAccepting()
 	s.mu.Lock()
 	strangers := make([]*session, 0, s.places.Len())
 	s.places.Each(func(e *places.Entry) { strangers = append(strangers, e.Client.(*session)) })
 	s.mu.Unlock()
 	for _, c := range strangers {
-		c.kick(kickShutdown)
+		c.kick(r)
 	}
 }
 

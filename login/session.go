@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"errors"
-	"io"
 	"net/netip"
 	"os"
 	"strings"
@@ -30,10 +29,8 @@ const writeTimeout = 30 * time.Second
 // byeTimeout is the same for the last one.
 const byeTimeout = 2 * time.Second
 
-// bufferSize is as much as is read of a stranger at once.
-const bufferSize = 4 << 10
-
-var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
+// buffers are for what is read of strangers.
+var buffers = sync.Pool{New: func() any { return new(sock.Buffer) }}
 
 // kickReason is why a stranger must go.
 type kickReason struct {
@@ -236,14 +233,22 @@ func (c *session) next() ([]prelogin.Effect, error) {
 	if c.machine.Busy() {
 		return c.reply()
 	}
-	in := io.Reader(c.conn)
-	if c.tls != nil {
-		in = c.tls
+	if c.tls == nil {
+		buf, n, err := c.conn.ReadPooled(&buffers)
+		if err != nil {
+			return nil, err
+		}
+		return c.feed(buf, n), nil
 	}
 	for {
-		effects, err := c.read(in)
-		if !errors.Is(err, sock.ErrWouldBlock) {
-			return effects, err
+		buf := buffers.Get().(*sock.Buffer)
+		n, err := c.tls.Read(buf[:])
+		if n > 0 {
+			return c.feed(buf, n), nil
+		}
+		buffers.Put(buf)
+		if err != nil && !errors.Is(err, sock.ErrWouldBlock) {
+			return nil, err
 		}
 		// Nothing is held while a client is quiet.
 		if err := c.conn.Wait(); err != nil {
@@ -252,20 +257,13 @@ func (c *session) next() ([]prelogin.Effect, error) {
 	}
 }
 
-// read feeds the machine what is there.
-func (c *session) read(in io.Reader) ([]prelogin.Effect, error) {
-	buf := buffers.Get().(*[bufferSize]byte)
-	defer buffers.Put(buf)
-	n, err := in.Read(buf[:])
-	if n == 0 {
-		if err == nil {
-			err = sock.ErrWouldBlock
-		}
-		return nil, err
-	}
+// feed gives the machine what came. The pool is shared, and this may be a
+// password.
+func (c *session) feed(buf *sock.Buffer, n int) []prelogin.Effect {
 	effects := c.machine.Feed(buf[:n])
-	clear(buf[:n]) // the pool is shared, and this may be a password
-	return effects, nil
+	clear(buf[:n])
+	buffers.Put(buf)
+	return effects
 }
 
 // reply waits for authd.
@@ -438,7 +436,7 @@ func (c *session) linger() {
 	}
 	c.conn.CloseWrite()
 	c.conn.SetInstant(true)
-	buf := buffers.Get().(*[bufferSize]byte)
+	buf := buffers.Get().(*sock.Buffer)
 	defer buffers.Put(buf)
 	for range 16 {
 		if n, err := c.conn.Read(buf[:]); n == 0 || err != nil {

@@ -101,6 +101,43 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// BufferSize is that of the buffers of ReadPooled.
+const BufferSize = 4 << 10
+
+// Buffer is what a pool for ReadPooled holds, by pointer.
+type Buffer = [BufferSize]byte
+
+// ReadPooled waits for bytes without holding a buffer, and reads them into one
+// of the pool. The caller gives the buffer back, if there is no error.
+func (c *Conn) ReadPooled(pool *sync.Pool) (buf *Buffer, n int, err error) {
+	var readErr error
+	err = c.raw.Read(func(fd uintptr) bool {
+		buf = pool.Get().(*Buffer)
+		for {
+			n, readErr = unix.Read(int(fd), buf[:])
+			if readErr != unix.EINTR {
+				break
+			}
+		}
+		if readErr == nil && n > 0 {
+			return true
+		}
+		pool.Put(buf)
+		buf = nil
+		return readErr != unix.EAGAIN
+	})
+	switch {
+	case err != nil: // before a try, or after one that found nothing
+	case readErr != nil:
+		err = readErr
+	case n == 0:
+		return nil, 0, io.EOF
+	default:
+		return buf, n, nil
+	}
+	return nil, 0, c.wrap("read", err)
+}
+
 // wrap keeps net.Error's methods of the cause.
 func (c *Conn) wrap(op string, err error) error {
 	if c.closed.Load() {

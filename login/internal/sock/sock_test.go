@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -136,5 +137,40 @@ func TestDescriptorLeaves(t *testing.T) {
 	got, err := io.ReadAll(c)
 	if err != nil || !bytes.Equal(got, want) {
 		t.Fatal(len(got), err)
+	}
+}
+
+func TestReadPooled(t *testing.T) {
+	a, b := pair(t)
+	pool := &sync.Pool{New: func() any { return new(Buffer) }}
+	type result struct {
+		text string
+		err  error
+	}
+	got := make(chan result)
+	read := func() {
+		buf, n, err := b.ReadPooled(pool)
+		if err != nil {
+			got <- result{"", err}
+			return
+		}
+		got <- result{string(buf[:n]), nil}
+		pool.Put(buf)
+	}
+	go read()
+	a.Write([]byte("hello"))
+	if r := <-got; r.text != "hello" || r.err != nil {
+		t.Fatal(r)
+	}
+	b.SetReadDeadline(time.Now().Add(-time.Second))
+	go read()
+	if r := <-got; !errors.Is(r.err, os.ErrDeadlineExceeded) {
+		t.Fatal(r.err)
+	}
+	b.SetReadDeadline(time.Time{})
+	a.CloseWrite()
+	go read()
+	if r := <-got; r.err != io.EOF {
+		t.Fatal(r.err)
 	}
 }
