@@ -146,7 +146,6 @@ type attempt struct {
 	auth    *auth
 	id      uint64
 	replies chan ipc.Message // Challenge, Granted, Refused
-	over    bool
 }
 
 // begin starts an authentication. The reply comes even if there is no authd.

@@ -178,7 +178,7 @@ var diskUsers = []string{"rookery/internal/vfs/...", "rookery/internal/sandbox/.
 	"rookery/internal/settings/gen", "rookery/master/...", "rookery/rookeryctl/...", "rookery/internal/e2e/...", "rookery/internal/attack/...", "rookery/bench/...",
 	"rookery/authd/internal/dbfile", // password databases through held folders, which vfs cannot
 	// for tests alone
-	"rookery/internal/transcript", "rookery/imapworker/internal/sessiontest"}
+	"rookery/internal/transcript", "rookery/imapworker/internal/sessiontest", "rookery/login/internal/prelogin/prelogintest"}
 
 // pureOf the os package: what anyone may use of it.
 var harmlessOS = map[string]bool{"ErrClosed": true, "ErrDeadlineExceeded": true, "ErrNotExist": true, "ErrExist": true, "ErrPermission": true, "ErrProcessDone": true, "Exit": true, "Args": true,
