@@ -68,7 +68,7 @@ func (c *client) run() {
 		select {
 		case p := <-input:
 			if p.err != nil {
-				c.s.Close(closedText(p.err))
+				c.s.Close(closedText(p.err) + " " + c.s.Doing(time.Now()))
 				continue
 			}
 			c.s.Input(time.Now(), p.bytes)

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -143,7 +144,7 @@ func TestServe(t *testing.T) {
 	}
 	d.Close()
 	b.serving.Wait()
-	want := "Logged out in=3100107 out="
+	want := "Disconnected: Logged out in=3100107 out="
 	if len(b.log.lines) != 1 || !strings.HasPrefix(b.log.lines[0], want) || !strings.Contains(b.log.lines[0], " body_count=1 body_bytes=3100016") {
 		t.Errorf("log %q, want %q…", b.log.lines, want)
 	}
@@ -163,8 +164,9 @@ func TestIdleIsTold(t *testing.T) {
 	one.Close()
 	two.Close()
 	b.serving.Wait()
+	ends := regexp.MustCompile(`^Disconnected: Connection closed \((IDLE|APPEND) finished \d+\.\d{3} secs ago\) in=`)
 	for _, line := range b.log.lines {
-		if !strings.HasPrefix(line, "Disconnected: Connection closed in=") {
+		if !ends.MatchString(line) {
 			t.Errorf("log %q", line)
 		}
 	}

@@ -45,9 +45,9 @@ func TestSettings(t *testing.T) {
 		{settings.IMAPClientWorkarounds.Decl(), []any{"delay-newmail"}, "a SELECT INBOX\r\nb APPEND INBOX {1+}\r\nx\r\nc UID FETCH 2 FLAGS\r\n", "c ", "c OK Fetch completed. 2", "c OK Fetch completed. 1", false},
 		{settings.MailMaxKeywordLength.Decl(), int64(10), "a SELECT INBOX\r\nz STORE 1 +FLAGS 12345678901\r\n", "z ", "z OK Store completed.", "z BAD Error in command STORE: expected a shorter keyword at byte 28.", false},
 		{settings.MailMaxMessageSize.Decl(), "2k", "z APPEND INBOX {3000+}\r\n" + long[:3000] + "\r\n", "z ", "z OK [APPENDUID 1001 2] Append completed.", "z NO [TOOBIG] Message is too big.", false},
-		{settings.IMAPFetchFailure.Decl(), "disconnect-after", "a SELECT INBOX\r\nb FETCH 1 BODY[]\r\nc LOGOUT\r\n", "", "Logged out", "Disconnected: Message could not be read", true},
-		{settings.IMAPFetchFailure.Decl(), "disconnect-immediately", "a SELECT INBOX\r\nb FETCH 1 BODY[]\r\nc LOGOUT\r\n", "", "Logged out", "Disconnected: Message could not be read", true},
-		{settings.IMAPLogoutFormat.Decl(), "%{user}/%{remote_ip}/%{session}: %{input}", "a LOGOUT\r\n", "", "Logged out in=10 out=", "Logged out /192.0.2.1/sess: 10", true},
+		{settings.IMAPFetchFailure.Decl(), "disconnect-after", "a SELECT INBOX\r\nb FETCH 1 BODY[]\r\nc LOGOUT\r\n", "", "Disconnected: Logged out", "Disconnected: Message could not be read", true},
+		{settings.IMAPFetchFailure.Decl(), "disconnect-immediately", "a SELECT INBOX\r\nb FETCH 1 BODY[]\r\nc LOGOUT\r\n", "", "Disconnected: Logged out", "Disconnected: Message could not be read", true},
+		{settings.IMAPLogoutFormat.Decl(), "%{user}/%{remote_ip}/%{session}: %{input}", "a LOGOUT\r\n", "", "Disconnected: Logged out in=10 out=", "Disconnected: Logged out /192.0.2.1/sess: 10", true},
 	} {
 		for _, given := range []bool{false, true} {
 			set, want := settings.New(), test.without

@@ -28,7 +28,7 @@ var (
 		`The facility of lines that go to syslog.`, words(facilityWords...))
 
 	SyslogTag = str("syslog_tag", "dovecot", RoleMaster|RoleLogd, fileLogging,
-		`The program name of each line, in syslog and in files. "dovecot" is what fail2ban's filter of that name looks for.`,
+		`The program name of each line in syslog; in the journal the unit sets it. "dovecot" is what fail2ban's filter of that name looks for.`,
 		checked(func(v any) error {
 			if s := v.(string); s == "" || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune("[]:", r) }) {
 				return fmt.Errorf("%q cannot be a syslog tag; use letters, digits, - and _", s)

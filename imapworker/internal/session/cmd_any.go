@@ -40,7 +40,7 @@ func parseLogout(p *parser) (request, bool) { return logout{p.tag}, p.WantEnd() 
 func (c logout) run(s *Session) (view.Reply, error) {
 	s.enc.Status("", imapwire.BYE, imapwire.Code{}, "Logging out")
 	s.enc.Status(c.tag, imapwire.OK, imapwire.Code{}, "Logout completed.")
-	s.finish(LoggedOut, "Logged out")
+	s.finish(LoggedOut, "Disconnected: Logged out")
 	return view.Reply{}, nil
 }
 

@@ -83,6 +83,7 @@ func (s *Session) decide(lit imapwire.Announced) imapwire.Verdict {
 	if err != nil {
 		return s.refuseError(err)
 	}
+	s.last = "APPEND"
 	s.append = &appending{appender: appender}
 	return s.addMessage(meta, lit)
 }

@@ -134,6 +134,7 @@ func (s *Session) command(p []byte) {
 		s.answer(tag, view.Bad("Command is not allowed while a mailbox is selected."))
 		return
 	}
+	s.last = name
 	parsed := &parser{Decoder: d, s: s, tag: tag, uid: uid}
 	req, ok := cmd.parse(parsed)
 	if !ok {

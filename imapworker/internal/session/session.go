@@ -12,6 +12,7 @@
 package session
 
 import (
+	"fmt"
 	"time"
 
 	"rookery/imapworker/internal/view"
@@ -103,6 +104,7 @@ type Session struct {
 	bad       int        // bad commands in a row
 	now       time.Time
 	heard     time.Time // when the client was last heard
+	last      string    // the last command that was known; "" for none
 	end       End
 	why       string // of the end, for the log
 	counts    Counts
@@ -286,6 +288,19 @@ func (s *Session) finish(end End, why string) {
 	s.dropAppend()
 	s.idle = nil
 	s.deselect()
+}
+
+// Doing tells what the client did last, for the line of one that has gone:
+// "(NOOP finished 0.250 secs ago)".
+func (s *Session) Doing(now time.Time) string {
+	secs := max(now.Sub(s.heard), 0).Seconds()
+	switch {
+	case s.last == "":
+		return "(No commands sent)"
+	case s.idle != nil || s.append != nil:
+		return fmt.Sprintf("(%s running for %.3f secs)", s.last, secs)
+	}
+	return fmt.Sprintf("(%s finished %.3f secs ago)", s.last, secs)
 }
 
 // Close ends the session when the client's stream has ended; why is for the log.
