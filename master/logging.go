@@ -185,10 +185,24 @@ func sinks(set *settings.Set) []*sink {
 			s.Kind = "syslog"
 		case "stderr", "/dev/stderr":
 			s.Kind = "stderr"
+			if s.Format == "text" && toJournal(os.Getenv("JOURNAL_STREAM"), int(os.Stderr.Fd())) {
+				s.Format = "journal"
+			}
 		}
 		out = append(out, s)
 	}
 	return out
+}
+
+// toJournal tells whether a descriptor is the one that systemd's journal reads,
+// which it then says in $JOURNAL_STREAM as "device:inode" (systemd.exec(5)). The
+// journal takes the level from each line and has its own time.
+func toJournal(stream string, fd int) bool {
+	var st unix.Stat_t
+	if stream == "" || unix.Fstat(fd, &st) != nil {
+		return false
+	}
+	return stream == fmt.Sprintf("%d:%d", st.Dev, st.Ino)
 }
 
 func or(a, b string) string {
