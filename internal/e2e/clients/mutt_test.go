@@ -1,0 +1,212 @@
+package clients
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"rookery/internal/e2e/harness"
+)
+
+// muttRC gives a muttrc for one mode; the home is a fresh folder.
+func muttRC(t *testing.T, d *harness.Demo, m mode) (home, rc string) {
+	t.Helper()
+	home = t.TempDir()
+	scheme, tls := "imap", "set ssl_starttls=no\nset ssl_force_tls=no"
+	switch {
+	case m.tls:
+		scheme, tls = "imaps", "set ssl_force_tls=yes"
+	case m.starttls:
+		tls = "set ssl_starttls=yes\nset ssl_force_tls=yes"
+	}
+	url := fmt.Sprintf("%s://u1@localhost:%d/", scheme, d.Port(m.imap))
+	text := fmt.Sprintf(`set folder="%s"
+set spoolfile="+INBOX"
+set imap_pass="pass"
+%s
+set certificate_file="%s"
+set ssl_ca_certificates_file="%s"
+set header_cache=""
+set realname="Tester" from="u1@example.test"
+set delete=yes
+set move=no
+set confirmappend=no
+set confirmcreate=no
+set mark_old=no
+set sort=date
+set wait_key=no
+set prompt_after=no
+set fast_reply=yes
+set sendmail="/bin/true"
+set copy=no
+set imap_idle=yes
+set mail_check=1
+set timeout=1
+`, url, tls, d.Cert(), d.Cert())
+	return home, write(t, filepath.Join(home, "muttrc"), text)
+}
+
+// TestMuttBatch has mutt do everything by pushed keys: read the first, flag
+// the second, delete the third, save the fourth into a folder that is made for it.
+func TestMuttBatch(t *testing.T) {
+	mutt := need(t, "mutt", "mutt")
+	need(t, "tmux", "tmux")
+	for _, m := range modes() {
+		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
+			d := harness.Start(t, "--users", "1", "--empty")
+			texts := muttInbox(t, d)
+			home, rc := muttRC(t, d, m)
+			keys := `<first-entry><display-message><exit>2<enter><flag-message>3<enter><delete-message>4<enter><save-message>=Saved<enter>` +
+				`<sync-mailbox>1<enter><copy-message>=Copied<enter><quit>`
+			term := newTerminal(t, home, mutt, "-n", "-F", rc, "-e", "push "+keys)
+			term.waitEnd(30 * time.Second)
+			checkMutt(t, d, texts)
+			wantMessages(t, filepath.Join(d.Maildir(1), ".Copied"), kept{"S", texts[0]}) // COPY keeps the line ends
+		})
+	}
+}
+
+// muttInbox delivers four messages whose dates give their order.
+func muttInbox(t *testing.T, d *harness.Demo) []string {
+	t.Helper()
+	var texts []string
+	for i, subject := range []string{"read me", "flag me", "delete me", "save me"} {
+		text := strings.Replace(plainMail(subject, "Body of "+subject+".\n"), "10:00:00", fmt.Sprintf("1%d:00:00", i), 1)
+		deliver(t, d, 1, "", fmt.Sprintf("100000000%d.M1P1.host", i), text)
+		texts = append(texts, text)
+	}
+	return texts
+}
+
+// checkMutt compares what is left after the four have been dealt with.
+func checkMutt(t *testing.T, d *harness.Demo, texts []string) {
+	t.Helper()
+	d.Eventually("mutt has synced", func() bool { return len(messages(t, d.Maildir(1))) == 2 })
+	wantMessages(t, d.Maildir(1), kept{"S", texts[0]}, kept{"F", texts[1]})
+	saved := messages(t, filepath.Join(d.Maildir(1), ".Saved"))
+	if len(saved) != 1 || saved[0].text != texts[3] {
+		t.Errorf("Saved holds %v, want %q", saved, texts[3])
+	}
+}
+
+// TestMuttTmux does the same by hand, in a terminal, looking at the screen.
+func TestMuttTmux(t *testing.T) {
+	mutt := need(t, "mutt", "mutt")
+	need(t, "tmux", "tmux")
+	for _, m := range modes() {
+		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
+			d := harness.Start(t, "--users", "1", "--empty")
+			texts := muttInbox(t, d)
+			home, rc := muttRC(t, d, m)
+			term := newTerminal(t, home, mutt, "-n", "-F", rc)
+			term.see("save me")
+			term.keys("1", "Enter")
+			term.keys("Enter")
+			term.see("Body of read me.")
+			term.keys("i")
+			term.see("flag me")
+			term.keys("2", "Enter")
+			term.keys("F")
+			term.keys("3", "Enter")
+			term.keys("d")
+			term.keys("4", "Enter")
+			term.keys("s")
+			term.see("Save to mailbox")
+			term.keys("C-u")
+			term.keys("=Saved")
+			term.keys("Enter")
+			// What is delivered while mutt is open shows up by itself.
+			term.keys("$")
+			term.gone("delete me")
+			deliver(t, d, 1, "", "1000000009.M1P1.host", strings.Replace(plainMail("came later", "x\n"), "10:00:00", "18:00:00", 1))
+			term.see("came later")
+			term.keys("q")
+			term.waitEnd(30 * time.Second)
+			all := messages(t, d.Maildir(1))
+			if len(all) != 3 {
+				t.Errorf("INBOX holds %v", all)
+			}
+			for _, k := range all {
+				if strings.Contains(k.text, "came later") && strings.ContainsAny(k.flags, "SFT") {
+					t.Errorf("the late message has flags %q", k.flags)
+				}
+			}
+			saved := messages(t, filepath.Join(d.Maildir(1), ".Saved"))
+			if len(saved) != 1 || saved[0].text != texts[3] {
+				t.Errorf("Saved holds %v, want %q", saved, texts[3])
+			}
+		})
+	}
+}
+
+// terminal is a program in a tmux session with its own server.
+type terminal struct {
+	t      *testing.T
+	socket string
+}
+
+func newTerminal(t *testing.T, home, program string, args ...string) *terminal {
+	t.Helper()
+	term := &terminal{t: t, socket: filepath.Join(home, "tmux")}
+	command := []string{"-f", "/dev/null", "-S", term.socket, "new-session", "-d", "-x", "120", "-y", "40", "-c", home,
+		"env", "HOME=" + home, "LC_ALL=C.UTF-8", "MAILCAPS=/dev/null", program}
+	r := runWith(t, "", []string{"HOME=" + home, "TERM=screen"}, "tmux", append(command, args...)...)
+	if r.code != 0 {
+		t.Fatalf("tmux: %s%s", r.out, r.err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the screen:\n%s", strings.TrimRight(term.screen(), "\n"))
+		}
+		exec.Command("tmux", "-S", term.socket, "kill-server").Run()
+	})
+	return term
+}
+
+func (term *terminal) screen() string {
+	out, err := exec.Command("tmux", "-S", term.socket, "capture-pane", "-p").Output()
+	if err != nil {
+		return ""
+	}
+	return string(out)
+}
+
+// keys presses keys by tmux's names.
+func (term *terminal) keys(names ...string) {
+	term.t.Helper()
+	ok(term.t, "tmux", append([]string{"-S", term.socket, "send-keys"}, names...)...)
+}
+
+// see waits until the screen shows text.
+func (term *terminal) see(text string) {
+	term.t.Helper()
+	if !waitFor(term.t, 20*time.Second, "the screen shows "+text, func() bool { return strings.Contains(term.screen(), text) }) {
+		term.t.FailNow()
+	}
+}
+
+// gone waits until the screen no longer shows text.
+func (term *terminal) gone(text string) {
+	term.t.Helper()
+	waitFor(term.t, 20*time.Second, text+" is gone from the screen", func() bool {
+		s := term.screen()
+		return s != "" && !strings.Contains(s, text)
+	})
+}
+
+// waitEnd waits until the program has ended, and its session with it.
+func (term *terminal) waitEnd(limit time.Duration) {
+	term.t.Helper()
+	waitFor(term.t, limit, "the program ends", func() bool {
+		if _, err := os.Stat(term.socket); err != nil {
+			return true
+		}
+		return exec.Command("tmux", "-S", term.socket, "has-session").Run() != nil
+	})
+}
