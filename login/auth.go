@@ -23,8 +23,8 @@ type auth struct {
 	mu       sync.Mutex
 	conn     *ipc.Conn // nil while there is no authd
 	next     uint64    // ids and APOP's counter; never reused
-	attempts map[uint64]chan ipc.Message
-	signs    map[uint64]chan []byte
+	attempts map[uint64]*attempt
+	signs    map[uint64]*signature
 	mechs    []prelogin.Mechanism
 	prefix   string
 	welcomed chan struct{} // closed by the first Welcome
@@ -32,7 +32,7 @@ type auth struct {
 }
 
 func newAuth(now func() time.Time, fatal func(error)) *auth {
-	return &auth{now: now, fatal: fatal, attempts: map[uint64]chan ipc.Message{}, signs: map[uint64]chan []byte{}, welcomed: make(chan struct{})}
+	return &auth{now: now, fatal: fatal, attempts: map[uint64]*attempt{}, signs: map[uint64]*signature{}, welcomed: make(chan struct{})}
 }
 
 // attach takes a channel into use and reads from it until it ends.
@@ -69,16 +69,17 @@ func (a *auth) lost(conn *ipc.Conn) {
 	defer a.mu.Unlock()
 	if a.conn == conn {
 		a.conn = nil
-	} else if a.conn != nil {
-		return // a newer channel has taken over, with what is under way
 	}
-	for id, ch := range a.attempts {
-		delete(a.attempts, id)
-		ch <- &authmsg.Refused{ID: id, Kind: errkind.Unavailable}
+	for id, t := range a.attempts {
+		if t.conn == conn {
+			a.end(id, &authmsg.Refused{ID: id, Kind: errkind.Unavailable})
+		}
 	}
-	for id, ch := range a.signs {
-		delete(a.signs, id)
-		close(ch)
+	for id, sig := range a.signs {
+		if sig.conn == conn {
+			delete(a.signs, id)
+			close(sig.reply)
+		}
 	}
 }
 
@@ -89,9 +90,9 @@ func (a *auth) take(m ipc.Message) {
 	case *authmsg.Welcome:
 		a.welcome(m)
 	case *authmsg.Challenge:
-		if ch := a.attempts[m.ID]; ch != nil {
+		if t := a.attempts[m.ID]; t != nil {
 			select {
-			case ch <- m:
+			case t.replies <- m:
 			default: // two challenges without a response: authd is wrong, the client waits for its timeout
 			}
 		}
@@ -100,9 +101,9 @@ func (a *auth) take(m ipc.Message) {
 	case *authmsg.Refused:
 		a.end(m.ID, m)
 	case *authmsg.Signed:
-		if ch := a.signs[m.ID]; ch != nil {
+		if sig := a.signs[m.ID]; sig != nil {
 			delete(a.signs, m.ID)
-			ch <- m.Signature
+			sig.reply <- m.Signature
 		}
 	}
 }
@@ -110,9 +111,9 @@ func (a *auth) take(m ipc.Message) {
 // end gives the last message of an attempt. Its channel has room for it and a
 // challenge before it.
 func (a *auth) end(id uint64, m ipc.Message) {
-	if ch := a.attempts[id]; ch != nil {
+	if t := a.attempts[id]; t != nil {
 		delete(a.attempts, id)
-		ch <- m
+		t.replies <- m
 	}
 }
 
@@ -145,7 +146,14 @@ func (a *auth) offer(host string) (mechs []prelogin.Mechanism, timestamp string)
 type attempt struct {
 	auth    *auth
 	id      uint64
+	conn    *ipc.Conn        // on which it was begun
 	replies chan ipc.Message // Challenge, Granted, Refused
+}
+
+// signature is one that is awaited.
+type signature struct {
+	conn  *ipc.Conn
+	reply chan []byte
 }
 
 // begin starts an authentication. The reply comes even if there is no authd.
@@ -153,13 +161,13 @@ func (a *auth) begin(peer authmsg.Peer, e prelogin.BeginAuth) *attempt {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.next++
-	t := &attempt{auth: a, id: a.next, replies: make(chan ipc.Message, 2)}
+	t := &attempt{auth: a, id: a.next, conn: a.conn, replies: make(chan ipc.Message, 2)}
 	m := &authmsg.Begin{ID: t.id, Peer: peer, Mech: e.Mech, HasInitial: e.HasInitial, Initial: e.Initial}
 	if a.conn == nil || a.conn.Send(m, -1) != nil {
 		t.replies <- &authmsg.Refused{ID: t.id, Kind: errkind.Unavailable}
 		return t
 	}
-	a.attempts[t.id] = t.replies
+	a.attempts[t.id] = t
 	return t
 }
 
@@ -171,7 +179,7 @@ func (t *attempt) proceed(e prelogin.ContinueAuth) {
 	if a.attempts[t.id] == nil {
 		return // it ended meanwhile, and the reply is there
 	}
-	if a.conn == nil || a.conn.Send(&authmsg.Continue{ID: t.id, Response: e.Response}, -1) != nil {
+	if t.conn.Send(&authmsg.Continue{ID: t.id, Response: e.Response}, -1) != nil {
 		a.end(t.id, &authmsg.Refused{ID: t.id, Kind: errkind.Unavailable})
 	}
 }
@@ -185,9 +193,7 @@ func (t *attempt) cancel() {
 		return
 	}
 	delete(a.attempts, t.id)
-	if a.conn != nil {
-		a.conn.Send(&authmsg.Cancel{ID: t.id}, -1)
-	}
+	t.conn.Send(&authmsg.Cancel{ID: t.id}, -1)
 }
 
 // signTimeout is how long a handshake waits for its signature.
@@ -197,7 +203,6 @@ var errNoSignature = errors.New("no signature from authd")
 
 // Sign is for tlsserver.Signer.
 func (a *auth) Sign(spki [32]byte, scheme tls.SignatureScheme, content []byte) ([]byte, error) {
-	ch := make(chan []byte, 1)
 	a.mu.Lock()
 	a.next++
 	id := a.next
@@ -205,16 +210,17 @@ func (a *auth) Sign(spki [32]byte, scheme tls.SignatureScheme, content []byte) (
 		a.mu.Unlock()
 		return nil, errNoSignature
 	}
-	a.signs[id] = ch
+	sig := &signature{conn: a.conn, reply: make(chan []byte, 1)}
+	a.signs[id] = sig
 	a.mu.Unlock()
 	timer := time.NewTimer(signTimeout)
 	defer timer.Stop()
 	select {
-	case signature := <-ch:
-		if len(signature) == 0 {
+	case s := <-sig.reply:
+		if len(s) == 0 {
 			return nil, errNoSignature
 		}
-		return signature, nil
+		return s, nil
 	case <-timer.C:
 		a.mu.Lock()
 		delete(a.signs, id)

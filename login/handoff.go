@@ -109,7 +109,11 @@ func (c *session) startRelay(worker *sock.Conn) {
 	r := &relay.Session{Client: c.conn, TLS: c.tls, Worker: worker, Timeouts: c.srv.relayFor}
 	c.mu.Lock()
 	c.relay = r
+	severed := c.severed
 	c.mu.Unlock()
+	if severed {
+		r.Cut()
+	}
 	c.srv.relayBegins()
 	r.Run(func() {
 		c.srv.leave(c)
@@ -186,7 +190,7 @@ func (c *session) deliver(e prelogin.HandOver, stream *stream) (pid func() uint3
 	if !c.setEnvelope(h.env) {
 		return nil, errKicked
 	}
-	accepts := 0
+	accepts, sent := 0, false
 	for {
 		m, _, err := h.env.Recv()
 		switch {
@@ -195,17 +199,17 @@ func (c *session) deliver(e prelogin.HandOver, stream *stream) (pid func() uint3
 				return nil, errNotTaken
 			}
 			accepts++
-			if err := c.sendGo(h, e, stream); err != nil {
+			if sent, err = c.sendGo(h, e, stream, sent); err != nil {
 				return nil, err
 			}
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			pid, over, err := c.woken(h, accepts > 0)
+			pid, over, err := c.woken(h, sent)
 			if over {
 				return pid, err
 			}
 		case errors.Is(err, io.EOF):
-			return c.envelopeClosed(h, accepts > 0)
-		case accepts > 0:
+			return c.envelopeClosed(h, sent)
+		case sent:
 			return nil, fmt.Errorf("%w: %w", errNotTaken, err)
 		default:
 			return nil, &refusal{kind: errkind.Unavailable, text: ""}
@@ -224,23 +228,40 @@ func (c *session) setEnvelope(env *ipc.Conn) bool {
 	return true
 }
 
-// sendGo gives the stream. From here on a kick does nothing.
-func (c *session) sendGo(h *handoff, e prelogin.HandOver, stream *stream) error {
+// sendGo gives the stream; sent says whether it was given before, and its
+// result whether it is now. From here on a kick does nothing.
+func (c *session) sendGo(h *handoff, e prelogin.HandOver, stream *stream, sent bool) (bool, error) {
 	c.mu.Lock()
 	kicked := c.kicked != nil && !c.handed
 	c.handed = c.handed || !kicked
 	c.mu.Unlock()
 	if kicked {
-		return errKicked
+		return sent, errKicked
 	}
 	c.srv.noStranger(c)
 	m := &envelopemsg.Go{Kind: stream.kind, Session: c.id, Tag: e.Tag, Command: e.Command, Pending: e.Pending,
 		Remote: c.remote, Local: c.local, TLS: c.standing().tls, UTF8: e.UTF8, Lang: e.Lang, Client: e.Client}
 	err := stream.with(func(fd int) error { return h.env.Send(m, fd) })
-	if err != nil && !errors.Is(err, unix.EPIPE) { // gone again: a second ACCEPT may come
-		return fmt.Errorf("%w: %w", errNotTaken, err)
+	switch {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, unix.EPIPE):
+		// Nobody holds the other end any more: GO is nowhere. An earlier one may
+		// have been read.
+		if !sent {
+			c.stranger()
+		}
+		return sent, nil
 	}
-	return nil
+	return false, fmt.Errorf("%w: %w", errNotTaken, err)
+}
+
+// stranger takes the session back after a GO that nobody got.
+func (c *session) stranger() {
+	c.mu.Lock()
+	c.handed = false
+	c.mu.Unlock()
+	c.timer.Reset(max(c.srv.cfg.timeout-c.srv.now().Sub(c.created), 0))
 }
 
 // woken looks why the envelope's read was woken: master's answer, or a kick.
@@ -268,28 +289,31 @@ func (c *session) woken(h *handoff, sent bool) (pid func() uint32, over bool, er
 // Before it nobody has.
 func (c *session) envelopeClosed(h *handoff, sent bool) (pid func() uint32, err error) {
 	if sent {
-		return h.wait, nil
+		return func() uint32 { return h.wait(c.srv.stopped) }, nil
 	}
 	select {
 	case done := <-h.done:
 		return outcome(done, false)
 	case <-time.After(doneTimeout):
 		return nil, &refusal{kind: errkind.Unavailable}
+	case <-c.srv.stopped:
+		return nil, errKicked
 	case <-c.gone:
 		return nil, errKicked
 	}
 }
 
 // wait gives the worker's pid once master has told it, 0 if it does not.
-func (h *handoff) wait() uint32 {
+func (h *handoff) wait(stopped <-chan struct{}) uint32 {
 	timer := time.NewTimer(doneTimeout)
 	defer timer.Stop()
 	select {
 	case done := <-h.done:
 		return done.PID
 	case <-timer.C:
-		return 0
+	case <-stopped:
 	}
+	return 0
 }
 
 func outcome(done *handoffmsg.Done, sent bool) (pid func() uint32, err error) {

@@ -280,3 +280,75 @@ func TestClientsThatGoAway(t *testing.T) {
 		t.Error("attempts are left")
 	}
 }
+
+// A GO that nobody can get any more is no GO: the client has its answer.
+func TestGoThatReachesNobody(t *testing.T) {
+	r := start(t, options{}, func(r *rig) {
+		r.take = func(m *handoffmsg.Request, fd int) {
+			r.server.mu.Lock() // login cannot send GO before the envelope is closed
+			env := r.envelope(fd)
+			env.Send(&envelopemsg.Accept{}, -1)
+			env.Close()
+			r.server.mu.Unlock()
+			r.master.Send(&handoffmsg.Done{ID: m.ID, Failed: true, Kind: errkind.Unavailable}, -1)
+		}
+	})
+	c := r.dial("imap")
+	c.hear("* OK")
+	c.say("a1 LOGIN ann pass")
+	c.hear("a1 NO [UNAVAILABLE]")
+	c.say("a2 NOOP")
+	c.hear("a2 OK")
+}
+
+// The process ends in time though a worker and master leave it hanging.
+func TestEndWhileHandingOver(t *testing.T) {
+	for _, name := range []string{"imap", "imaps"} {
+		held := make(chan *ipc.Conn, 1)
+		r := start(t, options{}, func(r *rig) {
+			r.take = func(m *handoffmsg.Request, fd int) {
+				env := r.envelope(fd)
+				env.Send(&envelopemsg.Accept{}, -1)
+				if _, stream, err := env.Recv(); err == nil {
+					unix.Close(stream)
+				}
+				held <- env
+			}
+		})
+		c := r.dial(name)
+		if name == "imaps" {
+			c = c.startTLS(r, nil)
+		}
+		c.hear("* OK")
+		c.say("a1 LOGIN ann pass")
+		env := <-held
+		r.master.Send(&handoffmsg.Shutdown{Within: time.Millisecond}, -1)
+		if err := r.ended(); err != nil {
+			t.Error(err)
+		}
+		env.Close()
+	}
+}
+
+// A new channel to authd may come before the old one's end is seen.
+func TestOldAttemptsDieWithTheirChannel(t *testing.T) {
+	r := start(t, options{}, func(r *rig) { r.decide = func(*authmsg.Begin) ipc.Message { return nil } })
+	c := r.dial("imap")
+	c.hear("* OK")
+	c.say("a1 LOGIN ann pass")
+	for begun := 0; begun == 0; {
+		r.mu.Lock()
+		begun = len(r.begun)
+		r.mu.Unlock()
+	}
+	ours, theirs, err := ipc.Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := r.authd
+	r.startAuthd(theirs)
+	r.master.Send(&handoffmsg.Auth{}, ours)
+	unix.Close(ours)
+	c.hear("a1 NO [UNAVAILABLE]")
+	old.Close()
+}

@@ -28,6 +28,8 @@ func (c *session) handshake() error {
 		return err
 	}
 	c.tls, c.tlsState = t, ""
+	version, cipher := c.tlsWords()
+	c.debugf("%s with %s", version, cipher)
 	if name := t.ConnectionState().ServerName; len(name) <= 255 {
 		c.serverName = prelogin.Text(name, "")
 	}

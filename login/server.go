@@ -39,12 +39,13 @@ type server struct {
 	host      string
 	credits   chan struct{} // one for each Request that may be in flight
 
-	ready map[string]bool // what master has sent so far; main loop's alone
-	ended chan error      // the first reason to end
-	once  sync.Once
-	idle  chan struct{} // told when the last session has ended
-	all   sync.WaitGroup
-	gate  *sock.Gate // login_high_security
+	ready   map[string]bool // what master has sent so far; main loop's alone
+	ended   chan error      // the first reason to end
+	once    sync.Once
+	idle    chan struct{} // told when the last session has ended
+	stopped chan struct{} // closed when the process ends
+	all     sync.WaitGroup
+	gate    *sock.Gate // login_high_security
 
 	mu       sync.Mutex
 	places   *places.Table
@@ -60,7 +61,7 @@ type server struct {
 func newServer(cfg *config, log *maillog.Logger, ctl *ipc.Conn, listeners []*listener, now func() time.Time) *server {
 	s := &server{
 		cfg: cfg, log: log, ctl: ctl, listeners: listeners, now: now, relayFor: relay.Usual,
-		ready: map[string]bool{}, ended: make(chan error, 1), idle: make(chan struct{}, 1),
+		ready: map[string]bool{}, ended: make(chan error, 1), idle: make(chan struct{}, 1), stopped: make(chan struct{}),
 		places: places.New(cfg.strangers, cfg.perAddress), sessions: map[*session]struct{}{}, requests: map[uint64]*handoff{},
 	}
 	if cfg.highSecurity {
@@ -82,11 +83,10 @@ func (s *server) end(err error) {
 // run serves until the process may end.
 func (s *server) run() error {
 	messages := make(chan ipc.Message)
-	stop := make(chan struct{})
 	var readers sync.WaitGroup
-	readers.Go(func() { s.receive(messages, stop) })
+	readers.Go(func() { s.receive(messages) })
 	err := s.loop(messages)
-	close(stop)
+	close(s.stopped)
 	s.stopAccepting()
 	s.cutAll()
 	s.ctl.Close()
@@ -97,7 +97,7 @@ func (s *server) run() error {
 }
 
 // receive reads master's channel. Its end means that master is gone.
-func (s *server) receive(messages chan<- ipc.Message, stop <-chan struct{}) {
+func (s *server) receive(messages chan<- ipc.Message) {
 	for {
 		m, fd, err := s.ctl.Recv()
 		if errors.Is(err, io.EOF) {
@@ -122,7 +122,7 @@ func (s *server) receive(messages chan<- ipc.Message, stop <-chan struct{}) {
 		}
 		select {
 		case messages <- m:
-		case <-stop:
+		case <-s.stopped:
 			return
 		}
 	}

@@ -74,12 +74,13 @@ type session struct {
 
 	timer *time.Timer
 
-	mu     sync.Mutex
-	kicked *kickReason
-	gone   chan struct{} // closed by kick
-	handed bool          // the stream is a worker's: no kick any more
-	env    *ipc.Conn     // the envelope, while it is waited for
-	relay  *relay.Session
+	mu      sync.Mutex
+	kicked  *kickReason
+	gone    chan struct{} // closed by kick
+	handed  bool          // the stream is a worker's: no kick any more
+	severed bool          // cut was called: a relay that is yet to come must not
+	env     *ipc.Conn     // the envelope, while it is waited for
+	relay   *relay.Session
 }
 
 func newSession(s *server, l *listener, conn *sock.Conn) *session {
@@ -117,10 +118,13 @@ func (c *session) kick(r kickReason) {
 func (c *session) cut() {
 	c.kick(kickShutdown)
 	c.mu.Lock()
-	r := c.relay
-	c.mu.Unlock()
-	if r != nil {
-		r.Cut()
+	defer c.mu.Unlock()
+	c.severed = true
+	if c.env != nil {
+		c.env.Close()
+	}
+	if c.relay != nil {
+		c.relay.Cut()
 	}
 }
 
@@ -197,6 +201,7 @@ func (c *session) open() error {
 		}
 	}
 	c.machine = c.newMachine()
+	c.debugf("client connected to listener %s from %v", c.l.name, c.remote)
 	c.conn.SetInstant(true)
 	return nil
 }
@@ -277,10 +282,14 @@ func (c *session) reply() ([]prelogin.Effect, error) {
 		case *authmsg.Granted:
 			c.attempt = nil
 			c.ticket, c.master = m.Ticket, m.Master
-			return c.machine.Granted(m.User), nil
+			effects := c.machine.Granted(m.User)
+			c.debugf("authentication granted, a worker is asked for")
+			return effects, nil
 		case *authmsg.Refused:
 			c.attempt = nil
-			return c.machine.Refused(m.Kind, m.User, m.Text), nil
+			effects := c.machine.Refused(m.Kind, m.User, m.Text)
+			c.debugf("authentication refused: %v", m.Kind)
+			return effects, nil
 		}
 		return nil, errors.New("authd sent another message") // attempts get no other
 	case <-c.gone:
@@ -301,6 +310,7 @@ func (c *session) perform(effects []prelogin.Effect) (handed bool, err error) {
 			if c.first.IsZero() {
 				c.first = c.srv.now()
 			}
+			c.debugf("authentication by %s begins", e.Mech)
 			c.attempt = c.srv.auth.begin(c.peer(), e)
 			e.Initial.Wipe()
 		case prelogin.ContinueAuth:
@@ -332,6 +342,17 @@ func (c *session) perform(effects []prelogin.Effect) (handed bool, err error) {
 	return false, nil
 }
 
+// debugf writes a line for log_debug. Arguments hold no secret.
+func (c *session) debugf(format string, args ...any) {
+	user := ""
+	if c.machine != nil {
+		user = c.machine.Stats().User
+	}
+	if c.log.Debugging(user, c.remote.Addr().String()) {
+		c.log.Debugf(format, args...)
+	}
+}
+
 func (c *session) cancel() {
 	if c.attempt != nil {
 		c.attempt.cancel()
@@ -348,9 +369,7 @@ func (c *session) forward(e prelogin.Forward) {
 		c.local = e.Local
 	}
 	if e.Session != "" {
-		if c.log.Debugging("", c.remote.Addr().String()) {
-			c.log.Debugf("this session is %s from here on", e.Session)
-		}
+		c.debugf("this session is %s from here on", e.Session)
 		c.id = e.Session
 		c.log = c.srv.log.Prefix(c.l.service + "-login").Session(c.id)
 	}

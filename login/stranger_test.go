@@ -17,6 +17,7 @@ import (
 	"rookery/internal/errkind"
 	"rookery/internal/ipc"
 	"rookery/internal/ipc/authmsg"
+	"rookery/internal/ipc/handoffmsg"
 	"rookery/internal/settings"
 )
 
@@ -396,5 +397,31 @@ func TestFail2banReadsOurLines(t *testing.T) {
 	}
 	if failures != 5 {
 		t.Errorf("%d failures in:\n%s", failures, strings.Join(lines, "\n"))
+	}
+}
+
+// log_debug at start and at run time: lines about one address alone.
+func TestDebugLines(t *testing.T) {
+	r := start(t, options{set: trustLoopback})
+	r.master.Send(&handoffmsg.LogDebug{Filter: "ip=192.0.2.9"}, -1)
+	r.sendCertificates("marker.example.test") // master's messages are taken in order
+	for c := (*client)(nil); c == nil || c.Conn.(*tls.Conn).ConnectionState().PeerCertificates[0].Subject.CommonName != "marker.example.test"; {
+		c = r.dialTLS("imaps", nil)
+		c.Close()
+	}
+	for _, ip := range []string{"192.0.2.8", "192.0.2.9"} {
+		c := r.dial("proxy")
+		c.say("PROXY TCP4 %s 127.0.0.1 4711 143", ip)
+		c.hear("* OK")
+		c.say("a1 AUTHENTICATE CRAM-MD5")
+		c.hear("+")
+		c.say("*")
+		c.hear("a1 BAD")
+	}
+	r.wait("imap-login: authentication by CRAM-MD5 begins")
+	r.logs.mu.Lock()
+	defer r.logs.mu.Unlock()
+	if got := strings.Join(r.logs.lines, "\n"); strings.Count(got, "begins") != 1 || strings.Count(got, "client connected to listener proxy from 192.0.2.9:4711") != 1 {
+		t.Error(got)
 	}
 }
