@@ -154,20 +154,20 @@ func TestDenyAndChains(t *testing.T) {
 
 // Failures wait and go together; nodelay and successes do not.
 func TestFailureDelay(t *testing.T) {
-	r := newRig(t, func(s *settings.Set) { settings.AuthFailureDelay.Put(s, 400*time.Millisecond) })
+	r := newRig(t, func(s *settings.Set) { settings.AuthFailureDelay.Put(s, 2*time.Second) })
 	began := time.Now()
 	if show(r.plain("ann", "pass")) != "granted ann" || show(r.plain("quick", "no"))[:7] != "refused" {
 		t.Error("no answer")
 	}
-	if d := time.Since(began); d > 250*time.Millisecond {
+	if d := time.Since(began); d > 1400*time.Millisecond {
 		t.Errorf("a success and a nodelay failure took %v", d)
 	}
 	began = time.Now()
 	m := r.plain("ann", "no").(*authmsg.Refused)
-	if d := time.Since(began); d < 290*time.Millisecond || d > 2*time.Second {
+	if d := time.Since(began); d < 1490*time.Millisecond || d > 10*time.Second {
 		t.Errorf("a failure took %v", d)
 	}
-	if m.Delayed < 290*time.Millisecond || m.Delayed > time.Second {
+	if m.Delayed < 1490*time.Millisecond || m.Delayed > 10*time.Second {
 		t.Errorf("Delayed is %v", m.Delayed)
 	}
 }
@@ -186,14 +186,14 @@ func TestPenaltyAndExemption(t *testing.T) {
 		for i := range 5 {
 			r.plain("ann", fmt.Sprint("no", i), from(ip))
 		}
-		if d := time.Since(began); d > time.Second {
+		if d := time.Since(began); d > 1900*time.Millisecond {
 			t.Errorf("%s is exempt, five failures took %v", ip, d)
 		}
 	}
 	r.plain("ann", "no", from("198.51.100.1"))
 	began := time.Now()
 	r.plain("ann", "pass", from("198.51.100.1"))
-	if d := time.Since(began); d < 1900*time.Millisecond || d > 5*time.Second {
+	if d := time.Since(began); d < 1900*time.Millisecond || d > 20*time.Second {
 		t.Errorf("after one failure the next attempt took %v, want 2 s", d)
 	}
 	// Who goes away while he waits leaves nothing behind.
@@ -355,7 +355,7 @@ func TestUnknownUserCosts(t *testing.T) {
 	}
 	took := func(user string) time.Duration {
 		best := time.Hour
-		for range 3 {
+		for range 5 {
 			began := time.Now()
 			if m, ok := r.plain(user, "wrong").(*authmsg.Refused); !ok || m.Kind != errkind.AuthFailed {
 				t.Fatal("not refused")
@@ -366,7 +366,7 @@ func TestUnknownUserCosts(t *testing.T) {
 	}
 	known := took("ann")
 	for _, user := range []string{"nobody", "bad name"} {
-		if unknown := took(user); unknown < known/2 || unknown > known*2 {
+		if unknown := took(user); unknown < known/2 || unknown > known*4 {
 			t.Errorf("%q took %v, a known user %v", user, unknown, known)
 		}
 	}
