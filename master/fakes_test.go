@@ -18,6 +18,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"rookery/authd"
+	"rookery/imapworker"
 	"rookery/internal/child"
 	"rookery/internal/confload"
 	"rookery/internal/errkind"
@@ -30,20 +32,33 @@ import (
 	"rookery/internal/ipc/workermsg"
 	"rookery/internal/maillog"
 	"rookery/logd"
+	"rookery/login"
+	"rookery/pop3worker"
 )
 
 // The test binary is every program: the name it was started by says which.
 // login, authd and the workers are small fakes that keep to the channels'
 // rules; logd is the real one.
 func TestMain(m *testing.M) {
-	if main, ok := map[string]func() int{
+	programs := map[string]func() int{
 		"rookery": Main, "rookery-logd": logd.Main, "rookery-login": fakeLogin, "rookery-authd": fakeAuthd,
 		"rookery-imapworker": fakeWorker, "rookery-pop3worker": fakeWorker,
-	}[filepath.Base(os.Args[0])]; ok {
+	}
+	if exe, _ := os.Executable(); filepath.Base(exe) == realName { // a copy of the binary by that name: no fakes
+		programs["rookery-login"], programs["rookery-authd"] = login.Main, authd.Main
+		programs["rookery-imapworker"], programs["rookery-pop3worker"] = imapworker.Main, pop3worker.Main
+	}
+	if main, ok := programs[filepath.Base(os.Args[0])]; ok {
 		os.Exit(main())
 	}
 	os.Exit(m.Run())
 }
+
+// What the copied binary is called decides what its programs are.
+const (
+	fakeName = "fake.test"
+	realName = "real.test"
+)
 
 func must(err error) {
 	if err != nil {
@@ -206,8 +221,8 @@ func (f *fakeLoginProc) login(c *net.TCPConn, service, user string) (text string
 	unix.Close(theirs)
 	file, err := c.File()
 	must(err)
-	defer file.Close()
 	go func() { // a second ACCEPT means that the first worker is gone
+		defer file.Close()
 		for {
 			if _, _, err := env.Recv(); err != nil {
 				return
@@ -368,7 +383,8 @@ func fakeWorker() int {
 			must(w.ctl.Send(&workermsg.Ready{}, -1))
 			go w.ask()
 		case *workermsg.Session:
-			go w.session(m, fd)
+			w.wg.Add(1)
+			go w.session(m, fd, w.end)
 		case *workermsg.MayExit:
 			return 0
 		case *workermsg.Kick, *workermsg.Shutdown:
@@ -401,8 +417,7 @@ func (w *fakeWorkerProc) ask() {
 	}
 }
 
-func (w *fakeWorkerProc) session(m *workermsg.Session, envelope int) {
-	w.wg.Add(1)
+func (w *fakeWorkerProc) session(m *workermsg.Session, envelope int, end <-chan struct{}) {
 	defer w.wg.Done()
 	env, err := ipc.NewConn(envelope, envelopemsg.Protocol, ipc.FromServer)
 	must(err)
@@ -420,7 +435,7 @@ func (w *fakeWorkerProc) session(m *workermsg.Session, envelope int) {
 	c, err := net.FileConn(f)
 	must(err)
 	f.Close()
-	stop := context(w.end, c)
+	stop := context(end, c)
 	fmt.Fprintf(c, "OK %s pid %d uid %d spare %t\n", w.user, os.Getpid(), os.Getuid(), w.spare)
 	r := bufio.NewReader(io.MultiReader(strings.NewReader(string(g.Pending)), c))
 	for {

@@ -73,12 +73,12 @@ func (ls *logins) fill(m *master) {
 		if l.generation == ls.generation && l.waiting() {
 			n++
 		}
-		if l.single && !l.accepted.IsZero() && !l.handed {
+		if l.single && !l.accepted.IsZero() && !l.handed && !l.exiting {
 			unauthenticated++
 		}
 	}
 	if m.cfg.highSecurity() && unauthenticated >= int(settings.LoginUnauthenticatedClientLimit.Get(m.cfg.set)) {
-		ls.dropOldest()
+		ls.dropOldest(m)
 	}
 	for ; n < m.cfg.loginProcesses(); n++ {
 		if err := m.startLogin(); err != nil {
@@ -89,17 +89,23 @@ func (ls *logins) fill(m *master) {
 }
 
 // dropOldest ends the connection that has been there longest without a login.
-func (ls *logins) dropOldest() {
+func (ls *logins) dropOldest(m *master) {
 	var oldest *loginProc
 	for _, l := range ls.all {
-		if l.single && !l.accepted.IsZero() && !l.handed && !l.doomed && (oldest == nil || l.accepted.Before(oldest.accepted)) {
+		if l.single && !l.accepted.IsZero() && !l.handed && !l.exiting && (oldest == nil || l.accepted.Before(oldest.accepted)) {
 			oldest = l
 		}
 	}
 	if oldest != nil {
-		oldest.exiting = true
-		oldest.kill()
+		m.sendAway(oldest)
 	}
+}
+
+// sendAway has a process tell its client that he is one too many.
+func (m *master) sendAway(l *loginProc) {
+	l.exiting = true
+	m.send(l.proc, &handoffmsg.TooMany{}, -1)
+	m.after(5*time.Second, l.kill) // it has ended long before
 }
 
 func (m *master) startLogin() error {
@@ -213,8 +219,7 @@ func (m *master) accepted(l *loginProc, remote netip.AddrPort) {
 	l.accepted, l.remote = time.Now(), remote
 	if limit := int(settings.LoginUnauthenticatedUserIPLimit.Get(m.cfg.set)); limit > 0 && !m.exempt(remote.Addr()) && m.logins.from(remote.Addr()) > limit {
 		m.log.Infof("a connection of %s is closed: it has more than login_unauthenticated_userip_limit (%d) without a login", remote.Addr(), limit)
-		l.exiting = true
-		m.send(l.proc, &handoffmsg.Shutdown{}, -1)
+		m.sendAway(l)
 	}
 	m.logins.fill(m)
 }

@@ -29,6 +29,7 @@ type proc struct {
 	ready   bool
 	exiting bool // its end is expected
 	doomed  bool // it was killed
+	ended   bool // it closed its channel
 	onMsg   func(ipc.Message, int)
 	onGone  func(error)      // the channel is at its end
 	onExit  func(spawn.Exit) // it is reaped, and all its messages are read
@@ -48,6 +49,9 @@ type birth struct {
 	procs  int // GOMAXPROCS
 	user   string
 }
+
+// endGrace is how long a child may live on without a channel.
+const endGrace = time.Second
 
 // sendBuffer is what a channel holds before master queues: some 10,000 small messages.
 const sendBuffer = 4 << 20
@@ -131,6 +135,7 @@ func (m *master) receive(p *proc, done chan<- struct{}) {
 		if err != nil {
 			m.post(func() {
 				p.conn.Close()
+				p.ended = errors.Is(err, io.EOF)
 				p.onGone(err)
 			})
 			return
@@ -147,7 +152,15 @@ func (m *master) forget(p *proc) {
 
 // kill ends a child; onExit follows.
 func (p *proc) kill() {
+	if p.ended { // most likely it is exiting: let it tell with which code
+		time.AfterFunc(endGrace, func() { p.signal() })
+		return
+	}
 	p.doomed = true // if it is being started, then as soon as it is there
+	p.signal()
+}
+
+func (p *proc) signal() {
 	if p.child != nil {
 		_ = p.child.Signal(unix.SIGKILL) // it may be gone already
 	}

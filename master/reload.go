@@ -200,11 +200,21 @@ func (m *master) newLogins(c change) error {
 		return err
 	}
 	m.logins.print = c.print
+	told := false
 	m.logins.onReady = func() {
 		m.logins.drainOld(m)
 		before.CloseUnused(after)
-		m.reloadDone(nil)
+		if !told {
+			told = true
+			m.reloadDone(nil)
+		}
 	}
 	m.logins.fill(m)
+	m.after(startLimit, func() {
+		if !told { // the old ones serve on; should new ones come up after all, they take over
+			told = true
+			m.reloadDone(fmt.Errorf("the new login processes are not ready within %s; see the log", startLimit))
+		}
+	})
 	return nil
 }

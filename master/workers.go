@@ -210,6 +210,10 @@ func (m *master) makeDirs(role child.Role, id policy.Identity, paths []string) e
 // bindWorker takes a spare or starts a process, and tells it whose it is.
 func (m *master) bindWorker(number uint64, role child.Role, id policy.Identity, user *workermsg.User, roots []openRoot) {
 	defer closeRoots(roots)
+	if m.stop.began {
+		m.table.WorkerFailed(number, errkind.Unavailable, "The server is shutting down.")
+		return
+	}
 	w := m.takeSpare(role, id, user.PrivateUID)
 	fresh := w == nil
 	if fresh {

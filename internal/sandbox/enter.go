@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -62,6 +63,10 @@ type steps struct {
 
 func enter(role Role, o Options, what string, list func(*steps)) (Report, error) {
 	o = tuned(o)
+	// A race-detector build sets no_new_privs in one thread, and the filter's
+	// call must come from that one.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	s := &steps{role: role, o: o, report: Report{Role: role}}
 	if _, err := rowsOf(role, o, 0); err != nil {
 		return s.report, err

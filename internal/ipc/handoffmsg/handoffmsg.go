@@ -36,6 +36,7 @@ var Protocol = ipc.Define(ipc.Protocol{Name: "handoff", Version: 1, MaxBytes: 16
 	{New: func() ipc.Message { return new(LogDebug) }, From: ipc.FromServer},
 	{New: func() ipc.Message { return new(Ready) }, From: ipc.FromClient},
 	{New: func() ipc.Message { return new(Auth) }, From: ipc.FromServer, FD: ipc.FDPacket},
+	{New: func() ipc.Message { return new(TooMany) }, From: ipc.FromServer},
 }})
 
 // The messages' numbers.
@@ -53,6 +54,7 @@ const (
 	typeLogDebug
 	typeReady
 	typeAuth
+	typeTooMany
 )
 
 // Request hands over a client: the descriptor is one end of the envelope
@@ -244,3 +246,14 @@ func (*Auth) Type() ipc.Type { return typeAuth }
 
 // Fields is for ipc.
 func (*Auth) Fields(*ipc.Codec) {}
+
+// TooMany is for a process with one client, under login_high_security: he is
+// one too many that has not logged in, in all or of his address. Send him away
+// with the words of these limits.
+type TooMany struct{}
+
+// Type is for ipc.
+func (*TooMany) Type() ipc.Type { return typeTooMany }
+
+// Fields is for ipc.
+func (*TooMany) Fields(*ipc.Codec) {}

@@ -19,7 +19,7 @@ func samples() []ipc.Message {
 		&Done{ID: 1, Failed: true, Kind: errkind.Limit, Text: "t", PID: 4711},
 		&Certificate{Name: "n", Names: []string{"a", "b"}, SPKI: [32]byte{3}, KeyType: 2, Chain: [][]byte{{1}, {2, 3}}},
 		&CertificatesEnd{Count: 1}, &TicketKeys{Keys: [][TicketKey]byte{{1}, {2}}}, &Drain{},
-		&Shutdown{Within: time.Second}, &LogDebug{Filter: "user=u"}, &Ready{}, &Auth{},
+		&Shutdown{Within: time.Second}, &LogDebug{Filter: "user=u"}, &Ready{}, &Auth{}, &TooMany{},
 	}
 }
 

@@ -133,8 +133,13 @@ func (o *opener) add(s *Socket) error {
 		}
 	}
 	for _, was := range o.old {
-		if was.Address == s.Address && was.mode == s.mode {
+		if was.Address == s.Address {
 			s.FD, s.unlink = was.FD, was.unlink
+			if s.mode != was.mode {
+				if err := unix.Chmod(s.Address, s.mode); err != nil {
+					return fmt.Errorf("listener %q: %s: %w", s.Info.Name, s.Address, err)
+				}
+			}
 			o.set.Sockets = append(o.set.Sockets, s)
 			return nil
 		}
