@@ -56,6 +56,7 @@ type rig struct {
 	nextID uint64
 	done   chan error
 	set    *settings.Set
+	server *server
 }
 
 const stdUsers = `ann:{PLAIN}pass:1000:1001::/srv/mail/ann::userdb_mail_path=/srv/mail/ann/Maildir
@@ -110,6 +111,7 @@ func newRig(t testing.TB, change func(*settings.Set)) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
+	r.server = s
 	go func() { r.done <- s.serve(); ctl.Close() }()
 	t.Cleanup(r.stop)
 	r.login = r.attach(7, "login")

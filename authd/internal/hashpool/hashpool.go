@@ -51,6 +51,7 @@ type Pool struct {
 	waiting int
 	nets    map[netip.Prefix]*list.List // jobs of a network, oldest first
 	turn    *list.List                  // networks in the order of their turn
+	ran     uint64                      // jobs that had their turn and ended
 	used    bool                        // much memory since Idle was called
 	timer   *time.Timer
 }
@@ -201,6 +202,7 @@ func (p *Pool) done(j *job) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.running--
+	p.ran++
 	p.memory -= j.memory
 	p.used = p.used || j.memory >= muchMemory
 	p.start()
@@ -211,6 +213,13 @@ func (p *Pool) done(j *job) {
 			p.timer.Reset(idleAfter)
 		}
 	}
+}
+
+// Ran is how many costly hashes have run.
+func (p *Pool) Ran() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ran
 }
 
 func (p *Pool) idle() {
