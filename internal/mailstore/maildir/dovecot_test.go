@@ -206,6 +206,13 @@ func TestDovecotTree(t *testing.T) {
 	}
 }
 
+// change marks one message as read.
+func change(t *tree, mb mailstore.Mailbox, uid uint32) {
+	t.Helper()
+	_, err := mb.Store(mailstore.FlagChange{UIDs: numset.Of(uid), Op: mailstore.AddFlags, Flags: mailstore.Seen})
+	t.must(err)
+}
+
 func TestOldSubscriptions(t *testing.T) {
 	tr := newTree(t)
 	tr.put("subscriptions", "INBOX\nLists.go-nuts\nT&APY-.x\nnot&valid\n")
@@ -222,6 +229,21 @@ func TestOldSubscriptions(t *testing.T) {
 	tr.must(s.Subscribe("with.dot", true)) // which version 1 cannot say
 	if got := tr.get("subscriptions"); got != "V\t2\n\nINBOX\nT&APY-\tx\nnot&-valid\nb\tc\nwith.dot\n" {
 		t.Fatalf("%q", got)
+	}
+}
+
+// A mailbox that is deleted and made again gets a higher UIDVALIDITY, also where
+// another server gave the old one, from another counter.
+func TestValidityOfOthers(t *testing.T) {
+	tr := newTree(t)
+	tr.put(".a/dovecot-uidlist", "3 V4000000000 N7\n")
+	tr.put(".a/cur/x:2,", "x\r\n")
+	s := tr.open(maildir.Options{})
+	tr.must(s.Delete("a"))
+	_, err := s.Create("a", 0)
+	tr.must(err)
+	if v := tr.box(s, "a").Info().UIDValidity; v != 4000000001 {
+		t.Fatal(v)
 	}
 }
 
@@ -243,6 +265,7 @@ func TestDamagedList(t *testing.T) {
 		{"empty", "", "1:[] 2:S[]"},
 		{"bad lines are left out", "3 V5 N9\n2 :a\nnonsense\n1 :b\n4 :b\n0 :c\n", "2:[] 4:S[]"},
 		{"a cut line does not count", "3 V5 N9\n2 :a\n4 :b", "2:[] 9:S[]"},
+		{"a long cut line", "3 V5 N9\n2 :a\n4 :bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb", "2:[] 9:S[]"},
 		{"next is too low", "3 V5 N1\n7 :a\n", "7:[] 8:S[]"},
 		{"one name twice: the newer counts", "3 V5 N9\n2 :a\n3 :a\n4 :b\n", "3:[] 4:S[]"},
 		{"NUL", "3 V5 N9\n2 :a\n4 :b\x00\n", "2:[] 9:S[]"},

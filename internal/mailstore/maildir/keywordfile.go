@@ -71,7 +71,7 @@ func (mb *mailbox) placeFor(names []string, locked bool) (d diskSet, ok bool, er
 		return d, false, err
 	}
 	if letters != mb.kw.letters {
-		stamp, err := mb.s.replaceLocked(join(mb.ctl, keywordsFile), func() ([]byte, error) { return formatLetters(letters), nil })
+		stamp, err := mb.s.replaceLocked(join(mb.ctl, lockFile), join(mb.ctl, keywordsFile), func() ([]byte, error) { return formatLetters(letters), nil })
 		if err != nil {
 			return d, false, mb.s.fail("write keywords", err)
 		}
@@ -147,38 +147,23 @@ func (mb *mailbox) saveMore(uids []uint32, sync bool) error {
 	return nil
 }
 
-// replaceLocked replaces a file that Dovecot guards with a dotlock that is the
-// new file itself: PATH.lock. make is called with the lock held and gives the
-// new bytes; nil leaves the file alone.
-func (s *Store) replaceLocked(path string, make func() ([]byte, error)) (fileStamp, error) {
-	lock := path + ".lock"
-	f, err := s.openLock(lock)
+// replaceLocked replaces a file that Dovecot guards with a dotlock, PATH.lock.
+// The caller holds the lock file keep, of which the dotlock is made a link: one
+// that is there already and is that file was left by a crash of ours. make is
+// called with the lock held and gives the new bytes; nil leaves the file alone.
+func (s *Store) replaceLocked(keep, path string, make func() ([]byte, error)) (fileStamp, error) {
+	file, err := s.fs.OpenFile(keep, vfs.Read|vfs.Write, 0)
 	if err != nil {
 		return fileStamp{}, err
 	}
-	defer f.Close()
+	h := &held{s: s, file: file}
+	defer h.release()
+	if err := s.dotlock(h, keep, path+".lock"); err != nil {
+		return fileStamp{}, err
+	}
 	data, err := make()
 	if err != nil || data == nil {
-		s.fs.Remove(lock)
 		return fileStamp{}, err
 	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.DataSync()
-	}
-	if err == nil {
-		err = s.fs.Rename(lock, path)
-	}
-	if err == nil {
-		err = f.DataSync()
-	}
-	var info vfs.Info
-	if err == nil {
-		info, err = f.Stat()
-	}
-	if err != nil {
-		s.fs.Remove(lock)
-		return fileStamp{}, err
-	}
-	return stampOf(info), nil
+	return s.replace(path, data)
 }

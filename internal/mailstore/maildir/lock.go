@@ -209,29 +209,3 @@ func (s *Store) probe() error {
 	}
 	return nil
 }
-
-// openLock makes a dotlock that is written and then renamed over what it
-// guards. The caller holds a lock that keeps our own processes apart.
-func (s *Store) openLock(path string) (vfs.File, error) {
-	end := time.Now().Add(s.opt.LockWait)
-	for {
-		f, err := s.fs.OpenFile(path, vfs.Write|vfs.Create|vfs.Excl, s.opt.FileMode)
-		if err == nil || !errors.Is(err, fs.ErrExist) {
-			return f, err
-		}
-		stale, err := s.staleDot(&held{s: s}, path)
-		if err != nil {
-			return nil, err
-		}
-		if stale {
-			if err := s.fs.Remove(path); err != nil && !notExist(err) {
-				return nil, err
-			}
-			continue
-		}
-		if !time.Now().Before(end) {
-			return nil, errkind.Newf("lock "+path, errkind.InUse, "another program holds it")
-		}
-		time.Sleep(2 * time.Millisecond)
-	}
-}

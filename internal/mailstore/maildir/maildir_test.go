@@ -116,10 +116,7 @@ func TestStoreSplit(t *testing.T) {
 		layout               maildir.Layout
 		mail, inbox, control string
 	}{
-		{"ControlApart", maildir.MaildirPP, "Maildir", "", "control"},
-		{"InboxApart", maildir.MaildirPP, "mail", "spool/inbox", ""},
 		{"AllApart", maildir.MaildirPP, "mail", "spool/inbox", "var/control"},
-		{"Root", maildir.MaildirPP, "", "", ""},
 		{"FSLayout", maildir.FSLayout, "Maildir", "", ""},
 		{"FSLayoutApart", maildir.FSLayout, "Maildir", "inbox", "control"},
 	} {

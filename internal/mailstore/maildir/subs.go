@@ -169,12 +169,13 @@ func (s *Store) Subscribe(name mailstore.Name, on bool) error {
 			return errkind.Wrap("subscribe", err)
 		}
 	}
-	lock, err := s.lockOFD(join(s.opt.ControlPath, "rookery-subscriptions-lock"))
+	keep := join(s.opt.ControlPath, "rookery-subscriptions-lock")
+	lock, err := s.lockOFD(keep)
 	if err != nil {
 		return s.fail("subscribe", err)
 	}
 	defer lock.release()
-	_, err = s.replaceLocked(join(s.opt.ControlPath, subsFile), func() ([]byte, error) {
+	_, err = s.replaceLocked(keep, join(s.opt.ControlPath, subsFile), func() ([]byte, error) {
 		l, err := s.readSubs()
 		if err != nil {
 			return nil, err

@@ -27,6 +27,7 @@ type model struct {
 	mail   map[mailstore.Name]map[string]*letter
 	told   map[slot]string // a UID that was shown, and its message
 	oneOf  [][]place       // in at least one of these
+	subs   map[mailstore.Name]fate
 	uid    map[mailstore.Name]map[string]mailstore.UID
 }
 
@@ -57,7 +58,7 @@ type place struct {
 
 func newModel(e *env, p *process) *model {
 	return &model{e: e, p: p, folder: map[mailstore.Name]fate{}, mail: map[mailstore.Name]map[string]*letter{},
-		told: map[slot]string{}, uid: map[mailstore.Name]map[string]mailstore.UID{}}
+		told: map[slot]string{}, subs: map[mailstore.Name]fate{}, uid: map[mailstore.Name]map[string]mailstore.UID{}}
 }
 
 func (m *model) name(n mailstore.Name) mailstore.Name {
@@ -71,7 +72,10 @@ func (m *model) name(n mailstore.Name) mailstore.Name {
 // checks that an injected error is told by its cause.
 func (m *model) ok(what string, err error) bool {
 	m.e.Helper()
-	if errors.Is(err, faultfs.ErrDead) || m.p.fault.Dead() {
+	if m.dead = m.dead || m.p.fault.Dead(); err == nil {
+		return true // answered, be it with the last change before the cut
+	}
+	if errors.Is(err, faultfs.ErrDead) || m.dead {
 		m.dead = true
 		return false
 	}
@@ -184,7 +188,7 @@ func (m *model) expunge(box mailstore.Name, ids ...string) {
 		}
 		got, err := mb.Expunge(uids(m.ids(box, ids)...))
 		done := m.ok("expunge", err)
-		if m.dead {
+		if m.dead && !done {
 			return
 		}
 		for _, id := range ids {
@@ -228,7 +232,7 @@ func (m *model) transfer(move bool, from, to mailstore.Name, ids ...string) {
 			r, err = mb.Copy(uids(set...), to)
 		}
 		done := m.ok("copy or move", err)
-		if m.dead {
+		if m.dead && !done {
 			return
 		}
 		for i, id := range ids {
@@ -289,7 +293,7 @@ func (m *model) delete(n mailstore.Name) {
 			m.e.Errorf("delete again: %v", err)
 		}
 	}
-	if err == nil && !m.dead {
+	if err == nil {
 		m.folder[n] = mustNot
 		delete(m.mail, n)
 		delete(m.uid, n)
@@ -315,7 +319,7 @@ func (m *model) rename(from, to mailstore.Name) {
 	}
 	err := m.p.Rename(from, to)
 	done := m.ok("rename", err)
-	if m.dead {
+	if m.dead && !done {
 		return
 	}
 	if !done && m.exact {
@@ -331,6 +335,23 @@ func (m *model) rename(from, to mailstore.Name) {
 			m.uid[to][id] = m.uid[from][id]
 		}
 		delete(m.mail, from)
+	}
+}
+
+func (m *model) subscribe(n mailstore.Name, on bool) {
+	if m.dead {
+		return
+	}
+	n = m.name(n)
+	if !on && m.subs[n] != must {
+		return // it was refused
+	}
+	m.subs[n] = may
+	if m.ok("subscribe", m.p.Subscribe(n, on)) {
+		m.subs[n] = mustNot
+		if on {
+			m.subs[n] = must
+		}
 	}
 }
 
@@ -374,6 +395,13 @@ func (m *model) check(p *process) {
 	for n, f := range m.folder {
 		if f == must && !there[n] || f == mustNot && there[n] {
 			e.Errorf("mailbox %s: there is %v", n, there[n])
+		}
+	}
+	subs, err := p.Subscriptions()
+	e.must(err)
+	for n, f := range m.subs {
+		if got := slices.Contains(subs, n); f == must && !got || f == mustNot && got {
+			e.Errorf("%s: subscribed is %v", n, got)
 		}
 	}
 	has := map[place]int{}
@@ -484,16 +512,17 @@ func (m *model) goOn(p *process) {
 // histories are what is done while things break.
 var histories = []struct {
 	name string
+	step int // every how many operations are tried
 	run  func(m *model)
 }{
-	{"append", func(m *model) {
+	{"append", 1, func(m *model) {
 		m.append("INBOX", 0, nil, "a")
 		m.append("INBOX", mailstore.Seen|mailstore.Flagged, []string{"$Junk"}, "b")
 		m.append("INBOX", 0, nil, "c1", "c2", "c3")
 		m.look("INBOX")
 		m.append("INBOX", mailstore.Draft, nil, "e")
 	}},
-	{"copy", func(m *model) {
+	{"copy", 1, func(m *model) {
 		m.create("box")
 		m.append("INBOX", mailstore.Seen, nil, "1", "2", "3", "4")
 		m.transfer(false, "INBOX", "box", "1", "3")
@@ -503,14 +532,14 @@ var histories = []struct {
 		m.append("box", 0, nil, "5")
 		m.transfer(true, "INBOX", "box", "2")
 	}},
-	{"flags", func(m *model) {
+	{"flags", 1, func(m *model) {
 		m.append("INBOX", 0, nil, "1", "2")
 		m.flags("INBOX", mailstore.AddFlags, mailstore.Seen, nil, "s[]", "1")
 		m.flags("INBOX", mailstore.SetFlags, mailstore.Draft, []string{"k"}, "t[k]", "1", "2")
 		m.flags("INBOX", mailstore.RemoveFlags, mailstore.Draft, []string{"k"}, "[]", "2")
 		m.append("INBOX", mailstore.Flagged, nil, "3")
 	}},
-	{"keywords", func(m *model) {
+	{"keywords", 1, func(m *model) {
 		var k []string
 		for i := range 30 {
 			k = append(k, fmt.Sprintf("k%02d", i))
@@ -523,7 +552,7 @@ var histories = []struct {
 		m.flags("INBOX", mailstore.SetFlags, 0, nil, "[]", "1", "3")
 		m.append("INBOX", 0, nil, "5")
 	}},
-	{"folders", func(m *model) {
+	{"folders", 1, func(m *model) {
 		m.create("a", "a/b")
 		m.append("a", mailstore.Seen, nil, "1")
 		m.append("a/b", 0, nil, "2")
@@ -535,7 +564,24 @@ var histories = []struct {
 		m.look("a")
 		m.rename("c", "a/c")
 	}},
-	{"deliveries", func(m *model) {
+	{"rewrite", 5, func(m *model) { // a mailbox that much is expunged from
+		var many []string
+		for i := range 40 {
+			many = append(many, fmt.Sprint("m", i))
+		}
+		m.append("INBOX", 0, nil, many...)
+		m.append("INBOX", 0, nil, "stays")
+		m.expunge("INBOX", many...)
+		m.append("INBOX", 0, nil, "1")
+		m.append("INBOX", mailstore.Seen, nil, "2")
+	}},
+	{"subscriptions", 1, func(m *model) {
+		m.subscribe("a", true)
+		m.subscribe("b/c", true)
+		m.subscribe("a", false)
+		m.subscribe("d", true)
+	}},
+	{"deliveries", 1, func(m *model) {
 		for i := range 3 {
 			if d := m.e.h.Deliver; d != nil && !m.dead && m.box == "" {
 				err := d(m.p.fault, "INBOX", fmt.Sprintf("Subject: d%d\r\n\r\nwhole\r\n", i))
@@ -551,7 +597,7 @@ var histories = []struct {
 func testPowerCut(e *env) {
 	for _, h := range histories {
 		changes := 0
-		for k := 1; k == 1 || k <= changes; k++ {
+		for k := 1; k == 1 || k <= changes; k += h.step {
 			for seed := range uint64(5) {
 				kind := memfs.Torn
 				if seed < 2 {
@@ -614,14 +660,16 @@ func (e *env) cut(name string, run func(*model), k int, kind memfs.Fate, seed ui
 	e.procs = nil
 }
 
-// testErrors makes each operation of each history fail once, with each error.
+// testErrors makes each operation of each history fail once, and some with
+// other errors, too.
 func testErrors(e *env) {
 	for _, h := range histories {
 		for _, c := range []struct {
 			err  error
 			want errkind.Kind
-		}{{syscall.ENOSPC, errkind.NoSpace}, {syscall.EDQUOT, errkind.NoSpace}, {syscall.EIO, errkind.IO}, {syscall.EMFILE, errkind.TooMany}} {
-			for k, n := 1, 2; k <= n; k++ {
+			step int
+		}{{syscall.ENOSPC, errkind.NoSpace, 1}, {syscall.EDQUOT, errkind.NoSpace, 7}, {syscall.EIO, errkind.IO, 2}, {syscall.EMFILE, errkind.TooMany, 3}} {
+			for k, n := 1, 2; k <= n; k += h.step * c.step {
 				n = e.fail(h.run, k, c.err, c.want)
 				if e.Failed() {
 					e.Fatalf("history %s, operation %d fails with %v", h.name, k, c.err)

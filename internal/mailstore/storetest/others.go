@@ -27,12 +27,29 @@ func testTwoProcesses(e *env) {
 			e.Fatal(u)
 		}
 	}
+	// One adds while the other is about to.
+	a, err := p.Append("INBOX")
+	e.must(err)
+	w, err := a.Add(mailstore.AppendMeta{}, -1)
+	e.must(err)
+	_, err = w.Write([]byte(text("slow")))
+	e.must(err)
+	if u := q.add("INBOX", mailstore.AppendMeta{Flags: mailstore.Seen}, "quick"); u[0] != 1 {
+		e.Fatal(u)
+	}
+	if r, err := a.Commit(); err != nil || r.UIDs[0] != 2 {
+		e.Fatal(r, err)
+	}
+	e.seeSoon(p.open("INBOX"), "1:s 2:")
+	e.seeSoon(q.open("INBOX"), "1:s 2:")
+	_, err = q.open("INBOX").Expunge(uids(1, 2))
+	e.must(err)
 	all := "1: 2:s 3: 4:s 5: 6:s 7: 8:s"
 	e.seeSoon(mp, all)
 	e.seeSoon(mq, all)
 	store(e, mp, uids(1), mailstore.AddFlags, mailstore.Flagged)
 	store(e, mq, uids(1), mailstore.AddFlags, mailstore.Seen)
-	_, err := mp.Expunge(uids(3))
+	_, err = mp.Expunge(uids(3))
 	e.must(err)
 	got, err := mq.Expunge(uids(3, 5))
 	e.must(err)
@@ -46,7 +63,7 @@ func testTwoProcesses(e *env) {
 	}
 	e.seeSoon(mp, "1:fs 2:s 4:s 6:s 7: 8:s")
 	e.seeSoon(mq, "1:fs 2:s 4:s 6:s 7: 8:s")
-	e.seeSoon(p.open("INBOX"), "1:fs 2:s")
+	e.seeSoon(p.open("INBOX"), "3:fs 4:s")
 	_, err = mp.Move(uids(4), "INBOX")
 	e.must(err)
 	r, err = mq.Move(uids(4, 6), "INBOX")
@@ -54,7 +71,7 @@ func testTwoProcesses(e *env) {
 	if len(r.From) != 1 || r.From[0] != 6 {
 		e.Fatalf("a message was moved twice: %+v", r)
 	}
-	e.seeSoon(q.open("INBOX"), "1:fs 2:s 3:s 4:s")
+	e.seeSoon(q.open("INBOX"), "3:fs 4:s 5:s 6:s")
 	e.must(q.Rename("a", "b"))
 	_, err = mp.Sync()
 	e.kind(err, errkind.NotFound)
