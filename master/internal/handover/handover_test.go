@@ -220,6 +220,39 @@ func TestWorkerDiesAfterTaken(t *testing.T) {
 	tb.empty()
 }
 
+// A worker that is being killed had taken a session: its word still counts.
+func TestTakenByADyingWorker(t *testing.T) {
+	tb := newTable(t, Limits{})
+	tb.request(1, 11)
+	tb.redeemed(1, grant("ann"))
+	tb.WorkerStarted(2, 7)
+	tb.Ended(2, 4711, tb.now) // breaks the rules
+	tb.want("redeem 1", "start 2 ann", "send 1 to 2 fd 101", "kill 2")
+	tb.Taken(2, 1, tb.now)
+	tb.want("close 101", "ok 1/11")
+	tb.Ended(2, 4711, tb.now)
+	tb.WorkerGone(2, false, tb.now)
+	tb.want()
+	tb.empty()
+}
+
+// authd answers once; what it says again changes nothing.
+func TestRedeemedTwice(t *testing.T) {
+	tb := newTable(t, Limits{})
+	tb.request(1, 11)
+	tb.redeemed(1, grant("ann"))
+	tb.WorkerStarted(2, 7)
+	tb.skip()
+	tb.redeemed(1, grant("bob"))
+	tb.RedeemFailed(1, errkind.Unavailable, "no")
+	tb.want()
+	tb.Taken(2, 1, tb.now)
+	tb.redeemed(1, grant("bob"))
+	tb.want("close 101", "ok 1/11")
+	tb.Ended(2, 1, tb.now)
+	tb.empty()
+}
+
 // The login process dies: what no worker has seen is forgotten; what one may
 // have read goes on, even with a second worker, since GO waits in the envelope.
 func TestLoginDies(t *testing.T) {

@@ -236,10 +236,10 @@ func (m *Machine) Ended(worker, id uint64, now time.Time) {
 // of finds a worker's session; one that is not its own breaks the rules.
 func (m *Machine) of(worker, id uint64) *session {
 	w := m.workers[worker]
-	if w == nil || w.state == dying {
+	if w == nil {
 		return nil
 	}
-	s := w.sessions[id]
+	s := w.sessions[id] // also of a dying one: what it has taken must not be tried again
 	if s == nil {
 		m.WorkerBroken(worker, fmt.Sprintf("it spoke of session %d, which is not its own", id))
 	}
