@@ -150,6 +150,11 @@ func testTwoAtOnce(e *env) {
 			want.Add(u)
 		}
 	}
+	agree(e, procs, told, want)
+}
+
+// agree compares what old processes and a new one show with what was told.
+func agree(e *env, procs []*process, told map[mailstore.UID]string, want numset.Set) {
 	e.clock.jump(time.Minute)
 	procs = append(procs, e.start())
 	var first string
