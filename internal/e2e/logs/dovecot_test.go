@@ -72,8 +72,17 @@ func dialogues() []words {
 	}
 }
 
-// differs names the dialogues whose line is another one on purpose.
-var differs = map[string]string{}
+// differs has the lines that are others than Dovecot 2.3.19's, and why.
+var differs = map[string]struct{ ours, why string }{
+	"IMAP wrong CRAM-MD5, auth's line": {"auth: Info: passwd-file(u1@example.test,127.0.0.1,<S>): Password mismatch",
+		"Dovecot has cram-md5( here, which fail2ban's filter does not match, for the digit in it"},
+	"IMAP mechanism aborted": {"imap-login: Info: Disconnected (aborted authentication): user=<>, method=PLAIN, rip=127.0.0.1, lip=127.0.0.1, secured, session=<S>",
+		"Dovecot has these words and says that the client did not finish"},
+	"IMAP unknown mechanism": {"imap-login: Info: Disconnected (tried to use unsupported auth mechanism): user=<>, rip=127.0.0.1, lip=127.0.0.1, secured, session=<S>",
+		"method= is one of our mechanisms, not a stranger's word"},
+	"POP3 USER only": {"pop3-login: Info: Disconnected (no auth attempts in N secs): user=<u1@example.test>, rip=127.0.0.1, lip=127.0.0.1, secured, session=<S>",
+		"who it was that gave up is worth a word"},
+}
 
 const dovecotConf = `base_dir = %[1]s/run
 state_dir = %[1]s/state
@@ -97,6 +106,11 @@ passdb {
 userdb {
   driver = passwd-file
   args = username_format=%%u %[1]s/users
+}
+service anvil {
+  unix_listener anvil-auth-penalty {
+    mode = 0
+  }
 }
 service imap-login {
   inet_listener imap {
@@ -173,6 +187,11 @@ var normals = []struct{ from, to string }{
 	{`mpid=\d+`, "mpid=PID"},
 	{`(in|waited) \d+ secs`, "$1 N secs"},
 	{`in=\d+ out=\d+`, "in=N out=N"},
+	{`\d+\.\d{3} secs ago`, "N secs ago"},
+	// 2.3.11 put more words before the parenthesis of login's lines. Ours are the
+	// words of 2.3.0 to 2.3.10: scripts know both, and these are shorter.
+	{`(-login: Info: )Disconnected: Connection closed \(`, "${1}Disconnected ("},
+	{`(-login: Info: )Disconnected: Aborted login by logging out \(`, "${1}Aborted login ("},
 }
 
 func normal(line string) string {
@@ -191,11 +210,14 @@ func TestWordsAreDovecots(t *testing.T) {
 	for _, x := range dialogues() {
 		t.Run(x.name, func(t *testing.T) {
 			want, got := said(t, theirs, x), said(t, ours, x)
-			if os.Getenv("SHOW") != "" {
-				t.Logf("\n%s\n%s", want, got)
-			}
 			if want == "" || got == "" {
 				t.Errorf("no line: Dovecot's %q, ours %q", want, got)
+			}
+			if other, differ := differs[x.name]; differ {
+				if got != other.ours || got == want {
+					t.Errorf("\nours      %s\nexpected  %s\nsince %s\nDovecot's %s", got, other.ours, other.why, want)
+				}
+				return
 			}
 			if got != want {
 				t.Errorf("\nDovecot %s\nours    %s", want, got)

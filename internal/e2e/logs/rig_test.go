@@ -3,6 +3,7 @@ package logs
 import (
 	"os"
 	"os/exec"
+	"syscall"
 	"testing"
 	"time"
 
@@ -47,4 +48,10 @@ func eventually(t *testing.T, what string, ok func() bool) {
 		}
 	}
 	t.Fatalf("not within ten seconds: %s", what)
+}
+
+// owner gives a file's uid and gid.
+func owner(info os.FileInfo) (uid, gid int) {
+	st := info.Sys().(*syscall.Stat_t)
+	return int(st.Uid), int(st.Gid)
 }
