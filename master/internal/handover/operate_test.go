@@ -1,0 +1,95 @@
+package handover
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"rookery/internal/errkind"
+)
+
+func TestWorkerCannotBeStarted(t *testing.T) {
+	tb := newTable(t, Limits{})
+	tb.request(1, 11)
+	tb.redeemed(1, grant("ann"))
+	tb.skip()
+	tb.WorkerFailed(2, errkind.Other, "home missing")
+	tb.want("no 1/11 internal error: home missing", "close 101")
+	tb.empty()
+	tb.request(1, 12)
+	tb.redeemed(3, grant("ann"))
+	tb.want("redeem 3", "start 4 ann")
+}
+
+func TestSilentWorkerIsKilled(t *testing.T) {
+	tb := newTable(t, Limits{})
+	tb.request(1, 11)
+	tb.redeemed(1, grant("ann"))
+	tb.WorkerStarted(2, 7)
+	tb.skip()
+	tb.Tick(tb.now.Add(readyLimit))
+	tb.want()
+	tb.Tick(tb.now.Add(readyLimit + time.Second))
+	tb.want("kill 2")
+	s, w := tb.login("bob", 12)
+	tb.Tick(tb.now.Add(time.Hour))
+	tb.skip()
+	tb.Ended(w, s, tb.now)
+	tb.AskExit(w)
+	tb.want(fmt.Sprintf("mayexit %d", w))
+	tb.Tick(tb.now.Add(exitLimit + time.Second))
+	tb.want(fmt.Sprintf("kill %d", w))
+}
+
+func TestKickAndWho(t *testing.T) {
+	tb := newTable(t, Limits{})
+	s1, w := tb.login("ann", 11)
+	s2, _ := tb.login("ann", 12)
+	s3, wb := tb.login("bob", 13)
+	if got := tb.Sessions(""); len(got) != 3 || got[0].ID != s1 || got[1].ID != s2 || got[2].ID != s3 || !got[0].Taken || got[0].PID != 1000+int(w) {
+		t.Errorf("%+v", got)
+	}
+	if got := tb.Sessions("ann"); len(got) != 2 {
+		t.Errorf("%+v", got)
+	}
+	if n := tb.Kick("ann", "bye"); n != 2 {
+		t.Error(n)
+	}
+	tb.want(fmt.Sprintf("kick %d at %d: bye", s1, w), fmt.Sprintf("kick %d at %d: bye", s2, w))
+	if n := tb.Kick("s13", "bye"); n != 1 {
+		t.Error(n)
+	}
+	tb.want(fmt.Sprintf("kick %d at %d: bye", s3, wb))
+	if n := tb.Kick("nobody", "bye"); n != 0 {
+		t.Error(n)
+	}
+	tb.request(1, 14)
+	tb.redeemed(tb.next, grant("carl"))
+	tb.skip()
+	if n := tb.Kick("carl", "bye"); n != 1 { // still waiting for its worker
+		t.Error(n)
+	}
+	tb.want("no 1/14 unavailable: bye", "close 104")
+}
+
+func TestStopAndLetIdleGo(t *testing.T) {
+	tb := newTable(t, Limits{})
+	s, w := tb.login("ann", 11)
+	tb.Ended(w, s, tb.now)
+	_, wb := tb.login("bob", 12)
+	tb.LetIdleGo()
+	tb.want(fmt.Sprintf("mayexit %d", w))
+	tb.request(1, 13)
+	tb.skip()
+	tb.Stop()
+	tb.want("no 1/13 unavailable: The server is shutting down.", "close 103")
+	tb.request(1, 14)
+	tb.want("no 1/14 unavailable: The server is shutting down.", "close 104")
+	tb.WorkerGone(wb, false, tb.now)
+	tb.WorkerGone(w, true, tb.now)
+	tb.want()
+	tb.empty()
+	if n := tb.Now(); n.Workers != 0 || n.Sessions != 0 || n.InFlight != 0 {
+		t.Errorf("%+v", n)
+	}
+}
