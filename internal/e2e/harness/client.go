@@ -82,8 +82,11 @@ func (c *Client) StartTLS(conf *tls.Config) {
 }
 
 // TryLine reads one line without its CRLF.
-func (c *Client) TryLine() (string, error) {
-	c.conn.SetReadDeadline(time.Now().Add(Timeout))
+func (c *Client) TryLine() (string, error) { return c.LineWithin(Timeout) }
+
+// LineWithin is TryLine with another bound.
+func (c *Client) LineWithin(limit time.Duration) (string, error) {
+	c.conn.SetReadDeadline(time.Now().Add(limit))
 	line, err := c.r.ReadString('\n')
 	return strings.TrimRight(line, "\r\n"), err
 }
