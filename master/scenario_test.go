@@ -111,6 +111,18 @@ func TestLimits(t *testing.T) {
 	s.stop()
 }
 
+// Where the settings name the one uid, a process waits before the first login.
+func TestSparesFromTheStart(t *testing.T) {
+	if !asRoot() {
+		t.Skip("needs root")
+	}
+	s := newServer(t, "mail_uid = \"64200\"\nmail_gid = \"64200\"\n").start()
+	s.eventually("spares of both protocols wait", func() bool { return len(s.pids("imapworker")) == 1 && len(s.pids("pop3worker")) == 1 })
+	time.Sleep(100 * time.Millisecond) // Ready comes a moment later; nothing tells us
+	s.expectLogin(s.imap, "ann", "OK ann pid 1 uid 64200 spare true")
+	s.stop()
+}
+
 // A login process that floods is ended, and the others serve on.
 func TestFlood(t *testing.T) {
 	s := newServer(t, "").start()

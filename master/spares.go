@@ -2,6 +2,7 @@ package master
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"rookery/internal/child"
@@ -100,5 +101,21 @@ func (m *master) dropSpares() {
 	for _, p := range m.workers.pools {
 		m.endSpares(p)
 		m.after(refillAfter, func() { m.fillPool(p) })
+	}
+}
+
+// firstSpares starts processes that wait, before the first login, where the
+// settings say whom all users' workers run as.
+func (m *master) firstSpares() {
+	id, ok := m.cfg.policy.SharedIdentity()
+	if !ok || !m.root || len(m.missing) > 0 && !settings.MailSharedUIDUnprotected.Get(m.cfg.set) {
+		return
+	}
+	serves := map[child.Role]bool{}
+	for _, s := range m.sockets.Sockets {
+		serves[workerRole(strings.TrimSuffix(s.Info.Protocol, "s"))] = true
+	}
+	for role := range serves {
+		m.refill(role, id)
 	}
 }

@@ -219,6 +219,7 @@ func (m *master) ready() {
 	go m.serveControl()
 	m.manager.Ready(m.statusLine())
 	m.log.Infof("%s", m.statusLine())
+	m.firstSpares()
 }
 
 func (m *master) statusLine() string {

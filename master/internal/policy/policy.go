@@ -233,19 +233,3 @@ func below(p, top string) bool {
 
 // Kind is how a refusal is told to the client.
 const Kind = errkind.ContactAdmin
-
-// SharesUID reports whether the settings keep several users under one uid
-// whoever logs in: mail_uid, or a userdb that gives all its users one.
-func SharesUID(set *settings.Set) bool {
-	if settings.MailUID.Get(set) != "" {
-		return true
-	}
-	for _, db := range set.Userdbs() {
-		for _, f := range db.Fields {
-			if f.Name == "uid" {
-				return true
-			}
-		}
-	}
-	return false
-}

@@ -180,3 +180,31 @@ func TestRoots(t *testing.T) {
 		}
 	}
 }
+
+func TestSharedIdentity(t *testing.T) {
+	for _, c := range []struct {
+		uid, gid string
+		want     Identity
+		ok       bool
+	}{
+		{"", "", Identity{}, false},
+		{"5000", "2000", Identity{UID: 5000, GID: 2000}, true},
+		{"ann", "shared", Identity{UID: 1000, GID: 2000}, true},
+		{"ann", "nothing", Identity{}, false},
+		{"5000", "", Identity{}, false},
+		{"root", "shared", Identity{}, false},
+		{"5000", "0", Identity{}, false},
+	} {
+		p := policyOf(t, func(s *settings.Set) {
+			put(t, s, "mail_uid", c.uid)
+			put(t, s, "mail_gid", c.gid)
+		})
+		got, ok := p.SharedIdentity()
+		if ok != c.ok || ok && !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%q %q: %+v %t", c.uid, c.gid, got, ok)
+		}
+		if SharesUID(p.Set) != (c.uid != "") {
+			t.Errorf("%q: shares a uid: %t", c.uid, SharesUID(p.Set))
+		}
+	}
+}
