@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime/debug"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -19,7 +18,8 @@ import (
 // answers at once; only one that hangs does not.
 const goTimeout = 30 * time.Second
 
-// quiet is how long nothing must have ended before memory is given back.
+// quiet is how long no session must have begun or ended before memory is given
+// back.
 const quiet = time.Second
 
 // loop owns the process's sessions.
@@ -64,12 +64,15 @@ func (l *loop) run() error {
 			if within > 0 {
 				deadline = time.After(within)
 			}
+			if _, begun := r.m.(*workermsg.Session); begun {
+				trim.Reset(quiet) // a session that only waits leaves what its login and SELECT needed
+			}
 		case id := <-l.ended:
 			delete(l.sessions, id)
 			lingering.Reset(l.linger)
 			trim.Reset(quiet)
 		case <-trim.C:
-			debug.FreeOSMemory()
+			giveBack()
 		case <-lingering.C:
 			if len(l.sessions) == 0 && !l.stopping {
 				l.ctl.Send(&workermsg.AskExit{}, -1)
