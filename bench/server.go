@@ -92,7 +92,14 @@ func (s *server) start(ctx context.Context) error {
 			return fmt.Errorf("%s does not come up: %w%s", s.name, err, tail(s.logFile+".out", s.logFile))
 		}
 	}
-	return nil
+	select {
+	case err := <-s.ended: // what greets there is another server
+		s.ended <- err
+		s.stop()
+		return fmt.Errorf("%s ended: %v%s", s.name, err, tail(s.logFile+".out"))
+	default:
+		return nil
+	}
 }
 
 func (s *server) waitGreeting(ctx context.Context, service string) error {
