@@ -352,3 +352,42 @@ func TestOldAttemptsDieWithTheirChannel(t *testing.T) {
 	c.hear("a1 NO [UNAVAILABLE]")
 	old.Close()
 }
+
+// Once GO is given, neither login_timeout nor a shutdown touches the client,
+// though the worker takes its time.
+func TestNoKickAfterGo(t *testing.T) {
+	for _, name := range []string{"imap", "imaps"} {
+		got := make(chan *ipc.Conn, 1)
+		requests := make(chan uint64, 1)
+		r := start(t, options{config: func(c *config) { c.timeout = 200 * time.Millisecond }}, func(r *rig) {
+			r.take = func(m *handoffmsg.Request, fd int) {
+				env := r.envelope(fd)
+				env.Send(&envelopemsg.Accept{}, -1)
+				r.readGo(env)
+				got <- env
+				requests <- m.ID
+			}
+		})
+		c := r.dial(name)
+		if name == "imaps" {
+			c = c.startTLS(r, nil)
+		}
+		c.hear("* OK")
+		c.say("a1 LOGIN ann pass")
+		w, env, id := r.next(), <-got, <-requests
+		time.Sleep(300 * time.Millisecond) // beyond login_timeout
+		r.master.Send(&handoffmsg.Shutdown{Within: time.Minute}, -1)
+		w.say("a1 OK\r\n")
+		env.Close()
+		r.master.Send(&handoffmsg.Done{ID: id, PID: 1}, -1)
+		c.hear("a1 OK")
+		c.say("a2 NOOP")
+		w.hear(t, "a2 NOOP\r\n")
+		w.stream.Close()
+		c.end()
+		c.Close()
+		if err := r.ended(); err != nil {
+			t.Error(err)
+		}
+	}
+}
