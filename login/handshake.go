@@ -82,7 +82,7 @@ func (c *session) readProxyHeader() error {
 	case c.isKicked() != nil:
 		return errKicked
 	case !inTime:
-		return &refusedProxy{fmt.Sprintf("no header within %v (haproxy_timeout)", cfg.haproxyTimeout)}
+		return &refusedProxy{fmt.Sprintf("no header within the %v of haproxy_timeout", cfg.haproxyTimeout)}
 	case err != nil:
 		return &refusedProxy{"the connection ended before its header"}
 	case parseErr != nil:
@@ -94,7 +94,7 @@ func (c *session) readProxyHeader() error {
 	c.remote, c.local = h.Source, h.Destination
 	c.proxyTLS, c.proxyVersion, c.proxyCipher, c.serverName = h.TLS, h.TLSVersion, h.TLSCipher, h.Authority
 	if !c.srv.replace(c) {
-		return &refusedProxy{fmt.Sprintf("too many connections of %v that have not logged in (login_unauthenticated_userip_limit=%d)", h.Source.Addr(), cfg.perAddress)}
+		return &refusedProxy{fmt.Sprintf("too many connections of %v that have not logged in, login_unauthenticated_userip_limit=%d", h.Source.Addr(), cfg.perAddress)}
 	}
 	return nil
 }

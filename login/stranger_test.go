@@ -81,7 +81,7 @@ func TestProxyHeaderRefused(t *testing.T) {
 	c = r.dial("proxy")
 	c.Write([]byte("PROXY TCP4 192.0.2.9"))
 	c.end()
-	r.wait("Disconnected: PROXY protocol: no header within 100ms (haproxy_timeout)")
+	r.wait("Disconnected: PROXY protocol: no header within the 100ms of haproxy_timeout")
 	r = start(t, options{config: quick}) // nobody is trusted by default
 	c = r.dial("proxy")
 	c.say("PROXY TCP4 192.0.2.9 198.51.100.1 4711 143")
