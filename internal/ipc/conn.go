@@ -207,8 +207,8 @@ func (c *Conn) dropQueue() {
 // that the read deadline has passed; every other error that the peer broke the
 // rules or the socket failed: close the channel.
 func (c *Conn) Recv() (m Message, fd int, err error) {
-	if c.buf == nil {
-		c.buf = make([]byte, c.proto.maxFrom(c.peer)+1)
+	if err := c.needBuffer(); err != nil {
+		return nil, -1, err
 	}
 	if c.greet {
 		n, fd, err := c.recvPacket()
@@ -238,6 +238,9 @@ func (c *Conn) Recv() (m Message, fd int, err error) {
 func (c *Conn) message(n, fd int) (Message, int, error) {
 	m, def, err := c.proto.Decode(c.buf[:n], c.peer)
 	clear(c.buf[:n]) // passwords pass through here
+	if c.proto.NoHello {
+		c.buf = nil
+	}
 	if err == nil {
 		err = c.checkCarried(m, def, fd)
 	}
@@ -248,6 +251,38 @@ func (c *Conn) message(n, fd int) (Message, int, error) {
 		return nil, -1, err
 	}
 	return m, fd, nil
+}
+
+// needBuffer makes the receive buffer: for a channel that lives for one packet
+// as large as that packet is, since there is one for each login; for others as
+// large as a packet can be.
+func (c *Conn) needBuffer() error {
+	if c.buf != nil {
+		return nil
+	}
+	size := c.proto.maxFrom(c.peer)
+	if c.proto.NoHello {
+		n := 0
+		var peekErr error
+		err := c.raw.Read(func(s uintptr) bool {
+			for {
+				n, _, _, _, peekErr = unix.Recvmsg(int(s), nil, nil, unix.MSG_PEEK|unix.MSG_TRUNC|unix.MSG_DONTWAIT)
+				if peekErr != unix.EINTR {
+					return peekErr != unix.EAGAIN
+				}
+			}
+		})
+		switch {
+		case err != nil && c.isClosed():
+			return io.EOF
+		case err != nil: // the deadline
+			return fmt.Errorf("channel %s: %w", c.proto.Name, err)
+		case peekErr == nil:
+			size = min(size, n)
+		}
+	}
+	c.buf = make([]byte, size+1)
+	return nil
 }
 
 func (c *Conn) checkCarried(m Message, def *Def, fd int) error {

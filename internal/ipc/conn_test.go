@@ -211,3 +211,39 @@ func TestDefineRefusesDoubleNumbers(t *testing.T) {
 	}()
 	Define(Protocol{Name: "x", Defs: []Def{{New: func() Message { return new(note) }}, {New: func() Message { return new(note) }}}})
 }
+
+func TestChannelWithoutHelloTakesPacketsOfAnySize(t *testing.T) {
+	proto := Define(Protocol{Name: "bare", Version: 1, MaxBytes: 1100, NoHello: true, Defs: testProto.Defs})
+	a, b, err := Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, _ := NewConn(a, proto, FromClient)
+	server, _ := NewConn(b, proto, FromServer)
+	defer client.Close()
+	defer server.Close()
+	f, err := os.CreateTemp(t.TempDir(), "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	before := countFDs(t)
+	for _, text := range []string{"short", strings.Repeat("x", 1000), "", "y"} {
+		client.Send(&note{text}, -1)
+	}
+	client.Send(&carry{1}, int(f.Fd()))
+	for _, text := range []string{"short", strings.Repeat("x", 1000), "", "y"} {
+		if m, _, err := server.Recv(); err != nil || m.(*note).Text != text {
+			t.Fatalf("%.20q: %v %v", text, m, err)
+		}
+	}
+	if _, fd, err := server.Recv(); err != nil || countFDs(t) != before+1 {
+		t.Fatal("a look at a packet's size must not take its descriptor", fd, err)
+	} else {
+		unix.Close(fd)
+	}
+	client.Close()
+	if _, _, err := server.Recv(); err != io.EOF {
+		t.Fatal(err)
+	}
+}
