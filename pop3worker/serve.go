@@ -71,8 +71,9 @@ func (s *server) serveLocked(ws *worker.Session) error {
 
 // dialogue moves bytes between a session and its client.
 type dialogue struct {
-	ws *worker.Session
-	m  *session.Session
+	ws         *worker.Session
+	m          *session.Session
+	complained bool // the log has been told of a bad command
 }
 
 // run gives the reason of the end in Dovecot's words.
@@ -147,6 +148,10 @@ func (d *dialogue) feed(p []byte) (reason string) {
 	for {
 		n, out, effect := d.m.Feed(p)
 		p = p[n:]
+		if text := d.m.FirstBad(); text != "" && !d.complained {
+			d.complained = true
+			d.ws.Log.Infof("Bad command, answered: %s", text)
+		}
 		if err := d.write(out); err != nil {
 			return "Disconnected: Connection closed"
 		}

@@ -92,22 +92,23 @@ type Counts struct {
 
 // Session is one session. Its methods are for one goroutine.
 type Session struct {
-	cfg       Config
-	out       stickyOutput
-	framer    *imapwire.Framer
-	names     imapname.Dialect
-	enc       imapwire.Encoder
-	view      *view.View // nil unless a mailbox is selected
-	stopWatch func()
-	append    *appending // an APPEND whose literals are coming
-	idle      *idling    // an IDLE that waits for DONE
-	bad       int        // bad commands in a row
-	now       time.Time
-	heard     time.Time // when the client was last heard
-	last      string    // the last command that was known; "" for none
-	end       End
-	why       string // of the end, for the log
-	counts    Counts
+	cfg        Config
+	out        stickyOutput
+	framer     *imapwire.Framer
+	names      imapname.Dialect
+	enc        imapwire.Encoder
+	view       *view.View // nil unless a mailbox is selected
+	stopWatch  func()
+	append     *appending // an APPEND whose literals are coming
+	idle       *idling    // an IDLE that waits for DONE
+	bad        int        // bad commands in a row
+	complained bool       // the log has been told of a bad command
+	now        time.Time
+	heard      time.Time // when the client was last heard
+	last       string    // the last command that was known; "" for none
+	end        End
+	why        string // of the end, for the log
+	counts     Counts
 }
 
 // stickyOutput remembers that the client is gone.
@@ -218,6 +219,7 @@ func (s *Session) refused(ev imapwire.Event) {
 		s.answer(tag, reply)
 	case imapwire.LiteralTooBig:
 		s.dropAppend()
+		s.complain(ev.Reason.String())
 		s.answer(tag, view.No("TOOBIG", ev.Reason.String()))
 	default:
 		s.dropAppend()
@@ -242,10 +244,20 @@ func (s *Session) answer(tag string, reply view.Reply) {
 	case imapwire.OK:
 		s.bad = 0
 	case imapwire.BAD:
+		s.complain(reply.Text)
 		s.bad++
 		if s.bad >= s.cfg.Settings.BadCommands {
 			s.sayBye(TooManyBad, "Disconnected: Too many invalid IMAP commands", "Too many invalid IMAP commands.")
 		}
+	}
+}
+
+// complain tells the log of a session's first bad input: one line, since a client
+// can send any number of them.
+func (s *Session) complain(text string) {
+	if !s.complained {
+		s.complained = true
+		s.cfg.Log.Info("Bad command, answered: " + text)
 	}
 }
 

@@ -74,6 +74,7 @@ type Session struct {
 	highest  int // for LAST
 	oldest   int // LAST when the session began
 	bad      int
+	first    string // the answer to the first bad command
 	out      []byte
 	effect   Effect
 	Body     Body // valid while the effect is Send
@@ -172,7 +173,9 @@ func (s *Session) Feed(p []byte) (n int, out []byte, effect Effect) {
 
 // fail answers a command that is none.
 func (s *Session) fail(text string) {
-	s.bad++
+	if s.bad++; s.first == "" {
+		s.first = text
+	}
 	if s.bad >= maxBad {
 		s.out = pop3wire.AppendErr(s.out, "", "Too many bad commands.")
 		s.effect = Close
@@ -180,6 +183,11 @@ func (s *Session) fail(text string) {
 	}
 	s.err("", text)
 }
+
+// FirstBad is the answer to the session's first bad command, "" if there was none:
+// the log has a line on it, and not on the others, of which a client can send any
+// number.
+func (s *Session) FirstBad() string { return s.first }
 
 func (s *Session) ok(text string) { s.out = pop3wire.AppendOK(s.out, text) }
 
