@@ -12,6 +12,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 
 	"rookery/internal/errkind"
 	"rookery/internal/ipc/redeemmsg"
@@ -27,6 +28,9 @@ type Policy struct {
 	// OneUID, if not 0, is the uid of this process, which is not root: all
 	// users' workers run under it.
 	OneUID uint32
+
+	mu     sync.Mutex
+	prints map[settings.Role][32]byte // fingerprints of Set, which never changes
 }
 
 // Identity is whom a worker runs as.
@@ -113,7 +117,11 @@ func exempt(nets []netip.Prefix, addr netip.Addr) bool {
 	return !addr.IsValid() || slices.ContainsFunc(nets, func(n netip.Prefix) bool { return n.Contains(addr) })
 }
 
+// userSet is Set with the user's own settings; only to be read.
 func (p *Policy) userSet(r redeemmsg.Record) (*settings.Set, error) {
+	if len(r.Fields) == 0 {
+		return p.Set, nil
+	}
 	fields := make(map[string]string, len(r.Fields))
 	for _, f := range r.Fields {
 		name, value, _ := strings.Cut(f, "=")
@@ -136,9 +144,25 @@ func (p *Policy) hash(service string, r redeemmsg.Record) ([32]byte, error) {
 	}
 	h := sha256.New()
 	h.Write(b)
-	generation := p.Set.Fingerprint(SettingsRole(service))
+	generation := p.fingerprint(SettingsRole(service))
 	h.Write(generation[:])
 	return [32]byte(h.Sum(nil)), nil
+}
+
+// fingerprint is that of the settings of a role. It is asked for at every login
+// and goes over all settings: it is made once.
+func (p *Policy) fingerprint(role settings.Role) [32]byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	print, ok := p.prints[role]
+	if !ok {
+		if p.prints == nil {
+			p.prints = map[settings.Role][32]byte{}
+		}
+		print = p.Set.Fingerprint(role)
+		p.prints[role] = print
+	}
+	return print
 }
 
 // SettingsRole is the receiver of a service's settings.
