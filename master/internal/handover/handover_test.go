@@ -424,11 +424,17 @@ func TestWorkerLimitEndsLingerersFirst(t *testing.T) {
 	tb.request(1, 14)
 	tb.skip()
 	tb.redeemed(tb.next, grant("carl"))
-	tb.want(fmt.Sprintf("mayexit %d", wb), fmt.Sprintf("start %d carl", tb.next)) // bob is idle longer
+	tb.want(fmt.Sprintf("mayexit %d", wb)) // bob is idle longer
+	carl := tb.next
+	tb.WorkerGone(wb, true, tb.now) // only now there is a place
+	tb.want(fmt.Sprintf("start %d carl", carl))
 	tb.request(1, 15)
 	tb.skip()
 	tb.redeemed(tb.next, grant("bob")) // off the list: a new one, and ann's goes
-	tb.want(fmt.Sprintf("mayexit %d", wa), fmt.Sprintf("start %d bob", tb.next))
+	tb.want(fmt.Sprintf("mayexit %d", wa))
+	bob := tb.next
+	tb.WorkerGone(wa, true, tb.now)
+	tb.want(fmt.Sprintf("start %d bob", bob))
 }
 
 func TestQueueOverflow(t *testing.T) {

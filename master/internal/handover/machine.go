@@ -18,6 +18,7 @@ type Machine struct {
 	perUser  map[userKey]int
 	perIP    map[ipKey]int
 	fails    map[userKey]*failure
+	pending  []*worker // not started yet: they wait for another's place
 	next     uint64
 	inFlight int // sessions whose login process has no answer yet
 	stopping bool

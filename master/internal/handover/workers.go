@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"rookery/internal/errkind"
+	"rookery/internal/ipc/redeemmsg"
 )
 
 type workerState uint8
@@ -21,6 +22,8 @@ type worker struct {
 	id       uint64
 	key      Key
 	state    workerState
+	record   redeemmsg.Record
+	launched bool // a process was asked for
 	ready    bool // it said so
 	pid      int
 	started  time.Time
@@ -45,12 +48,34 @@ func (m *Machine) start(s *session, now time.Time) *worker {
 		return nil
 	}
 	m.next++
-	w := &worker{id: m.next, key: s.grant.Key, started: now, idle: now, sessions: map[uint64]*session{}}
+	w := &worker{id: m.next, key: s.grant.Key, record: s.grant.Record, started: now, idle: now, sessions: map[uint64]*session{}}
 	m.workers[w.id] = w
 	m.byKey[w.key] = w
-	m.Counters.WorkersStarted++
-	m.fx.StartWorker(w.id, w.key, s.grant.Record)
+	m.pending = append(m.pending, w)
+	m.launch()
 	return w
+}
+
+// launch starts the processes that wait for their place: one that may exit has
+// it until it is reaped.
+func (m *Machine) launch() {
+	n := 0
+	for _, w := range m.workers {
+		if w.launched {
+			n++
+		}
+	}
+	for len(m.pending) > 0 && (m.limits.Workers <= 0 || n < m.limits.Workers) {
+		w := m.pending[0]
+		m.pending = m.pending[1:]
+		if m.workers[w.id] != w {
+			continue
+		}
+		n++
+		w.launched = true
+		m.Counters.WorkersStarted++
+		m.fx.StartWorker(w.id, w.key, w.record)
+	}
 }
 
 // busy is the number of workers that are not on their way out.
@@ -134,6 +159,7 @@ func (m *Machine) WorkerFailed(id uint64, kind errkind.Kind, text string) {
 func (m *Machine) drop(w *worker) {
 	m.unlist(w)
 	delete(m.workers, w.id)
+	m.launch()
 }
 
 // WorkerReady says that the worker is confined to its user.
