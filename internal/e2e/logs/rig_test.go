@@ -1,6 +1,7 @@
 package logs
 
 import (
+	"net"
 	"os"
 	"os/exec"
 	"syscall"
@@ -54,4 +55,23 @@ func eventually(t *testing.T, what string, ok func() bool) {
 func owner(info os.FileInfo) (uid, gid int) {
 	st := info.Sys().(*syscall.Stat_t)
 	return int(st.Uid), int(st.Gid)
+}
+
+func groupOf(t *testing.T, path string) int {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, gid := owner(info)
+	return gid
+}
+
+func mustDial(t *testing.T, addr string) net.Conn {
+	t.Helper()
+	conn, err := net.DialTimeout("tcp", addr, 10*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn
 }
