@@ -12,7 +12,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -35,6 +34,7 @@ type options struct {
 	json    bool
 	write   string // file that gets the table, or ""
 	only    string // one server, for work on the benchmark itself
+	from    string // a result of --json to show again, in place of measuring
 }
 
 func main() {
@@ -48,6 +48,7 @@ func main() {
 	flag.BoolVar(&o.json, "json", false, "print the result as JSON")
 	flag.StringVar(&o.write, "write", "", "also write the table into this file, between its bench marks")
 	flag.StringVar(&o.only, "only", "", "measure one server: rookery, dovecot or dovecot-hp")
+	flag.StringVar(&o.from, "from", "", "measure nothing: show, and write, this result of --json")
 	flag.Parse()
 
 	// The servers are told to end when the thread that started them does: the
@@ -69,6 +70,13 @@ func main() {
 
 // run measures and prints; everything that it starts is gone when it returns.
 func run(ctx context.Context, o options) error {
+	if o.from != "" {
+		res, err := readResult(o.from)
+		if err != nil {
+			return err
+		}
+		return res.show(o)
+	}
 	rows, err := pick(o.row)
 	if err != nil || rows == nil {
 		return err
@@ -101,19 +109,7 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	res.Took = time.Since(began).Round(time.Second).String()
-	if o.json {
-		enc := json.NewEncoder(os.Stdout)
-		enc.SetIndent("", "  ")
-		if err := enc.Encode(res); err != nil {
-			return err
-		}
-	} else {
-		fmt.Print("\n", res.table())
-	}
-	if o.write != "" {
-		return res.writeInto(o.write)
-	}
-	return nil
+	return res.show(o)
 }
 
 // progress tells what is being done, on standard error.

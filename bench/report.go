@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -37,6 +38,33 @@ func newResult(o options) *result {
 		Date: time.Now().UTC().Format(time.DateOnly), Machine: fmt.Sprintf("%s, %d processors, %s", machine(), runtime.NumCPU(), commit()),
 		Dovecot: dovecotVersion(), Length: o.seconds.String(), Repeats: o.repeats, Users: o.users,
 	}
+}
+
+// readResult reads what --json printed.
+func readResult(file string) (*result, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	res := new(result)
+	return res, json.Unmarshal(data, res)
+}
+
+// show prints the result and writes it where that is wanted.
+func (res *result) show(o options) error {
+	if o.json {
+		enc := json.NewEncoder(os.Stdout)
+		enc.SetIndent("", "  ")
+		if err := enc.Encode(res); err != nil {
+			return err
+		}
+	} else {
+		fmt.Print("\n", res.table())
+	}
+	if o.write != "" {
+		return res.writeInto(o.write)
+	}
+	return nil
 }
 
 // commit names the source that was measured.

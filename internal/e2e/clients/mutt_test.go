@@ -30,7 +30,7 @@ set imap_pass="pass"
 %s
 set certificate_file="%s"
 set ssl_ca_certificates_file="%s"
-set header_cache=""
+set header_cache="" tmpdir="~"
 set realname="Tester" from="u1@example.test"
 set delete=yes
 set move=no
