@@ -234,8 +234,8 @@ func (c *Codec) Addr(p *netip.AddrPort) {
 	if c.reading && c.err == nil {
 		*p = netip.AddrPort{}
 		if len(b) > 0 {
-			if err := p.UnmarshalBinary(b); err != nil {
-				c.Fail("not an address: %v", err)
+			if err := p.UnmarshalBinary(b); err != nil || !p.IsValid() {
+				c.Fail("%d bytes that are no address", len(b))
 			}
 		}
 	}

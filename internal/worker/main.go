@@ -109,6 +109,10 @@ func confine(p Program, env *child.Env, ctl *ipc.Conn, host *Host, set *settings
 				return fmt.Errorf("root %s: %w", r.m.Path, err)
 			}
 		}
+		if r.onlyChroot(roots) {
+			unix.Close(r.fd) // the way to the mail, not a place for it
+			continue
+		}
 		opts.Rules = append(opts.Rules, sandbox.Rule{FD: r.fd, Access: sandbox.ReadWrite})
 	}
 	enter := sandbox.Enter
@@ -129,6 +133,10 @@ type receivedRoot struct {
 	m  *workermsg.Root
 	fd int
 }
+
+// onlyChroot reports whether a root is there for the chroot alone: the mail then
+// lies in the others, below it.
+func (r receivedRoot) onlyChroot(all []receivedRoot) bool { return r.m.Chroot && len(all) > 1 }
 
 // learnUser waits for the roots and the user.
 func learnUser(ctl *ipc.Conn) (roots []receivedRoot, user *workermsg.User, err error) {
@@ -169,6 +177,9 @@ func (h *Host) openRoots(roots []receivedRoot, chrooted bool) error {
 		}
 	}
 	for _, r := range roots {
+		if r.onlyChroot(roots) {
+			continue
+		}
 		name := r.m.Path
 		if top != "" {
 			name = "/" + strings.TrimPrefix(strings.TrimPrefix(r.m.Path, top), "/")
