@@ -1,6 +1,7 @@
 package imapwire
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"slices"
@@ -195,10 +196,13 @@ func (e *Encoder) String(s string) *Encoder {
 // MaskNUL overwrites each NUL in p with 0x80. Lengths stay, so offsets of
 // parts and RFC822.SIZE stay true.
 func MaskNUL(p []byte) {
-	for i, b := range p {
-		if b == 0 {
-			p[i] = 0x80
+	for {
+		i := bytes.IndexByte(p, 0)
+		if i < 0 {
+			return
 		}
+		p[i] = 0x80
+		p = p[i+1:]
 	}
 }
 
@@ -255,12 +259,14 @@ func (e *Encoder) FlagList(flags []string) *Encoder {
 	return e.Close()
 }
 
-// DateTime writes date-time, in t's own zone.
+// DateTime writes date-time, in t's own zone. Of the two forms of
+// date-day-fixed (RFC 3501 §9) it writes the one without a space: some clients
+// cut the string into words.
 func (e *Encoder) DateTime(t time.Time) *Encoder {
 	if y := t.Year(); y < 0 || y > 9999 {
 		return e.fail("date and time", t.String())
 	}
-	e.buf = t.AppendFormat(e.buf, `"_2-Jan-2006 15:04:05 -0700"`)
+	e.buf = t.AppendFormat(e.buf, `"02-Jan-2006 15:04:05 -0700"`)
 	return e
 }
 
@@ -338,8 +344,9 @@ func (e *Encoder) Body(p []byte, binary bool) {
 	e.start = len(e.buf)
 }
 
-// BodyFrom appends n bytes of a literal as r has them from off on. It says
-// false, with nothing appended, when r does not give all of them.
+// BodyFrom appends n bytes of a literal that is not binary, as r has them from
+// off on but for NUL, which is masked. It says false, with nothing appended, when
+// r does not give all of them.
 func (e *Encoder) BodyFrom(r io.ReaderAt, off int64, n int) bool {
 	at := len(e.buf)
 	e.buf = slices.Grow(e.buf, n)[:at+n]
@@ -347,6 +354,7 @@ func (e *Encoder) BodyFrom(r io.ReaderAt, off int64, n int) bool {
 		e.buf = e.buf[:at]
 		return false
 	}
+	MaskNUL(e.buf[at:])
 	e.start = len(e.buf)
 	return true
 }

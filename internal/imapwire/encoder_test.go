@@ -49,7 +49,7 @@ func TestEncoder(t *testing.T) {
 		{"flags", rev1, func(e *Encoder) { e.FlagsResponse([]string{`\Seen`, "$x", `\*`}) }, "* FLAGS (\\Seen $x \\*)\r\n"},
 		{"bad flag", rev1, func(e *Encoder) { e.FlagsResponse([]string{"a)b"}) }, ""},
 		{"bad system flag", rev1, func(e *Encoder) { e.FlagsResponse([]string{`\`}) }, ""},
-		{"date-time", rev1, func(e *Encoder) { e.DateTime(when).CRLF() }, "\" 1-Feb-2024 03:04:05 -0130\"\r\n"},
+		{"date-time", rev1, func(e *Encoder) { e.DateTime(when).CRLF() }, "\"01-Feb-2024 03:04:05 -0130\"\r\n"},
 		{"section", rev1, func(e *Encoder) {
 			e.Section(Section{Part: []uint32{1, 2}, Text: HeaderFields, Fields: []string{"a", "b c"}}).Origin(7).CRLF()
 		}, "[1.2.HEADER.FIELDS (a \"b c\")]<7>\r\n"},

@@ -3,6 +3,7 @@ package message
 import (
 	"bytes"
 	"strconv"
+	"strings"
 )
 
 // maxQuoted is the longest string that is sent quoted. Longer ones go as
@@ -133,7 +134,9 @@ func (w *textWriter) optional(e *Envelope, bit EnvelopeField, s string) {
 		w.raw(nilText)
 		return
 	}
-	w.dst = AppendString(w.dst, s)
+	// A tab is left of a fold as many mailers write it; it means a space, and
+	// clients show it as a box.
+	w.dst = AppendString(w.dst, strings.ReplaceAll(s, "\t", " "))
 }
 
 // orFrom writes a list, or the From list (of shown addresses) where it is

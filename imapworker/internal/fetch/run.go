@@ -193,10 +193,9 @@ func (r *run) writeSection(w *itemWriter, o *one, p *part) error {
 	}
 	w.enc.SP()
 	switch {
-	case !p.found:
-		w.enc.Nil()
-		return nil
-	case p.size() == 0:
+	case !p.found, p.size() == 0:
+		// RFC 3501 leaves open what a part that is not there gives. The empty
+		// string is what clients of Dovecot know; NIL trips some.
 		w.enc.Quoted("")
 		return nil
 	case !w.enc.Literal(p.size(), false):
@@ -212,7 +211,15 @@ func (r *run) writeSection(w *itemWriter, o *one, p *part) error {
 		// The head of the literal is out: only the connection's end tells the client.
 		return fmt.Errorf("%w: %w", view.ErrDisconnect, err)
 	}
-	return r.ctx.Body(msg, p.where.Start, p.where.Len())
+	plain := true
+	if p.size() > view.SmallBody {
+		nul, err := o.HasNUL()
+		if err != nil {
+			return fmt.Errorf("%w: %w", view.ErrDisconnect, err)
+		}
+		plain = !nul
+	}
+	return r.ctx.Body(msg, p.where.Start, p.where.Len(), plain)
 }
 
 // count counts a section for the session's last line.

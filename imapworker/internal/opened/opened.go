@@ -6,6 +6,8 @@
 package opened
 
 import (
+	"bytes"
+
 	"rookery/internal/mailstore"
 	"rookery/internal/message"
 )
@@ -81,6 +83,39 @@ func (m *Message) Tree() (*message.Part, error) {
 	m.Box.PutCached(m.UID, TreeField, message.AppendTree(nil, tree))
 	m.tree = tree
 	return tree, nil
+}
+
+// nulField names the fact whether a message holds a NUL.
+const nulField = "octets.nul"
+
+var hasNUL, noNUL = []byte("1"), []byte("0")
+
+// HasNUL tells whether a NUL is anywhere in the message. No literal can carry one
+// (RFC 3501 §9: CHAR8 is any octet except NUL), but a delivery may have put one
+// into the file.
+func (m *Message) HasNUL() (bool, error) {
+	if fact, ok := m.Box.Cached(m.UID, nulField); ok {
+		return string(fact) == string(hasNUL), nil
+	}
+	msg, err := m.Open()
+	if err != nil {
+		return false, err
+	}
+	buf := make([]byte, min(msg.Size(), 64<<10))
+	fact := noNUL
+	for off := int64(0); off < msg.Size(); {
+		n, err := msg.ReadAt(buf[:min(int64(len(buf)), msg.Size()-off)], off)
+		if n == 0 {
+			return false, err
+		}
+		off += int64(n)
+		if bytes.IndexByte(buf[:n], 0) >= 0 {
+			fact = hasNUL
+			break
+		}
+	}
+	m.Box.PutCached(m.UID, nulField, fact)
+	return string(fact) == string(hasNUL), nil
 }
 
 // Close closes the message, if it was opened.

@@ -100,8 +100,9 @@ func (c *subscribe) run(s *Session) (view.Reply, error) {
 	}
 	err := s.cfg.Store.Subscribe(string(c.mailbox), c.on)
 	switch {
-	case errkind.Is(err, errkind.NotFound):
-		return view.No("NONEXISTENT", "Mailbox is not subscribed."), nil
+	case !c.on && errkind.Is(err, errkind.NotFound):
+		// Not subscribed to it: what was asked for holds. A client that takes away
+		// a mailbox and its subscription would else stumble over its own retry.
 	case err != nil:
 		return view.Reply{}, err
 	case c.on:

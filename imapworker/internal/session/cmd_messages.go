@@ -120,7 +120,12 @@ func (c *copyCommand) run(s *Session) (view.Reply, error) {
 	if err != nil {
 		return s.tryCreate(err)
 	}
-	if len(result.To) == 0 {
+	switch {
+	case len(result.To) > 0:
+	case !c.uid && !uids.Empty():
+		// Expunged between the look above and the copy.
+		return view.Reply{}, errkind.New("copy", errkind.Expunged, nil)
+	default:
 		return view.Done("No messages found."), nil
 	}
 	code := imapwire.Code{Name: "COPYUID", Args: fmt.Sprintf("%d %s %s", result.UIDValidity,

@@ -61,7 +61,7 @@ func (s *Session) describe(v *view.View) {
 	info := v.Box().Info()
 	v.WriteFlagList(&s.enc)
 	s.enc.Exists(v.Len())
-	s.enc.Recent(v.RecentCount())
+	v.WriteRecent(&s.enc)
 	number := func(name string, n uint32, text string) {
 		s.enc.Status("", imapwire.OK, imapwire.Code{Name: name, Args: strconv.FormatUint(uint64(n), 10)}, text)
 	}

@@ -80,12 +80,6 @@ func (c *store) run(s *Session) (view.Reply, error) {
 	if err := s.view.Sync(); err != nil {
 		return view.Reply{}, err
 	}
-	// RFC 3501 §6.4.6: .SILENT hides our own change, but not what another did
-	// before: those messages are told with their flags as they are after both.
-	var others numset.Set
-	if c.silent {
-		others = s.view.Stale(uids)
-	}
 	c.change.UIDs = uids
 	result, err := s.view.Box().Store(c.change)
 	s.view.Refresh()
@@ -98,14 +92,17 @@ func (c *store) run(s *Session) (view.Reply, error) {
 	if err != nil {
 		return view.Reply{}, err
 	}
-	gone := false
+	gone, left := false, false
 	s.view.AnnounceKeywords(&s.enc)
-	for _, uid := range s.view.Each(uids) {
+	for seq, uid := range s.view.Each(uids) {
 		if _, _, expunged := s.view.Entry(uid); expunged {
 			gone = true
 			continue
 		}
-		if !c.silent || others.Contains(uid) {
+		left = true
+		// RFC 3501 §6.4.6: .SILENT hides our own change, but not what another did,
+		// before it or after: flags that the client cannot foresee are told.
+		if !c.silent || !s.view.Foreseen(seq, c.change) {
 			s.view.WriteFlags(&s.enc, uid, c.uid)
 		}
 		s.view.MarkTold(uid)
@@ -113,7 +110,8 @@ func (c *store) run(s *Session) (view.Reply, error) {
 			return view.Reply{}, err
 		}
 	}
-	if gone && !c.uid {
+	// RFC 2180 §4.2.1: with .SILENT, OK if it was done to all that are left.
+	if gone && !c.uid && !(c.silent && left) {
 		return view.No("EXPUNGEISSUED", "Some of the messages no longer exist."), nil
 	}
 	return view.Done("Store completed."), nil

@@ -5,7 +5,6 @@ import (
 
 	"rookery/internal/imapwire"
 	"rookery/internal/mailstore"
-	"rookery/internal/numset"
 )
 
 // changes is what the client does not know yet.
@@ -52,15 +51,46 @@ func (v *View) diff() changes {
 	return c
 }
 
-// Stale gives those of uids whose flags are not what the client believes.
-func (v *View) Stale(uids numset.Set) (stale numset.Set) {
-	for seq, uid := range v.each(uids) {
-		e, keywords, gone := v.Entry(uid)
-		if !gone && !sameState(v.believed(int(seq)-1), flagState{e.Flags, keywords}) {
-			stale.Add(uid)
+// Foreseen reports whether the flags of message seq are what the client expects
+// after its own change: what it believed, changed so.
+func (v *View) Foreseen(seq uint32, change mailstore.FlagChange) bool {
+	was := v.believed(int(seq) - 1)
+	e, keywords, _ := v.Entry(v.UID(seq))
+	flags := was.flags
+	switch change.Op {
+	case mailstore.AddFlags:
+		flags |= change.Flags
+	case mailstore.RemoveFlags:
+		flags &^= change.Flags
+	default:
+		flags = change.Flags
+	}
+	expected := func(keyword string) bool {
+		named := HasKeyword(change.Keywords, keyword)
+		switch change.Op {
+		case mailstore.AddFlags:
+			return named || HasKeyword(was.keywords, keyword)
+		case mailstore.RemoveFlags:
+			return !named && HasKeyword(was.keywords, keyword)
+		}
+		return named
+	}
+	if e.Flags != flags {
+		return false
+	}
+	for _, k := range keywords {
+		if !expected(k) {
+			return false
 		}
 	}
-	return stale
+	for _, list := range [...][]string{was.keywords, change.Keywords} {
+		for _, k := range list {
+			if expected(k) != HasKeyword(keywords, k) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // PendingExpunges reports whether the newest picture lacks messages that the
@@ -98,13 +128,22 @@ func (v *View) Announce(e *imapwire.Encoder, may May) error {
 	if c.newer && may.Exists {
 		err = v.claimRecent()
 		e.Exists(uint32(v.told.Len()))
-		e.Recent(v.RecentCount())
+		v.WriteRecent(e)
+	} else if len(c.expunged) > 0 && v.RecentCount() != v.recentTold {
+		// RFC 3501 §7.3.2: RECENT comes when the size of the mailbox changes.
+		v.WriteRecent(e)
 	}
 	v.AnnounceKeywords(e)
 	for _, uid := range c.flags {
 		v.WriteFlags(e, uid, may.UID)
 	}
 	return err
+}
+
+// WriteRecent writes the RECENT response.
+func (v *View) WriteRecent(e *imapwire.Encoder) {
+	v.recentTold = v.RecentCount()
+	e.Recent(v.recentTold)
 }
 
 // AnnounceKeywords tells the mailbox's flags when there are new ones: a client

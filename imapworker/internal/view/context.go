@@ -2,6 +2,7 @@ package view
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -75,19 +76,34 @@ func (c *Context) Flush() error {
 	return c.Out.Flush(c.Enc)
 }
 
-// smallBody is up to how many bytes a body goes with its response in one piece.
-const smallBody = 16 << 10
+// SmallBody is up to how many bytes a body goes with its response in one piece.
+const SmallBody = 16 << 10
 
 // Body sends n bytes of m from off, the content of a literal whose head
-// Encoder.Literal wrote.
-func (c *Context) Body(m mailstore.Message, off, n int64) error {
-	if n <= smallBody && c.Enc.BodyFrom(m, off, int(n)) {
+// Encoder.Literal wrote. plain says that there is no NUL in them: they can then
+// go as the store has them. Others, and all up to SmallBody, go through Enc,
+// which masks.
+func (c *Context) Body(m mailstore.Message, off, n int64, plain bool) error {
+	if n <= SmallBody && c.Enc.BodyFrom(m, off, int(n)) {
 		return nil
 	}
 	if err := c.Out.Flush(c.Enc); err != nil {
 		return err
 	}
-	return c.Out.Body(m, off, n)
+	if plain {
+		return c.Out.Body(m, off, n)
+	}
+	for n > 0 {
+		piece := min(n, SmallBody)
+		if !c.Enc.BodyFrom(m, off, int(piece)) {
+			return fmt.Errorf("%w: message is shorter than it was", ErrDisconnect)
+		}
+		if err := c.Out.Flush(c.Enc); err != nil {
+			return err
+		}
+		off, n = off+piece, n-piece
+	}
+	return nil
 }
 
 // Job is a parsed command of another package, ready to run. It writes untagged

@@ -33,6 +33,8 @@ type View struct {
 	flags    map[mailstore.UID]flagState // told since told was made
 	recent   numset.Set                  // the UIDs that are \Recent in this session
 	keywords int                         // how many of box.Keywords were told in FLAGS
+
+	recentTold uint32 // the number in the last RECENT
 }
 
 // flagState is what a client believes of one message.

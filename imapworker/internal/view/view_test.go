@@ -1,6 +1,7 @@
 package view
 
 import (
+	"bytes"
 	"io"
 	"testing"
 
@@ -116,7 +117,7 @@ func TestAnnounceWaits(t *testing.T) {
 	if _, _, gone := v.Entry(3); !gone {
 		t.Error("message 3 is not gone")
 	}
-	if out := announce(t, v, May{Expunge: true}); out != "* 1 EXPUNGE\r\n* 2 EXPUNGE\r\n* 2 EXPUNGE\r\n" || v.Len() != 1 {
+	if out := announce(t, v, May{Expunge: true}); out != "* 1 EXPUNGE\r\n* 2 EXPUNGE\r\n* 2 EXPUNGE\r\n* 1 RECENT\r\n" || v.Len() != 1 {
 		t.Errorf("told %q, %d messages", out, v.Len())
 	}
 	if out := announce(t, v, May{Expunge: true, Exists: true}); out != "* 2 EXISTS\r\n* 2 RECENT\r\n" || v.UID(2) != 5 {
@@ -172,5 +173,105 @@ func TestMarkSeen(t *testing.T) {
 	}
 	if got, err := examined.MarkSeen(numset.Of(4)); !got.Empty() || err != nil {
 		t.Errorf("EXAMINE marks as seen: %v, %v", got, err)
+	}
+}
+
+// What .SILENT may hide is the client's own change and nothing else.
+func TestForeseen(t *testing.T) {
+	_, box := mailbox(t, 1)
+	store := func(op mailstore.FlagOp, flags mailstore.Flags, keywords ...string) mailstore.FlagChange {
+		t.Helper()
+		change := mailstore.FlagChange{UIDs: numset.Of(1), Op: op, Flags: flags, Keywords: keywords}
+		if _, err := box.Store(change); err != nil {
+			t.Fatal(err)
+		}
+		return change
+	}
+	for _, c := range []struct {
+		name   string
+		others func() // what another session does between the client's last look and its own change
+		op     mailstore.FlagOp
+		flags  mailstore.Flags
+		words  []string
+		want   bool
+	}{
+		{"alone", func() {}, mailstore.AddFlags, mailstore.Seen, []string{"Own"}, true},
+		{"a flag of another's", func() { store(mailstore.AddFlags, mailstore.Flagged) }, mailstore.AddFlags, mailstore.Seen, nil, false},
+		{"a keyword of another's", func() { store(mailstore.AddFlags, 0, "Theirs") }, mailstore.AddFlags, 0, []string{"Own"}, false},
+		{"the same keyword", func() { store(mailstore.AddFlags, 0, "Own") }, mailstore.AddFlags, 0, []string{"own"}, true},
+		{"another's keyword, replaced", func() { store(mailstore.AddFlags, 0, "Theirs") }, mailstore.SetFlags, mailstore.Seen, nil, true},
+		{"a keyword taken away", func() { store(mailstore.RemoveFlags, 0, "Base") }, mailstore.AddFlags, mailstore.Seen, nil, false},
+		{"a keyword taken away by both", func() { store(mailstore.RemoveFlags, 0, "Base") }, mailstore.RemoveFlags, 0, []string{"Base"}, true},
+		{"remove", func() {}, mailstore.RemoveFlags, mailstore.Seen, []string{"Base", "none"}, true},
+	} {
+		store(mailstore.SetFlags, mailstore.Answered, "Base")
+		v := open(t, box)
+		c.others()
+		change := store(c.op, c.flags, c.words...)
+		v.Refresh()
+		if got := v.Foreseen(1, change); got != c.want {
+			t.Errorf("%s: %t", c.name, got)
+		}
+	}
+}
+
+// pieces is an Output that keeps what it gets; Body is what sendfile would send.
+type pieces struct {
+	sent []byte
+	raw  int64
+}
+
+func (p *pieces) Flush(e *imapwire.Encoder) error {
+	p.sent = append(p.sent, e.Bytes()...)
+	e.Reset()
+	return nil
+}
+
+func (p *pieces) Body(_ mailstore.Message, _, n int64) error {
+	p.raw += n
+	return nil
+}
+
+// No NUL goes out, in a small body or a large one; a large one without any goes
+// as the store has it.
+func TestBody(t *testing.T) {
+	s, box := mailbox(t, 0)
+	text := bytes.Repeat([]byte("0123456\x00"), SmallBody/2)
+	a, err := s.Append("INBOX")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := a.Add(mailstore.AppendMeta{}, int64(len(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Write(text)
+	if _, err := a.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := box.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	m, err := box.Message(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	masked := bytes.ReplaceAll(text, []byte{0}, []byte{0x80})
+	for _, n := range []int64{1, 8, SmallBody, SmallBody + 1, int64(len(text)) - 3} {
+		var out pieces
+		c := Context{Enc: &imapwire.Encoder{}, Out: &out}
+		if err := c.Body(m, 3, n, false); err != nil {
+			t.Fatal(err)
+		}
+		out.Flush(c.Enc)
+		if !bytes.Equal(out.sent, masked[3:3+n]) || out.raw != 0 {
+			t.Errorf("%d octets: sent %d, %d as they are", n, len(out.sent), out.raw)
+		}
+	}
+	var out pieces
+	c := Context{Enc: &imapwire.Encoder{}, Out: &out}
+	if err := c.Body(m, 0, int64(len(text)), true); err != nil || out.raw != int64(len(text)) {
+		t.Errorf("plain: %d as they are, %v", out.raw, err)
 	}
 }
