@@ -326,32 +326,28 @@ func (s *server) admit(l *listener, conn *sock.Conn) {
 	c := newSession(s, l, conn)
 	exempt := contains(s.cfg.exempt, conn.Remote().Addr()) || l.haproxy
 	s.mu.Lock()
-	var oldest *places.Entry
-	if len(s.sessions) >= s.cfg.clients {
-		oldest = s.places.Oldest()
-		if oldest == nil {
+	verdict, oldest := s.places.Add(&c.place, conn.Remote().Addr(), exempt)
+	if verdict != places.TooMany && oldest == nil && len(s.sessions) >= s.cfg.clients {
+		// Only for one who has a place himself: whoever is turned away must not
+		// take another's.
+		if oldest = s.places.Oldest(); oldest == &c.place {
 			s.mu.Unlock()
 			c.turnAway("Too many connections, try again later.")
 			return
 		}
 	}
-	verdict, other := s.places.Add(&c.place, conn.Remote().Addr(), exempt)
 	if verdict == places.TooMany {
 		s.mu.Unlock()
 		c.turnAway(fmt.Sprintf("Too many connections from your address that have not logged in (login_unauthenticated_userip_limit=%d).", s.cfg.perAddress))
 		return
 	}
 	s.sessions[c] = struct{}{}
-	var victims []*session
-	for _, e := range []*places.Entry{oldest, other} {
-		if e != nil {
-			victims = append(victims, e.Client.(*session))
-			s.dropped++
-		}
+	if oldest != nil {
+		s.dropped++
 	}
 	s.mu.Unlock()
-	for _, v := range victims {
-		v.kick(kickFull)
+	if oldest != nil {
+		oldest.Client.(*session).kick(kickFull)
 	}
 	s.all.Go(c.serve)
 }

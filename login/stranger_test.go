@@ -160,6 +160,15 @@ func TestClientLimit(t *testing.T) {
 	r.dial("imap").hear("* BYE [UNAVAILABLE] Too many connections, try again later.")
 }
 
+// Who is turned away for his address takes no other stranger's place with him.
+func TestTurnedAwayWhenAllIsFull(t *testing.T) {
+	r := start(t, options{config: func(c *config) { c.clients, c.perAddress = 1, 1 }})
+	r.dial("imap").hear("* OK")
+	for range 3 {
+		r.dial("imap").hear("* BYE [UNAVAILABLE] Too many connections from your address")
+	}
+}
+
 func TestBadCommandLimit(t *testing.T) {
 	r := start(t, options{set: func(s *settings.Set) { settings.LoginBadCommandLimit.Put(s, 1) }})
 	c := r.dial("imap")
