@@ -384,6 +384,26 @@ func TestNoDoubleExpansion(t *testing.T) {
 	}
 }
 
+// With auth_username_chars = "" a name may hold anything, but it leads no path
+// into another user's folder.
+func TestNamesInPaths(t *testing.T) {
+	for _, key := range []string{"home", "mail_path", "mail", "rawlog_dir"} {
+		u := (&Userdb{Override: []TemplateField{{key, tmpl(t, "/v/%{user}")}}}).Static()
+		for _, name := range []string{"bob/Maildir", "%{home}", ".", ".."} {
+			if e, _, err := u.Look(query(name), nil); err == nil {
+				t.Errorf("%s of %q: %+v", key, name, e)
+			}
+		}
+		if _, _, err := u.Look(query("bob"), nil); err != nil {
+			t.Errorf("%s: %v", key, err)
+		}
+	}
+	u := (&Userdb{Override: []TemplateField{{"x", tmpl(t, "%{user}")}}}).Static()
+	if _, _, err := u.Look(query("a/b"), nil); err != nil {
+		t.Errorf("a field that is no path: %v", err)
+	}
+}
+
 func TestUserdbs(t *testing.T) {
 	w := newWorld()
 	w.files.put("/users", "u:x:1000:1001::/home/u::userdb_quota=1G plain=x userdb_home=/over\nnoid:x\n", epoch)

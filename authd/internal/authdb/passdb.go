@@ -115,12 +115,32 @@ func expandFields(list []TemplateField, vars settings.Vars) (Fields, error) {
 	var out Fields
 	for _, f := range list {
 		v, err := f.Value.Expand(vars)
+		if err == nil && isPath(f.Key) {
+			err = safeInPath(f.Value, vars)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("field %s: %w", f.Key, err)
 		}
 		out = append(out, Field{f.Key, v})
 	}
 	return out, nil
+}
+
+// isPath tells whether a field says where a user's mail lies.
+func isPath(key string) bool {
+	key = strings.TrimPrefix(key, "userdb_")
+	return key == "home" || key == "mail" || strings.HasSuffix(key, "_path") || strings.HasSuffix(key, "_dir")
+}
+
+// safeInPath refuses values that would lead a path elsewhere: into another
+// user's folder, or, by a variable of their own, anywhere.
+func safeInPath(t settings.Template, vars settings.Vars) error {
+	for name, value := range vars {
+		if name != "home" && t.Uses(name) && (strings.Contains(value, "/") || strings.Contains(value, "%{") || value == "." || value == "..") {
+			return fmt.Errorf("%%{%s} is %q, which may not stand in a path", name, value)
+		}
+	}
+	return nil
 }
 
 // tableLook finds a user's entry in a file whose path may have variables. A

@@ -101,6 +101,11 @@ func TestUserName(t *testing.T) {
 		{Config{}, "I\u00adX", "IX"}, // SASLprep
 		{Config{}, "a\u0007", "error: user name contains characters that RFC 4013 prohibits"},
 		{Config{UsernameFormat: format("%{user | domain}")}, "ann", "error: user name has 0 bytes after auth_username_format, 1 to 255 may be"},
+		{Config{}, "@d", "error: user name with an empty part or one of dots alone, which in a path would name the folder of all users"},
+		{Config{}, "ann@", "error: user name with an empty part or one of dots alone, which in a path would name the folder of all users"},
+		{Config{}, ".@d", "error: user name with an empty part or one of dots alone, which in a path would name the folder of all users"},
+		{Config{}, "ann@..", "error: user name with an empty part or one of dots alone, which in a path would name the folder of all users"},
+		{Config{}, ".", "error: user name with an empty part or one of dots alone, which in a path would name the folder of all users"},
 		{Config{DefaultDomain: strings.Repeat("d", 250)}, "annnnn", "error: user name has 257 bytes after auth_username_format, 1 to 255 may be"},
 	} {
 		got, err := c.cfg.userName(c.in)

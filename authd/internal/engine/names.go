@@ -37,11 +37,17 @@ func (c *Config) userName(given string) (string, error) {
 			return "", fmt.Errorf("user name holds a control character")
 		}
 	}
+	local, domain, _ := strings.Cut(name, "@")
+	if name != "" && (local == "" || strings.HasSuffix(name, "@") || dots(local) || dots(domain) || dots(name)) {
+		return "", fmt.Errorf("user name with an empty part or one of dots alone, which in a path would name the folder of all users")
+	}
 	if name == "" || len(name) > authdb.MaxName {
 		return "", fmt.Errorf("user name has %d bytes after auth_username_format, 1 to %d may be", len(name), authdb.MaxName)
 	}
 	return name, nil
 }
+
+func dots(s string) bool { return s == "." || s == ".." }
 
 // splitMaster takes "user<separator>master" apart; master is "" without one.
 func (c *Config) splitMaster(authcid string) (user, master string) {
