@@ -60,6 +60,7 @@ func loadConfig(file string, root bool) (*config, error) {
 			return nil, fmt.Errorf("%s = %q: %w", who.key.Name(), who.key.Get(r.Set), err)
 		}
 		*who.to = u
+		c.policy.Services = append(c.policy.Services, u)
 	}
 	return c, nil
 }
@@ -114,11 +115,14 @@ func (c *config) libexec() (string, error) {
 	return filepath.Dir(exe), err
 }
 
-// emptyDir makes base_dir and the empty directory that confined processes
+// emptyDir makes base_dir, state_dir and the empty directory that confined processes
 // chroot into, and opens it.
 func (c *config) emptyDir() (int, error) {
 	if err := os.MkdirAll(c.baseDir(), 0o755); err != nil {
 		return -1, fmt.Errorf("base_dir: %w", err)
+	}
+	if err := os.MkdirAll(settings.StateDir.Get(c.set), 0o700); err != nil {
+		return -1, fmt.Errorf("state_dir: %w", err)
 	}
 	dir := filepath.Join(c.baseDir(), "empty")
 	if err := os.Mkdir(dir, 0o555); err != nil && !errors.Is(err, os.ErrExist) {

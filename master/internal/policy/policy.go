@@ -28,6 +28,8 @@ type Policy struct {
 	// OneUID, if not 0, is the uid of this process, which is not root: all
 	// users' workers run under it.
 	OneUID uint32
+	// Services are whom the server's own processes run as: no user is one.
+	Services []idents.User
 
 	mu     sync.Mutex
 	prints map[settings.Role][32]byte // fingerprints of Set, which never changes
@@ -60,6 +62,9 @@ func (p *Policy) Identify(r redeemmsg.Record) (Identity, error) {
 	if err := between("gid", r.GID, settings.FirstValidGID, settings.LastValidGID, p.Set); err != nil {
 		return Identity{}, err
 	}
+	if err := p.reserved(r); err != nil {
+		return Identity{}, err
+	}
 	id := Identity{UID: r.UID, GID: r.GID}
 	u, ok := p.Idents.Lookup(r.User)
 	id.System = ok && u.UID == r.UID
@@ -81,6 +86,26 @@ func (p *Policy) Identify(r redeemmsg.Record) (Identity, error) {
 	}
 	slices.Sort(id.Groups)
 	return id, nil
+}
+
+// powerful are groups that own what opens the whole system: stored passwords,
+// disks, memory. No user's mail is kept under one of them.
+var powerful = [...]string{"shadow", "disk", "kmem", "mem"}
+
+// reserved refuses identities that a taken-over authd could name to reach
+// secrets or the server's own processes.
+func (p *Policy) reserved(r redeemmsg.Record) error {
+	for _, name := range powerful {
+		if gid, ok := p.Idents.Group(name); ok && gid == r.GID {
+			return refuse("the userdb gives gid %d, the group %s, which is never taken", r.GID, name)
+		}
+	}
+	for _, s := range p.Services {
+		if s.UID == r.UID || s.GID == r.GID {
+			return refuse("the userdb gives uid %d and gid %d; %s is a user of the server itself", r.UID, r.GID, s.Name)
+		}
+	}
+	return nil
 }
 
 func between(what string, n uint32, first, last settings.Key[int64], set *settings.Set) error {

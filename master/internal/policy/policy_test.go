@@ -42,24 +42,28 @@ func TestIdentify(t *testing.T) {
 		put(t, s, "last_valid_gid", int64(3000))
 		put(t, s, "mail_access_groups", []any{"shared"})
 	})
+	p.Services = []idents.User{{Name: "rookery-auth", UID: 998, GID: 997}}
 	ann := redeemmsg.Record{User: "ann", UID: 1000, GID: 1000, Groups: []string{"mail", "shadow", "root"}}
 	for name, c := range map[string]struct {
 		change func(*redeemmsg.Record)
 		want   Identity
 		reason string
 	}{
-		"system user":       {func(*redeemmsg.Record) {}, Identity{1000, 1000, []uint32{8, 2000}, true}, ""},
-		"another's name":    {func(r *redeemmsg.Record) { r.User = "bob" }, Identity{1000, 1000, []uint32{2000}, false}, ""},
-		"another's uid":     {func(r *redeemmsg.Record) { r.UID = 1001 }, Identity{1001, 1000, []uint32{2000}, false}, ""},
-		"uid 0":             {func(r *redeemmsg.Record) { r.UID = 0 }, Identity{}, "gives uid 0,"},
-		"gid 0":             {func(r *redeemmsg.Record) { r.GID = 0 }, Identity{}, "gives gid 0,"},
-		"uid -1":            {func(r *redeemmsg.Record) { r.UID = 1<<32 - 1 }, Identity{}, "gives uid 4294967295,"},
-		"low uid":           {func(r *redeemmsg.Record) { r.UID = 499 }, Identity{}, "below first_valid_uid (500)"},
-		"first uid":         {func(r *redeemmsg.Record) { r.UID = 500 }, Identity{500, 1000, []uint32{2000}, false}, ""},
-		"last uid":          {func(r *redeemmsg.Record) { r.UID = 2000 }, Identity{2000, 1000, []uint32{2000}, false}, ""},
-		"high uid":          {func(r *redeemmsg.Record) { r.UID = 2001 }, Identity{}, "above last_valid_uid (2000)"},
-		"low gid":           {func(r *redeemmsg.Record) { r.GID = 4 }, Identity{}, "below first_valid_gid (5)"},
-		"gid shadow's kind": {func(r *redeemmsg.Record) { r.GID = 3001 }, Identity{}, "above last_valid_gid (3000)"},
+		"system user":    {func(*redeemmsg.Record) {}, Identity{1000, 1000, []uint32{8, 2000}, true}, ""},
+		"another's name": {func(r *redeemmsg.Record) { r.User = "bob" }, Identity{1000, 1000, []uint32{2000}, false}, ""},
+		"another's uid":  {func(r *redeemmsg.Record) { r.UID = 1001 }, Identity{1001, 1000, []uint32{2000}, false}, ""},
+		"uid 0":          {func(r *redeemmsg.Record) { r.UID = 0 }, Identity{}, "gives uid 0,"},
+		"gid 0":          {func(r *redeemmsg.Record) { r.GID = 0 }, Identity{}, "gives gid 0,"},
+		"uid -1":         {func(r *redeemmsg.Record) { r.UID = 1<<32 - 1 }, Identity{}, "gives uid 4294967295,"},
+		"low uid":        {func(r *redeemmsg.Record) { r.UID = 499 }, Identity{}, "below first_valid_uid (500)"},
+		"first uid":      {func(r *redeemmsg.Record) { r.UID = 500 }, Identity{500, 1000, []uint32{2000}, false}, ""},
+		"last uid":       {func(r *redeemmsg.Record) { r.UID = 2000 }, Identity{2000, 1000, []uint32{2000}, false}, ""},
+		"high uid":       {func(r *redeemmsg.Record) { r.UID = 2001 }, Identity{}, "above last_valid_uid (2000)"},
+		"low gid":        {func(r *redeemmsg.Record) { r.GID = 4 }, Identity{}, "below first_valid_gid (5)"},
+		"gid shadow":     {func(r *redeemmsg.Record) { r.GID = 42 }, Identity{}, "the group shadow, which is never taken"},
+		"authd's uid":    {func(r *redeemmsg.Record) { r.UID = 998 }, Identity{}, "rookery-auth is a user of the server itself"},
+		"authd's gid":    {func(r *redeemmsg.Record) { r.GID = 997 }, Identity{}, "rookery-auth is a user of the server itself"},
+		"high gid":       {func(r *redeemmsg.Record) { r.GID = 3001 }, Identity{}, "above last_valid_gid (3000)"},
 	} {
 		r := ann
 		c.change(&r)
