@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -30,6 +31,9 @@ func (m *master) serveControl() {
 		fd, _, err := unix.Accept4(m.control, unix.SOCK_CLOEXEC)
 		switch {
 		case err == unix.EINTR || err == unix.ECONNABORTED:
+			continue
+		case err == unix.EMFILE || err == unix.ENFILE || err == unix.ENOBUFS || err == unix.ENOMEM:
+			time.Sleep(100 * time.Millisecond) // rookeryctl is needed most when these are short
 			continue
 		case err != nil:
 			return

@@ -57,8 +57,8 @@ func (e effects) StartWorker(worker uint64, k handover.Key, r redeemmsg.Record) 
 }
 
 func (e effects) Send(worker, id uint64, session string, r redeemmsg.Record, envelope int) {
-	if w := e.m.workers.byID[worker]; w != nil {
-		e.m.send(w.proc, &workermsg.Session{ID: id, Session: session, Record: r}, envelope)
+	if w := e.m.workers.byID[worker]; w != nil && !e.m.send(w.proc, &workermsg.Session{ID: id, Session: session, Record: r}, envelope) {
+		w.kill() // the session goes to another, or is refused, once this one is reaped
 	}
 }
 

@@ -127,8 +127,7 @@ func (m *master) startLogin() error {
 	err = m.launch(birth{role: child.Login, proto: handoffmsg.Protocol, info: ls.info, cred: m.cred(m.cfg.login), extra: append([]int{theirs}, ls.fds...),
 		forker: m.forker, net: true, procs: maxProcs(2)}, l.proc, func(err error) {
 		unix.Close(theirs)
-		if err != nil {
-			unix.Close(mine)
+		if err != nil { // mine is authd's by now, and closed here: its number may be another's
 			delete(ls.all, l.id)
 			m.table.LoginGone(l.id)
 			m.serviceFailed(child.Login, err)

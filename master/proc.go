@@ -53,6 +53,10 @@ type birth struct {
 // endGrace is how long a child may live on without a channel.
 const endGrace = time.Second
 
+// lastWords is how long after a child's end its channel is read. A login
+// process can pass its end on to another, where the channel would not end.
+const lastWords = 10 * time.Second
+
 // sendBuffer is what a channel holds before master queues: some 10,000 small messages.
 const sendBuffer = 4 << 20
 
@@ -112,7 +116,12 @@ func (m *master) launched(p *proc, c *spawn.Child, err error, started func(error
 	go m.receive(p, read)
 	go func() {
 		exit, err := c.Wait()
-		<-read // its last words come before its end
+		select {
+		case <-read: // its last words come before its end
+		case <-time.After(lastWords):
+			p.conn.Close() // another holds a copy of its end: it must not live on by that
+			<-read
+		}
 		if err != nil {
 			exit = spawn.Exit{Code: -1}
 		}

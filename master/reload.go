@@ -16,6 +16,7 @@ type reloading struct {
 	active bool
 	again  bool          // another was asked for meanwhile
 	done   []func(error) // who wants to know
+	later  []func(error) // the same, of the other one
 }
 
 // authdPatience is how long authd may take to put new settings into use.
@@ -30,12 +31,15 @@ func (m *master) startReload(done func(error)) {
 		}
 		return
 	}
+	if m.reload.active { // it may have read the files before they were what is meant now
+		m.reload.again = true
+		if done != nil {
+			m.reload.later = append(m.reload.later, done)
+		}
+		return
+	}
 	if done != nil {
 		m.reload.done = append(m.reload.done, done)
-	}
-	if m.reload.active {
-		m.reload.again = true
-		return
 	}
 	m.reload.active = true
 	m.manager.Reloading(notify.Monotonic())
@@ -59,8 +63,13 @@ func (m *master) reloadDone(err error) {
 		f(err)
 	}
 	if m.reload.again {
-		m.reload.again = false
-		m.startReload(nil)
+		later := m.reload.later
+		m.reload.again, m.reload.later = false, nil
+		m.startReload(func(err error) {
+			for _, f := range later {
+				f(err)
+			}
+		})
 	}
 }
 
@@ -176,6 +185,7 @@ func (m *master) apply(c change) {
 	for _, r := range []settings.Role{settings.RoleIMAP, settings.RolePOP3} {
 		workersChanged = workersChanged || old.set.Fingerprint(r) != m.cfg.set.Fingerprint(r)
 	}
+	before := m.sockets
 	err := m.setWorkers()
 	if err == nil && c.logins {
 		err = m.newLogins(c)
@@ -183,9 +193,14 @@ func (m *master) apply(c change) {
 	if err == nil && workersChanged {
 		m.table.LetIdleGo()
 	}
-	before := m.sockets
-	m.sockets = c.sockets
-	if !c.logins {
+	switch {
+	case c.logins && err == nil: // done when the new login processes are up
+	case c.logins: // the old ones go on, with their sockets
+		m.sockets = before
+		m.undo(c)
+		m.reloadDone(err)
+	default:
+		m.sockets = c.sockets
 		before.CloseUnused(c.sockets)
 		m.reloadDone(err)
 	}
@@ -200,8 +215,11 @@ func (m *master) newLogins(c change) error {
 		return err
 	}
 	m.logins.print = c.print
-	told := false
+	told, earlier := false, m.logins.onReady // of a reload that was given up: it has sockets to close
 	m.logins.onReady = func() {
+		if earlier != nil {
+			earlier()
+		}
 		m.logins.drainOld(m)
 		before.CloseUnused(after)
 		if !told {
