@@ -160,7 +160,7 @@ func TestTextSpeaksOfTheProjectAlone(t *testing.T) {
 			return err
 		}
 		if d.IsDir() {
-			if strings.HasPrefix(d.Name(), ".git") || d.Name() == "bin" || d.Name() == "demo" {
+			if strings.HasPrefix(d.Name(), ".git") || d.Name() == ".cache" || d.Name() == "bin" || d.Name() == "demo" {
 				return filepath.SkipDir
 			}
 			return nil
