@@ -37,7 +37,11 @@ func (s *Set) MailPaths(user, home, protocol string) (MailPaths, error) {
 		to   *string
 	}{{"mail_path", MailPath, &p.Mail}, {"mail_inbox_path", MailInboxPath, &p.Inbox}, {"mail_control_path", MailControlPath, &p.Control},
 		{"mail_index_path", MailIndexPath, &p.Index}} {
-		dir, err := ExpandPath(one.key.Get(s), user, home, protocol)
+		t := one.key.Get(s)
+		if all := s.Namespaces(); one.to == &p.Mail && len(all) == 1 && !all[0].MailPath.Empty() {
+			t = all[0].MailPath // the namespace's own goes before
+		}
+		dir, err := ExpandPath(t, user, home, protocol)
 		if err != nil {
 			return MailPaths{}, fmt.Errorf("%s: %w", one.name, err)
 		}
