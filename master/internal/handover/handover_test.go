@@ -546,3 +546,35 @@ func TestBackoffIsPerUser(t *testing.T) {
 		t.Errorf("%v", tb.fails)
 	}
 }
+
+// A worker that dies as soon as it serves has not worked; one that serves for
+// a while has.
+func TestBackoffAfterTaken(t *testing.T) {
+	tb := newTable(t, Limits{})
+	crash := func(after time.Duration) {
+		_, w := tb.login("ann", 1)
+		tb.now = tb.now.Add(after)
+		tb.Tick(tb.now)
+		tb.WorkerGone(w, false, tb.now)
+		tb.skip()
+	}
+	refused := func() bool {
+		tb.request(1, 2)
+		id := tb.next
+		tb.redeemed(id, grant("ann"))
+		no := strings.Contains(strings.Join(tb.rec.got, "; "), "keeps failing")
+		tb.skip()
+		return no
+	}
+	crash(time.Second)
+	crash(time.Second)
+	if !refused() {
+		t.Error("the third worker is started at once")
+	}
+	tb.now = tb.now.Add(2 * time.Second)
+	crash(3 * time.Second)
+	crash(time.Second)
+	if refused() {
+		t.Error("a worker that served for a while did not count")
+	}
+}

@@ -91,12 +91,17 @@ func (m *Machine) noteDeath(w *worker, now time.Time) {
 	m.fx.Warn(fmt.Sprintf("the %s process of %s died %d times in a row just after its start; the next is started in %s", u.service, u.user, f.count, wait))
 }
 
-// forgive is called when a worker of the user does its work.
+// forgive is called when a worker of the user has done its work: a session
+// came to its end, or runs for a while. To take one is not enough: a user whose
+// mail crashes each worker would start them, and fill the log, without a pause.
 func (m *Machine) forgive(k Key) { delete(m.fails, userKey{k.Service, k.User}) }
 
 // Tick is called about once a second.
 func (m *Machine) Tick(now time.Time) {
 	for _, w := range m.workers {
+		if w.state == running && w.ready && len(w.sessions) > 0 && now.Sub(w.started) > atOnce {
+			m.forgive(w.key)
+		}
 		switch {
 		case w.state == running && !w.ready && now.Sub(w.started) > readyLimit:
 			m.WorkerBroken(w.id, "it was not ready within "+readyLimit.String())

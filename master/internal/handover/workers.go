@@ -242,7 +242,6 @@ func (m *Machine) Taken(worker, id uint64, now time.Time) {
 	s.phase, s.since = taken, now
 	m.closeEnvelope(s)
 	m.Counters.HandedOver++
-	m.forgive(s.grant.Key)
 	m.answer(s, false, errkind.Other, "")
 }
 
@@ -253,6 +252,9 @@ func (m *Machine) Ended(worker, id uint64, now time.Time) {
 		return
 	}
 	m.answer(s, true, errkind.Unavailable, "The login was given up.")
+	if s.phase == taken {
+		m.forgive(s.grant.Key)
+	}
 	m.remove(s)
 	if w := m.workers[worker]; w != nil && len(w.sessions) == 0 {
 		w.idle = now
