@@ -177,13 +177,19 @@ func linkRefused(err error) bool {
 }
 
 // probe tries what the driver relies on, in the control directory, and says what
-// is done instead where something is missing.
+// is done instead where something is missing. A disk that is full or cannot be
+// written tells nothing of that, and must not keep its user from his mail: he
+// could not even expunge.
 func (s *Store) probe() error {
 	a, b := join(s.opt.ControlPath, "rookery-probe."+s.names.mark), join(s.opt.ControlPath, "rookery-probe2."+s.names.mark)
 	open := func() (vfs.File, error) {
 		return s.fs.OpenFile(a, vfs.Read|vfs.Write|vfs.Create|vfs.Excl, s.opt.FileMode)
 	}
 	f, err := open()
+	if unwritable(err) {
+		s.opt.Note("the mail directory cannot be written: " + err.Error())
+		return nil
+	}
 	if err != nil {
 		return s.fail("probe", err)
 	}
@@ -198,14 +204,26 @@ func (s *Store) probe() error {
 	} else {
 		f.Unlock()
 	}
-	if err := s.fs.Link(a, b); err != nil {
+	err = s.fs.Link(a, b)
+	switch {
+	case err == nil:
+		s.fs.Remove(b)
+	case !unwritable(err):
 		s.can.link = false
 		s.opt.Note("the file system has no hard links (" + err.Error() + "); copies are written anew, and locks are made with O_EXCL")
-	} else {
-		s.fs.Remove(b)
 	}
-	if err := s.fs.Rename(a, b); err != nil {
+	if err := s.fs.Rename(a, b); err != nil && !unwritable(err) {
 		return errkind.New("probe", errkind.Unavailable, err)
 	}
 	return nil
+}
+
+// unwritable reports whether an error says that nothing can be written now, for
+// lack of room or by how the disk is mounted.
+func unwritable(err error) bool {
+	switch diskKind(err) {
+	case errkind.NoSpace, errkind.ReadOnly:
+		return err != nil
+	}
+	return false
 }

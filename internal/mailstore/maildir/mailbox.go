@@ -42,6 +42,7 @@ type mailbox struct {
 	rescan   bool   // a background look is under way
 	rename   bool   // keyword names changed: judge all flags anew
 	freshAll bool   // fresh holds every record
+	noRoom   bool   // the disk is full: new messages wait for their UIDs, as was noted
 	work     sync.WaitGroup
 
 	mu       sync.Mutex

@@ -165,6 +165,37 @@ func (mb *mailbox) readOnly(cause error) error {
 	return nil
 }
 
+// cramped shows what has a UID where there is no room to give one to what is new:
+// a user whose disk is full must be able to read and to expunge. The next look
+// tries again.
+func (mb *mailbox) cramped(cause error) error {
+	if mb.uids.hdr.validity == 0 {
+		return cause
+	}
+	f, err := mb.s.scan(mb.dir)
+	if err != nil {
+		return mb.lost(err)
+	}
+	if mb.freshAll && mb.loaded {
+		mb.dropStrangers()
+	}
+	p := mb.match(f)
+	again := len(p.unknown)+len(p.reborn) > 0 || !f.stable
+	p.unknown, p.reborn = nil, nil
+	if !f.stable { // without the lock only a look that nothing disturbed proves that a file is gone
+		p.missing = nil
+	}
+	mb.apply(f, p)
+	if again {
+		mb.cur.stale, mb.new.stale = true, true
+	}
+	if !mb.noRoom {
+		mb.noRoom = true
+		mb.s.opt.Note("new messages of " + mb.nameNow() + " are not shown until there is room for their UIDs: " + cause.Error())
+	}
+	return nil
+}
+
 // staleTmp is how old a file in tmp/ is when it is thrown away (the Maildir
 // specification's 36 hours).
 const staleTmp = 36 * time.Hour

@@ -196,10 +196,17 @@ func (mb *mailbox) resyncLocked() error {
 		if errkind.Is(err, errkind.ReadOnly) || errkind.Is(err, errkind.NoPermission) {
 			return mb.readOnly(err)
 		}
+		if errkind.Is(err, errkind.NoSpace) {
+			return mb.cramped(err)
+		}
 		return err
 	}
 	defer lock.release()
-	return mb.decide()
+	if err = mb.decide(); errkind.Is(err, errkind.NoSpace) {
+		return mb.cramped(err)
+	}
+	mb.noRoom = mb.noRoom && err != nil
+	return err
 }
 
 // decide is resyncLocked once the lock is held.
@@ -270,7 +277,9 @@ func (mb *mailbox) dropStrangers() {
 		gone = append(gone, pos)
 		uids = append(uids, e.uid)
 	}
-	mb.fresh = append(left, mb.fresh[k:]...)
+	// Fresh holds what is new from here on: should what follows fail, the next
+	// look must not take all others for gone.
+	mb.fresh, mb.freshAll = append(left, mb.fresh[k:]...), false
 	if len(gone) > 0 {
 		mb.expungeFromView(gone, numset.FromSorted(uids))
 	}
