@@ -1,6 +1,9 @@
 package session
 
 import (
+	"errors"
+	"syscall"
+
 	"rookery/imapworker/internal/view"
 	"rookery/internal/errkind"
 )
@@ -30,8 +33,14 @@ var refusals = map[errkind.Kind]view.Reply{
 // is not the client's doing is logged.
 func (s *Session) refusal(err error) view.Reply {
 	kind := errkind.Of(err)
+	var disk syscall.Errno
 	switch kind {
-	case errkind.NotFound, errkind.Exists, errkind.OverQuota, errkind.Limit, errkind.TooBig, errkind.Invalid, errkind.Expunged, errkind.ReadOnly, errkind.NoPermission:
+	case errkind.NoPermission, errkind.ReadOnly:
+		// The client asked for too much, or the files are not as they should be.
+		if errors.As(err, &disk) {
+			s.cfg.Log.Error(err.Error())
+		}
+	case errkind.NotFound, errkind.Exists, errkind.OverQuota, errkind.Limit, errkind.TooBig, errkind.Invalid, errkind.Expunged:
 	case errkind.Unavailable, errkind.InUse:
 		s.cfg.Log.Warn(err.Error())
 	default:

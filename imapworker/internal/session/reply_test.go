@@ -2,7 +2,9 @@ package session
 
 import (
 	"errors"
+	"io/fs"
 	"strings"
+	"syscall"
 	"testing"
 
 	"rookery/internal/errkind"
@@ -97,4 +99,26 @@ func FuzzSession(f *testing.F) {
 		}
 		s.Close("")
 	})
+}
+
+// A file whose permissions are wrong is the administrator's business, though the
+// kind is that of a client who asks for too much.
+func TestDiskPermissionIsLogged(t *testing.T) {
+	log := &keepLog{}
+	s := &Session{cfg: Config{Log: log}}
+	s.refusal(errkind.New("read uidlist", errkind.NoPermission, &fs.PathError{Op: "open", Path: "/p", Err: syscall.EACCES}))
+	if len(log.lines) != 1 || log.lines[0] != "error read uidlist: permission denied: open /p: permission denied" {
+		t.Errorf("%q", log.lines)
+	}
+}
+
+// Of a session's bad commands the first alone has a line: a client can send any
+// number of them.
+func TestFirstBadCommandIsLogged(t *testing.T) {
+	log := &keepLog{}
+	s := New(Config{Settings: Defaults(), Store: memstore.New(memstore.Options{}), Out: &output{}, Log: log, Changes: make(chan struct{}, 1)}, start)
+	s.Input(start, []byte("a NONSENSE\r\nb NOOP\r\nc NO\x00OP\r\n"))
+	if len(log.lines) != 1 || log.lines[0] != "info Bad command, answered: Unknown command." {
+		t.Errorf("%q", log.lines)
+	}
 }

@@ -254,6 +254,8 @@ func (s *Session) quit(_ []string) {
 	s.quitting = true
 	flagErr := s.Flush()
 	left, err := s.update()
+	s.failed(flagErr)
+	s.failed(err)
 	switch {
 	case err != nil && left > 0:
 		s.err(pop3wire.SysTemp, fmt.Sprintf("%d deleted messages not removed.", left))

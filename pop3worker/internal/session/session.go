@@ -28,15 +28,16 @@ type Config struct {
 	RenameUIDL     bool                            // pop3_uidl_duplicates = "rename"
 	NoFlagUpdates  bool
 	EnableLast     bool
-	DeletedFlag    string // keyword that hides a message; ""
-	DeleteByFlag   bool   // QUIT sets DeletedFlag instead of removing
-	NoNULs         bool   // outlook-no-nuls
-	EndOfHeaders   bool   // oe-ns-eoh
-	Expire         int    // days; below 0 is NEVER
-	LoginDelay     int    // seconds; 0 announces none
-	Implementation string // "" announces none
-	UTF8           bool   // the client gave UTF8 before login
-	NeedMD5        bool   // the UIDL format uses %{md5}
+	DeletedFlag    string      // keyword that hides a message; ""
+	DeleteByFlag   bool        // QUIT sets DeletedFlag instead of removing
+	NoNULs         bool        // outlook-no-nuls
+	EndOfHeaders   bool        // oe-ns-eoh
+	Expire         int         // days; below 0 is NEVER
+	LoginDelay     int         // seconds; 0 announces none
+	Implementation string      // "" announces none
+	UTF8           bool        // the client gave UTF8 before login
+	NeedMD5        bool        // the UIDL format uses %{md5}
+	Failed         func(error) // is told of errors of the store that are not the client's doing; nil: nobody
 }
 
 // UIDLVars are the values of pop3_uidl_format.
@@ -196,6 +197,7 @@ func (s *Session) err(code pop3wire.Code, text string) { s.out = pop3wire.Append
 // storeError answers with an error of the store, in POP3's words.
 func (s *Session) storeError(err error) {
 	code, text := pop3wire.SysTemp, "Internal error; see the server's log."
+	s.failed(err)
 	switch errkind.Of(err) {
 	case errkind.Expunged:
 		text = "Message was deleted by another session."
@@ -209,6 +211,16 @@ func (s *Session) storeError(err error) {
 		text = "Mailbox was deleted."
 	}
 	s.err(code, text)
+}
+
+// failed tells the log of what is not the client's doing.
+func (s *Session) failed(err error) {
+	if err == nil {
+		return
+	}
+	if kind := errkind.Of(err); kind != errkind.Expunged && kind != errkind.NotFound && s.cfg.Failed != nil {
+		s.cfg.Failed(err)
+	}
 }
 
 // Stats tells what the session did so far.

@@ -218,3 +218,42 @@ func FuzzSession(f *testing.F) {
 		}
 	})
 }
+
+// An answer says "see the server's log": the log has the cause. Of bad commands
+// the first alone is told.
+func TestLogIsTold(t *testing.T) {
+	var told []string
+	store := memstore.New(memstore.Options{})
+	box, err := store.Open("INBOX")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := store.Append("INBOX")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		w, err := a.Add(mailstore.AppendMeta{}, int64(len(mails[0])))
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(w, mails[0])
+	}
+	if _, err := a.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	s, err := New(Config{Failed: func(err error) { told = append(told, err.Error()) }}, &failing{Mailbox: box, fail: true}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Feed([]byte("NONSENSE\r\nNO\x00OP\r\nDELE 1\r\nDELE 2\r\n"))
+	if got := s.FirstBad(); got != "Unknown command." {
+		t.Errorf("first bad command: %q", got)
+	}
+	if _, out, _ := s.Feed([]byte("QUIT\r\n")); string(out) != "-ERR [SYS/TEMP] 1 deleted messages not removed.\r\n" {
+		t.Errorf("QUIT: %q", out)
+	}
+	if len(told) != 1 || told[0] != "disk on fire" {
+		t.Errorf("told: %q", told)
+	}
+}
