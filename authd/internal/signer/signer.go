@@ -126,7 +126,7 @@ func recognise(content []byte) int {
 	}
 	// RFC 8422 §5.4: client random, server random (32 bytes each), then
 	// ServerECDHParams: curve_type named_curve(3), NamedCurve, ECPoint<1..255>.
-	if len(content) < 64+4 || content[64] != 3 {
+	if len(content) < 64+4 || content[64] != 3 || isDER(content) {
 		return 0
 	}
 	group, point := uint16(content[65])<<8|uint16(content[66]), content[68:]
@@ -141,6 +141,24 @@ func recognise(content []byte) int {
 		return 0
 	}
 	return tls12
+}
+
+// isDER tells whether content, as a whole, is a DER SEQUENCE, as certificates
+// and requests for them are when they are signed. The randoms are whatever a
+// login process says, so a request can be made up whose subject holds what
+// stands behind them; an honest handshake's randoms look so once in 2^24.
+func isDER(content []byte) bool {
+	if content[0] != 0x30 {
+		return false
+	}
+	n, rest := int(content[1]), content[2:]
+	switch n {
+	case 0x81:
+		n, rest = int(content[2]), content[3:]
+	case 0x82:
+		n, rest = int(content[2])<<8|int(content[3]), content[4:]
+	}
+	return n == len(rest)
 }
 
 type scheme struct {

@@ -157,6 +157,23 @@ func content12(curveType byte, group uint16, point []byte) []byte {
 	return append(append(make([]byte, 64), curveType, byte(group>>8), byte(group), byte(len(point))), point...)
 }
 
+// request is what a certificate request's key signs, made so that it reads as a
+// ServerKeyExchange, too: curve, length and point stand in the subject.
+func request(t *testing.T) []byte {
+	key, err := x509.MarshalPKIXPublicKey(newKey(t, "p256").Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := slices.Concat([]byte{0x30, 64, 0x31, 62, 0x30, 60, 6, 3, 0x55, 4, 3, 12, 53}, bytes.Repeat([]byte("x"), 53))
+	info := slices.Concat([]byte{0x30, 0x81, 162, 2, 1, 0}, name, key, []byte{0xa0, 0})
+	copy(info[64:], []byte{3, 0, 24, 97, 4})
+	whole := slices.Concat([]byte{0x30, 0x81, byte(len(info) + 12 + 11)}, info, []byte{0x30, 10, 6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2}, append([]byte{3, 9, 0, 0x30, 6}, 2, 1, 1, 2, 1, 1))
+	if r, err := x509.ParseCertificateRequest(whole); err != nil || len(r.RawTBSCertificateRequest) != 64+4+97 {
+		t.Fatalf("the test's request is none: %v", err)
+	}
+	return info
+}
+
 func TestRecognise(t *testing.T) {
 	point := func(first byte, n int) []byte { p := make([]byte, n); p[0] = first; return p }
 	for _, c := range []struct {
@@ -181,6 +198,7 @@ func TestRecognise(t *testing.T) {
 		{"1.2 trailing", append(content12(3, 29, point(9, 32)), 0), 0},
 		{"1.2 cut", content12(3, 29, point(9, 32))[:90], 0},
 		{"1.2 spaces as randoms", append([]byte(strings.Repeat(" ", 64)), content12(3, 29, point(9, 32))[64:]...), 0},
+		{"1.2 that is a request", request(t), 0},
 		{"empty", nil, 0},
 		{"a certificate request", []byte("0\x82\x01\x00 something that a CA would sign, long enough to be a handshake message of some kind"), 0},
 	} {
