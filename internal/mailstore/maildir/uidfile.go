@@ -54,7 +54,7 @@ func (mb *mailbox) readUIDs() (have bool, err error) {
 		return false, err
 	}
 	stamp = stampOf(info)
-	if old := mb.uids.stamp; old.inode == stamp.inode && stamp.size >= mb.uids.read && mb.uids.read > 0 {
+	if old := mb.uids.stamp; old.inode == stamp.inode && stamp.size >= mb.uids.read && mb.uids.read > 0 && stamp.size <= maxUIDList {
 		buf := make([]byte, stamp.size-mb.uids.read)
 		n, err := f.ReadAt(buf, mb.uids.read)
 		if n < len(buf) && err == nil {
