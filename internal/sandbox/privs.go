@@ -37,6 +37,10 @@ const capSysChroot = uint32(1) << unix.CAP_SYS_CHROOT
 // if two threads answer differently.
 func allThreads(what string, trap, a1, a2, a3, a4, a5 uintptr) error {
 	_, _, errno := syscall.AllThreadsSyscall6(trap, a1, a2, a3, a4, a5, 0)
+	return allThreadsError(what, errno)
+}
+
+func allThreadsError(what string, errno syscall.Errno) error {
 	if errno == syscall.ENOTSUP {
 		return errors.New(what + ": this build links cgo, and its threads cannot be confined; build with CGO_ENABLED=0")
 	}
@@ -49,16 +53,14 @@ func allThreads(what string, trap, a1, a2, a3, a4, a5 uintptr) error {
 // keepCaps makes low (capabilities 0 to 31) all that any thread may have, and
 // nothing of it inheritable or ambient.
 func keepCaps(low uint32) error {
-	if err := allThreads("prctl(PR_CAP_AMBIENT_CLEAR_ALL)", unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
-		return err
-	}
+	// The ambient set needs no call of its own, which would cost a signal to each
+	// thread: what is not inheritable is not ambient (capabilities(7), checked by
+	// verifyCaps).
 	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	data := [2]unix.CapUserData{{Effective: low, Permitted: low}}
+	// Called here and not by allThreads: only so do the pointers stay valid.
 	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&hdr)), uintptr(unsafe.Pointer(&data[0])), 0)
-	if errno != 0 {
-		return fmt.Errorf("capset: %w", errno)
-	}
-	return nil
+	return allThreadsError("capset", errno)
 }
 
 func setNoNewPrivs() error {
