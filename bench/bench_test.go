@@ -123,6 +123,14 @@ func TestVerdicts(t *testing.T) {
 	if got := r.verdict(); got != "8×: reached" {
 		t.Errorf("verdict %q", got)
 	}
+	for name, us := range map[string]float64{"rookery": 500, "dovecot-hp": 3000} {
+		for i := range r.Samples[name] {
+			r.Samples[name][i].CPU = us
+		}
+	}
+	if got := r.compared("dovecot-hp"); got != "8.5× (8.0 to 10.0), CPU 6.0×" {
+		t.Errorf("compared %q", got)
+	}
 	r.Samples["rookery"] = samples(1000, 1400, 1500)
 	if got := r.verdict(); got != "8×: NOT reached" {
 		t.Errorf("verdict %q", got)
@@ -130,6 +138,12 @@ func TestVerdicts(t *testing.T) {
 	m := rowResult{Memory: true, Goal: 60 << 10, Samples: map[string][]sample{"rookery": samples(50<<10, 70<<10, 55<<10), "dovecot-hp": samples(500<<10, 700<<10, 550<<10)}}
 	if got := m.verdict() + "; " + ratioCell(m.ratios("dovecot-hp")); got != "≤ 60.0 KB: reached; 10.0× (10.0 to 10.0)" {
 		t.Errorf("memory %q", got)
+	}
+}
+
+func TestProcessorTime(t *testing.T) {
+	if work, all := parseProcessorTime("cpu  10 20 30 400 50 6 7 8 9 0"); work != 81 || all != 531 {
+		t.Errorf("work %d of %d", work, all)
 	}
 }
 

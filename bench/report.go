@@ -20,6 +20,7 @@ type result struct {
 	Length  string      `json:"length"` // of one measurement of a rate
 	Repeats int         `json:"repeats"`
 	Users   int         `json:"users"`
+	Busy    float64     `json:"busy"` // part of the processors that other work used before the start, 0 to 1
 	Took    string      `json:"took"`
 	Rows    []rowResult `json:"rows"`
 }
@@ -36,7 +37,7 @@ type rowResult struct {
 func newResult(o options) *result {
 	return &result{
 		Date: time.Now().UTC().Format(time.DateOnly), Machine: fmt.Sprintf("%s, %d processors, %s", machine(), runtime.NumCPU(), commit()),
-		Dovecot: dovecotVersion(), Length: o.seconds.String(), Repeats: o.repeats, Users: o.users,
+		Dovecot: dovecotVersion(), Length: o.seconds.String(), Repeats: o.repeats, Users: o.users, Busy: busy(),
 	}
 }
 
@@ -206,12 +207,23 @@ func ratioCell(ratios []float64) string {
 	return fmt.Sprintf("%.1f× (%.1f to %.1f)", v.middle, v.least, v.most)
 }
 
+// compared is ratioCell with how many times less processor time a login costs:
+// that holds on a machine that has other work to do, too.
+func (r rowResult) compared(other string) string {
+	text := ratioCell(r.ratios(other))
+	ours, theirs := spreadOf(pickOut(r.Samples["rookery"], cpuOf)).middle, spreadOf(pickOut(r.Samples[other], cpuOf)).middle
+	if ours > 0 && theirs > 0 {
+		text += fmt.Sprintf(", CPU %.1f×", theirs/ours)
+	}
+	return text
+}
+
 // table is the result for people: Markdown that reads well as it is.
 func (res *result) table() string {
 	lines := [][]string{{"row", "Rookery", "Dovecot as shipped", "Dovecot high-performance", "ratio as shipped", "ratio high-performance", "goal"}}
 	for _, r := range res.Rows {
 		lines = append(lines, []string{r.Title, r.cell("rookery"), r.cell("dovecot"), r.cell("dovecot-hp"),
-			ratioCell(r.ratios("dovecot")), ratioCell(r.ratios("dovecot-hp")), r.verdict()})
+			r.compared("dovecot"), r.compared("dovecot-hp"), r.verdict()})
 	}
 	widths := make([]int, len(lines[0]))
 	for _, l := range lines {
@@ -222,6 +234,9 @@ func (res *result) table() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s, %s. Dovecot %s. Each rate over %s, %d times, alternating; %d users; %s in all.\n",
 		res.Date, res.Machine, res.Dovecot, res.Length, res.Repeats, res.Users, res.Took)
+	if res.Busy > 0.1 {
+		fmt.Fprintf(&b, "**The machine had other work to do (%.0f %% of its processors before the start): the rates say little, the CPU times more.**\n", res.Busy*100)
+	}
 	b.WriteString("Middle (least to most); rates with the server's CPU time for each login.\n\n")
 	for n, l := range lines {
 		for i, cell := range l {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -164,4 +166,41 @@ func machine() string {
 		return "?"
 	}
 	return "Linux " + string(release[:max(0, len(release)-1)])
+}
+
+// busy is the part of the processors' time that goes to other work, measured
+// over a second in which the benchmark does nothing.
+func busy() float64 {
+	work0, all0 := processorTime()
+	time.Sleep(time.Second)
+	work1, all1 := processorTime()
+	if all1 <= all0 {
+		return 0
+	}
+	return float64(work1-work0) / float64(all1-all0)
+}
+
+// processorTime reads /proc/stat: ticks of work, and with the idle ones.
+func processorTime() (work, all int64) {
+	data, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, 0
+	}
+	line, _, _ := strings.Cut(string(data), "\n")
+	return parseProcessorTime(line)
+}
+
+// parseProcessorTime reads "cpu  user nice system idle iowait irq softirq …".
+func parseProcessorTime(line string) (work, all int64) {
+	for i, f := range strings.Fields(line) {
+		n, err := strconv.ParseInt(f, 10, 64)
+		if err != nil || i > 8 { // the name; guests are counted in user and nice
+			continue
+		}
+		all += n
+		if i != 4 && i != 5 {
+			work += n
+		}
+	}
+	return work, all
 }
