@@ -136,11 +136,23 @@ func (m *master) launched(p *proc, c *spawn.Child, err error, started func(error
 	started(nil)
 }
 
+// What a login process or a worker may say before it has to wait: with more it
+// would have the loop for itself, and others would wait behind it.
+const (
+	floodCount  = 400
+	floodWindow = 10 * time.Millisecond
+)
+
 // receive turns messages into events. It does not run in the loop.
 func (m *master) receive(p *proc, done chan<- struct{}) {
 	defer close(done)
+	since, n := time.Now(), 0
 	for {
 		msg, fd, err := p.conn.Recv()
+		if n++; n > floodCount && (p.role == child.Login || p.role.Worker()) {
+			time.Sleep(floodWindow - time.Since(since))
+			since, n = time.Now(), 0
+		}
 		if err != nil {
 			m.post(func() {
 				p.conn.Close()

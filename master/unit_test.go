@@ -7,10 +7,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"rookery/internal/child"
 	"rookery/internal/ipc"
 	"rookery/internal/ipc/logmsg"
+	"rookery/internal/ipc/workermsg"
 	"rookery/internal/maillog"
 	"rookery/internal/settings"
 )
@@ -37,6 +39,43 @@ func TestSinks(t *testing.T) {
 			t.Errorf("%q %q %q: %s, want %s", c.log, c.info, c.debug, text, c.want)
 		}
 	}
+}
+
+// A worker that floods its channel does not have the loop for itself.
+func TestFloodsArePaced(t *testing.T) {
+	mine, theirs, err := ipc.Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := ipc.NewConn(mine, workermsg.Protocol, ipc.FromServer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	worker, err := ipc.NewConn(theirs, workermsg.Protocol, ipc.FromClient)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const count = 2*floodCount + 5 // as many as wait for one who does not read
+	began := time.Now()
+	for range count {
+		if err := worker.Send(&workermsg.Changed{}, -1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := 0
+	p := &proc{role: child.IMAPWorker, conn: conn, onMsg: func(ipc.Message, int) { got++ }, onGone: func(error) {}}
+	m := &master{events: make(chan func()), done: make(chan struct{})}
+	read := make(chan struct{})
+	go m.receive(p, read)
+	for got < count {
+		(<-m.events)()
+	}
+	if took := time.Since(began); took < 2*floodWindow {
+		t.Errorf("%d messages within %v", count, took)
+	}
+	worker.Close()
+	(<-m.events)()
+	<-read
 }
 
 // A child that floods its standard error is read on, into nothing, and its
