@@ -2,6 +2,7 @@ package sink
 
 import (
 	"io"
+	"strings"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -31,7 +32,7 @@ func (j *JSON) Write(l *Line) {
 		args = append(args, "severity", LevelName(e.Level))
 	}
 	for _, f := range e.KV {
-		args = append(args, f.Key, f.Value)
+		args = append(args, l.fieldName(f.Key), f.Value)
 	}
 	module := l.Role
 	for _, p := range prefixes[l.Role] {
@@ -40,6 +41,15 @@ func (j *JSON) Write(l *Line) {
 		}
 	}
 	j.to.Named(module).Log(hclogLevel(e.Level), string(AppendClean(nil, e.Text)), args...)
+}
+
+// fieldName keeps a sender's field from taking the place of what logd says of
+// the line: whose it is, when and how grave.
+func (l *Line) fieldName(key string) string {
+	if strings.HasPrefix(key, "@") || key == "pid" || key == "severity" || key == "user" && l.User != "" {
+		return "field_" + strings.TrimLeft(key, "@")
+	}
+	return key
 }
 
 func hclogLevel(l logmsg.Level) hclog.Level {

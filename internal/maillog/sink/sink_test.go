@@ -72,6 +72,28 @@ func TestJSON(t *testing.T) {
 	}
 }
 
+// A worker that was taken over writes no line in another's name by its fields.
+func TestJSONFieldsForgeNothing(t *testing.T) {
+	var b bytes.Buffer
+	var kv []logmsg.Field
+	for _, k := range []string{"@module", "@message", "@level", "@timestamp", "pid", "user", "severity"} {
+		kv = append(kv, logmsg.Field{Key: k, Value: "forged"})
+	}
+	NewJSON(&b).Write(&Line{Time: at, Role: "imap", User: "ann", PID: 7, Event: &logmsg.Event{Level: logmsg.Info, Text: "x", KV: kv}})
+	var got map[string]any
+	if err := json.Unmarshal(b.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	for k, want := range map[string]any{"@module": "imap", "@message": "x", "@level": "info", "pid": 7.0, "user": "ann", "field_module": "forged"} {
+		if got[k] != want {
+			t.Errorf("%s is %v, want %v", k, got[k], want)
+		}
+	}
+	if got["@timestamp"] == "forged" || got["severity"] != nil {
+		t.Error(got)
+	}
+}
+
 func FuzzClean(f *testing.F) {
 	f.Add("a\nb\x00\xff\u202e")
 	f.Fuzz(func(t *testing.T, s string) {
