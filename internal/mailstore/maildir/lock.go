@@ -22,7 +22,7 @@ const (
 const staleLock = 2 * time.Minute
 
 // abilities are what the file system can do.
-type abilities struct{ link, lock bool }
+type abilities struct{ link, lock, write bool }
 
 // held is a lock that is held.
 type held struct {
@@ -188,6 +188,7 @@ func (s *Store) probe() error {
 	f, err := open()
 	if unwritable(err) {
 		s.opt.Note("the mail directory cannot be written: " + err.Error())
+		s.can.write = diskKind(err) != errkind.ReadOnly
 		return nil
 	}
 	if err != nil {

@@ -212,7 +212,7 @@ func (mb *mailbox) Info() mailstore.Info {
 	mb.op.Lock()
 	defer mb.op.Unlock()
 	return mailstore.Info{Name: mb.s.outName(mb.nameNow()), UIDValidity: mb.uids.hdr.validity, GUID: guidOf(mb.uids.hdr.guid),
-		Namespace: mb.s.opt.Namespace, PermanentFlags: mailstore.AllFlags, NewKeywords: true, ReadOnly: mb.uids.readOnly}
+		Namespace: mb.s.opt.Namespace, PermanentFlags: mailstore.AllFlags, NewKeywords: true, ReadOnly: mb.uids.readOnly || !mb.s.can.write}
 }
 
 // Keywords gives every name that the mailbox knows.

@@ -116,7 +116,7 @@ func Open(opt Options) (*Store, error) {
 	s.prefix = strings.ReplaceAll(opt.Namespace.Prefix, string(rune(opt.Namespace.Separator)), "/")
 	s.names = newNameMaker(opt.Host, rand.Uint64())
 	s.modseq.store = s
-	s.can = abilities{link: true, lock: true}
+	s.can = abilities{link: true, lock: true, write: true}
 	for _, dir := range []string{opt.MailPath, opt.InboxPath, opt.ControlPath, opt.IndexPath} {
 		if err := s.makeDirs(dir); err != nil {
 			return nil, s.fail("open store", err)
