@@ -75,6 +75,38 @@ type dialogue struct {
 	ws         *worker.Session
 	m          *session.Session
 	complained bool // the log has been told of a bad command
+
+	mu    sync.Mutex
+	ended string    // why the session must end, once it was told
+	until time.Time // how long it may still send
+}
+
+// lastWords is how long a session that must end may still send. A client that
+// reads nothing does not keep it.
+const lastWords = 2 * time.Second
+
+// endText is why the session must end, "" while it need not.
+func (d *dialogue) endText() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.ended
+}
+
+// gone is why a write failed.
+func (d *dialogue) gone() string {
+	if text := d.endText(); text != "" {
+		return "Disconnected: " + text
+	}
+	return "Disconnected: Connection closed"
+}
+
+// end wakes whoever reads or writes.
+func (d *dialogue) end(text string) {
+	d.mu.Lock()
+	d.ended, d.until = text, time.Now().Add(lastWords)
+	d.mu.Unlock()
+	d.ws.Stream.SetReadDeadline(time.Unix(1, 0))
+	d.ws.Stream.SetWriteDeadline(d.until)
 }
 
 // run gives the reason of the end in Dovecot's words.
@@ -82,28 +114,22 @@ func (d *dialogue) run() string {
 	stop := make(chan struct{})
 	var told sync.WaitGroup
 	told.Add(1)
-	var ended string // written before the deadline wakes the reader
-	var mu sync.Mutex
 	go func() {
 		defer told.Done()
 		select {
 		case text := <-d.ws.End:
-			mu.Lock()
-			ended = text
-			mu.Unlock()
-			d.ws.Stream.SetReadDeadline(time.Unix(1, 0))
+			d.end(text)
 		case <-stop:
 		}
 	}()
 	defer told.Wait()
 	defer close(stop)
-	endText := func() string { mu.Lock(); defer mu.Unlock(); return ended }
 	if d.write(d.m.Begin()) != nil {
-		return "Disconnected: Connection closed"
+		return d.gone()
 	}
 	buf := make([]byte, 4096)
 	for {
-		n, reason := d.read(buf, endText)
+		n, reason := d.read(buf)
 		if reason != "" {
 			return reason
 		}
@@ -114,12 +140,12 @@ func (d *dialogue) run() string {
 }
 
 // read waits for bytes; after some idle seconds it stores the seen marks.
-func (d *dialogue) read(buf []byte, endText func() string) (n int, reason string) {
+func (d *dialogue) read(buf []byte) (n int, reason string) {
 	deadline := time.Now().Add(idleTimeout)
 	next := time.Now().Add(flushAfter)
 	for {
 		d.ws.Stream.SetReadDeadline(next)
-		if text := endText(); text != "" { // after setting it, or a Kick could be overlooked
+		if text := d.endText(); text != "" { // after setting it, or a Kick could be overlooked
 			d.write(session.Bye(text))
 			return 0, "Disconnected: " + text
 		}
@@ -131,7 +157,7 @@ func (d *dialogue) read(buf []byte, endText func() string) (n int, reason string
 			return 0, "Disconnected: Connection closed"
 		case !errors.Is(err, os.ErrDeadlineExceeded):
 			return 0, fmt.Sprintf("Disconnected: %v", err)
-		case endText() != "":
+		case d.endText() != "":
 			continue
 		case !time.Now().Before(deadline):
 			d.write(session.Bye("Disconnected for inactivity."))
@@ -153,8 +179,8 @@ func (d *dialogue) feed(p []byte) (reason string) {
 			d.complained = true
 			d.ws.Log.Infof("Bad command, answered: %s", text)
 		}
-		if err := d.write(out); err != nil {
-			return "Disconnected: Connection closed"
+		if d.write(out) != nil {
+			return d.gone()
 		}
 		switch effect {
 		case session.None:
@@ -186,7 +212,7 @@ func (d *dialogue) send() (reason string) {
 			return "Disconnected: message could not be read"
 		}
 		if d.write(piece) != nil {
-			return "Disconnected: Connection closed"
+			return d.gone()
 		}
 	}
 }
@@ -196,6 +222,11 @@ func (d *dialogue) write(p []byte) error {
 		return nil
 	}
 	d.ws.Stream.SetWriteDeadline(time.Now().Add(writeTimeout))
+	d.mu.Lock() // after setting it, or an end could be overlooked
+	if d.ended != "" {
+		d.ws.Stream.SetWriteDeadline(d.until)
+	}
+	d.mu.Unlock()
 	_, err := d.ws.Stream.Write(p)
 	return err
 }

@@ -237,3 +237,21 @@ func TestUpgradeUnderMaster(t *testing.T) {
 	}
 	d.NoCrash(t)
 }
+
+// TestKickStalled: a session whose client reads nothing can be ended too.
+func TestKickStalled(t *testing.T) {
+	d := harness.Start(t, "--users", "1", "--empty")
+	c := mustLogin(t, d, "imap", "u1")
+	must(t, c.Append("INBOX", "", "Subject: big\r\n\r\n"+strings.Repeat(strings.Repeat("x", 76)+"\r\n", 200_000)))
+	c.OK("SELECT INBOX")
+	for range 4 {
+		must(t, c.Send("f FETCH 1 BODY.PEEK[]\r\n"))
+	}
+	p := mustLogin(t, d, "pop3", "u1")
+	must(t, p.Send("RETR 1\r\nRETR 1\r\nRETR 1\r\n"))
+	p2 := mustLogin(t, d, "pop3s", "u1")
+	must(t, p2.Send("RETR 1\r\nRETR 1\r\nRETR 1\r\n"))
+	time.Sleep(500 * time.Millisecond) // all buffers are full
+	d.MustCtl("kick", "u1@example.test")
+	d.Eventually("all sessions have ended", func() bool { return len(who(t, d)) == 0 })
+}
