@@ -50,6 +50,16 @@ type Event struct {
 	Since   int     // of a Command: offset in Bytes after its last literal
 }
 
+// Text gives a Command without the blanks at its end: people who type leave
+// some, and so do a few clients. Blanks that end a literal are its own.
+func (e Event) Text() []byte {
+	n := len(e.Bytes)
+	for n > e.Since && e.Bytes[n-1] == ' ' {
+		n--
+	}
+	return e.Bytes[:n]
+}
+
 // Announced describes a literal whose bytes have not come yet.
 type Announced struct {
 	Prefix  []byte // the command up to the literal's "{" or "~{", streamed literals' bytes left out

@@ -36,19 +36,19 @@ const futureLimit = 2 * time.Hour
 func parseAppend(p *parser) (request, bool) {
 	var name imapname.Name
 	var meta mailstore.AppendMeta
-	ok := p.WantSP() && p.mailbox(&name) && p.s.parseMessageHead(p.Decoder, &meta)
+	ok := p.WantSP() && p.mailbox(&name) && p.s.parseMessageHead(p.Decoder, &meta, &p.nameErr)
 	return nil, ok && p.Fail("a message literal")
 }
 
 // parseMessageHead reads what stands between the mailbox, or the message
-// before, and the literal.
-func (s *Session) parseMessageHead(d *imapwire.Decoder, meta *mailstore.AppendMeta) bool {
+// before, and the literal. cannot is parseFlags's.
+func (s *Session) parseMessageHead(d *imapwire.Decoder, meta *mailstore.AppendMeta, cannot *error) bool {
 	if !d.WantSP() {
 		return false
 	}
 	if d.Peek() == '(' {
 		var names []string
-		if !d.WantFlagList(&names) || !s.parseFlags(d, names, &meta.Flags, &meta.Keywords) || !d.WantSP() {
+		if !d.WantFlagList(&names) || !s.parseFlags(d, names, &meta.Flags, &meta.Keywords, cannot) || !d.WantSP() {
 			return false
 		}
 	}
@@ -63,8 +63,12 @@ func (s *Session) decide(lit imapwire.Announced) imapwire.Verdict {
 	var meta mailstore.AppendMeta
 	if s.append != nil {
 		d := imapwire.NewDecoder(lit.Prefix[lit.Since:], limits(s.cfg.Settings))
-		if !s.parseMessageHead(d, &meta) || !d.WantEnd() {
+		var cannot error
+		if !s.parseMessageHead(d, &meta, &cannot) || !d.WantEnd() {
 			return refuse(view.Bad("Error in command APPEND: " + d.Err().Error() + "."))
+		}
+		if cannot != nil {
+			return refuse(view.No("CANNOT", sentence(cannot.Error())))
 		}
 		return s.addMessage(meta, lit)
 	}
@@ -73,7 +77,7 @@ func (s *Session) decide(lit imapwire.Announced) imapwire.Verdict {
 	if !p.WantTag(&p.tag) || !p.WantSP() || !p.Keyword("APPEND") || !p.WantSP() || p.AtEnd() {
 		return imapwire.Verdict{} // another command, or the mailbox itself is a literal
 	}
-	if !p.mailbox(&name) || !s.parseMessageHead(p.Decoder, &meta) || !p.WantEnd() {
+	if !p.mailbox(&name) || !s.parseMessageHead(p.Decoder, &meta, &p.nameErr) || !p.WantEnd() {
 		return refuse(view.Bad("Error in command APPEND: " + p.Err().Error() + "."))
 	}
 	if p.nameErr != nil {
@@ -153,7 +157,7 @@ func (s *Session) appendFailure() view.Reply {
 
 // finishAppend is called when the command's last line is there.
 func (s *Session) finishAppend(ev imapwire.Event) {
-	reply, err := s.commitAppend(ev.Bytes[ev.Since:])
+	reply, err := s.commitAppend(ev.Text()[ev.Since:])
 	s.dropAppend()
 	s.finishCommand(tagOf(ev.Bytes), commands["APPEND"], false, reply, err)
 }

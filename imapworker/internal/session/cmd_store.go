@@ -1,6 +1,7 @@
 package session
 
 import (
+	"errors"
 	"strings"
 
 	"rookery/imapworker/internal/view"
@@ -43,17 +44,23 @@ func parseStore(p *parser) (request, bool) {
 	default:
 		return nil, p.Fail("FLAGS or FLAGS.SILENT")
 	}
-	return c, p.WantSP() && p.WantFlags(&names) && p.s.parseFlags(p.Decoder, names, &c.change.Flags, &c.change.Keywords) && p.WantEnd()
+	return c, p.WantSP() && p.WantFlags(&names) && p.s.parseFlags(p.Decoder, names, &c.change.Flags, &c.change.Keywords, &p.nameErr) && p.WantEnd()
 }
+
+var errLongKeyword = errors.New("keyword name is too long")
 
 // parseFlags tells system flags and keywords apart. \Recent cannot be changed
 // by a client (RFC 3501 §2.3.2), and no flag that begins with "\" but the five
-// can be made.
-func (s *Session) parseFlags(d *imapwire.Decoder, names []string, flags *mailstore.Flags, keywords *[]string) bool {
+// can be made. A keyword that is too long is no error of syntax: cannot then says
+// what the command's NO has to.
+func (s *Session) parseFlags(d *imapwire.Decoder, names []string, flags *mailstore.Flags, keywords *[]string, cannot *error) bool {
 	for _, name := range names {
 		if name[0] != '\\' {
 			if len(name) > s.cfg.Settings.MaxKeyword {
-				return d.Fail("a shorter keyword")
+				if *cannot == nil {
+					*cannot = errLongKeyword
+				}
+				continue
 			}
 			if !view.HasKeyword(*keywords, name) {
 				*keywords = append(*keywords, name)

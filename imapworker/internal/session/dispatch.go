@@ -93,7 +93,7 @@ type parser struct {
 	s       *Session
 	tag     string
 	uid     bool  // the command came with the UID prefix
-	nameErr error // a mailbox name that cannot be, though its syntax is right
+	nameErr error // a name that cannot be, a mailbox's or a keyword's, though its syntax is right
 }
 
 // command parses one command and runs it.

@@ -187,7 +187,7 @@ func (s *Session) take(ev imapwire.Event) {
 		if s.append != nil {
 			s.finishAppend(ev)
 		} else {
-			s.command(ev.Bytes)
+			s.command(ev.Text())
 		}
 	case imapwire.Line:
 		s.endIdle(ev.Bytes)

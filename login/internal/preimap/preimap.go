@@ -191,7 +191,7 @@ func (m *Machine) event(ev imapwire.Event) {
 	case imapwire.Continue:
 		m.enc.Continue("OK")
 	case imapwire.Command:
-		m.dispatch(ev.Bytes)
+		m.dispatch(ev.Text())
 		clear(ev.Bytes) // it may have held a password
 	case imapwire.Line:
 		m.response(ev.Bytes)
