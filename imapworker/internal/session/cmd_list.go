@@ -115,6 +115,9 @@ func (c *list) run(s *Session) (view.Reply, error) {
 	}
 	m := s.matcher(c.reference, c.patterns)
 	for _, f := range t.folders {
+		if !c.subscribed && s.unlisted(f) {
+			continue
+		}
 		child := c.recursive && t.hides(f.Name, m, c.selects)
 		if !m.match(f.Name) || !c.selects(f) && !child || !c.shows(t, f, m) && !child {
 			continue
@@ -131,6 +134,13 @@ func (c *list) run(s *Session) (view.Reply, error) {
 		}
 	}
 	return view.Done("List completed."), nil
+}
+
+// unlisted reports whether LIST passes a folder over: those of a namespace with
+// list = "no", but for INBOX.
+func (s *Session) unlisted(f mailstore.Folder) bool {
+	spaces := s.cfg.Store.Namespaces()
+	return f.Name != "INBOX" && len(spaces) > 0 && !spaces[0].List
 }
 
 // selects reports whether the selection options take f.

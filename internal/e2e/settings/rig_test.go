@@ -63,6 +63,11 @@ func (r *rig) moreUsers() {
 	r.writeLike(file, "second", "u1@example.test:{PLAIN}second"+rest+"\nu9@example.test:{PLAIN}pass"+rest+"\n")
 	r.writeLike(file, "denied", "u1@example.test\n")
 	r.writeLike(file, "masters", "admin:{PLAIN}adminpass\n")
+	for home, id := range map[string][2]int{"static": {58901, 58901}, "bare": {58903, 58903}, "bare2": {58903, 58904}, "new": {58905, 58905}, "58999": {58999, 58999}} {
+		dir := r.path("mail/" + home)
+		r.must(os.Mkdir(dir, 0o700))
+		r.must(os.Chown(dir, id[0], id[1]))
+	}
 	r.writeLike(file, "bare", "u1:{PLAIN}bare"+rest+"\n")
 }
 
@@ -251,21 +256,36 @@ func (r *rig) procs(program string) []int {
 	return found
 }
 
+// session logs in by IMAP and gives the worker's process too, as login's line
+// has it; 0 if there is none.
+func (r *rig) session(login string) (c *conn, pid int, answer string) {
+	c = r.open(r.Addr("imap"), nil)
+	c.line()
+	line := r.logged(`mpid=\d+`, func() { answer = c.imap(login) })
+	fmt.Sscanf(line, "mpid=%d", &pid)
+	return c, pid, answer
+}
+
+// field gives a field of /proc/PID/status.
+func field(pid int, name string) string {
+	for line := range strings.Lines(read(fmt.Sprintf("/proc/%d/status", pid))) {
+		if v, ok := strings.CutPrefix(line, name+":"); ok {
+			return strings.Join(strings.Fields(v), " ")
+		}
+	}
+	return "no " + name
+}
+
 // status gives a field of /proc/PID/status of the newest process of a program.
-func (r *rig) status(program, field string) string {
+func (r *rig) status(program, name string) string {
 	pids := r.procs(program)
 	if len(pids) == 0 {
 		return "no " + program
 	}
-	for line := range strings.Lines(read(fmt.Sprintf("/proc/%d/status", pids[len(pids)-1]))) {
-		if v, ok := strings.CutPrefix(line, field+":"); ok {
-			return strings.Join(strings.Fields(v), " ")
-		}
-	}
-	return "no " + field
+	return field(pids[len(pids)-1], name)
 }
 
-// logSince runs f and gives what was logged meanwhile, once it matches.
+// logged runs f and gives what was logged meanwhile, once it matches.
 func (r *rig) logged(pattern string, f func()) string {
 	before := len(r.Log())
 	f()
@@ -278,7 +298,7 @@ func (r *rig) logged(pattern string, f func()) string {
 	return "nothing like it"
 }
 
-// exists tells which of two files of u1's home are there.
+// which tells which of some files of a user's home are there.
 func (r *rig) which(user int, names ...string) string {
 	var there []string
 	for _, n := range names {

@@ -31,13 +31,13 @@ func authRows() []row {
 				return strings.Join(sorted(found), " ")
 			}},
 		{name: "auth_allow_cleartext", unit: "login.TestPasswordsNeedPrivacy"},
-		{name: "auth_username_chars", lines: one(`auth_username_chars = "abc"`), without: "nothing like it", with: "Username character disallowed by auth_username_chars: 0x75",
+		{name: "auth_username_chars", lines: one(`auth_username_chars = "abc"`), without: `Login: user=<u1@`, with: "Username character disallowed by auth_username_chars: 0x75",
 			probe: func(r *rig) string {
 				return r.logged(`Username character disallowed by auth_username_chars: 0x75|Login: user=<u1@`, func() { r.imap(loginU1, "LOGOUT") })
 			}},
 		{name: "auth_default_domain", lines: one(`auth_default_domain = "nowhere.test"`), without: okLogin, with: noAuth, probe: asUser(loginU1)},
 		{name: "auth_master_user_separator", lines: masters(`auth_master_user_separator = "*"`, `auth_default_domain = ""`), without: noAuth, with: okLogin, probe: asUser(`LOGIN "u1@example.test*admin" adminpass`)},
-		{name: "auth_anonymous_username", lines: []string{`auth_mechanisms = ["plain", "anonymous"]`, `auth_anonymous_username = "u2"`}, without: `NO .*`, with: `.*OK .*Logged in`,
+		{name: "auth_anonymous_username", lines: []string{`auth_mechanisms = ["plain", "anonymous"]`, `auth_anonymous_username = "u2@example.test"`}, without: `NO .*`, with: `.*OK .*Logged in`,
 			probe: asUser(`AUTHENTICATE ANONYMOUS eA==`)},
 		{name: "auth_failure_delay", lines: one(`auth_failure_delay = "1 secs"`), without: "fast", with: "slow",
 			probe: func(r *rig) string { return fast(func() { r.imap("LOGIN u1 wrong") }) }},
@@ -123,14 +123,13 @@ func databaseRows() []row {
 
 // uidOfU1 gives "u1" where a session of u1 runs under his own uid and gid, else both.
 func uidOfU1(r *rig) string {
-	own, _, _ := strings.Cut(strings.SplitN(read(r.path("users")), ":", 4)[2], ":")
-	c := r.open(r.Addr("imap"), nil)
+	own := strings.SplitN(read(r.path("users")), ":", 4)[2]
+	c, pid, answer := r.session(loginU1)
 	defer c.close()
-	c.line()
-	if answer := c.imap(loginU1); !strings.Contains(answer, "OK ") {
+	if pid == 0 {
 		return answer
 	}
-	uid, gid := strings.Fields(r.status("rookery-imapworker", "Uid") + " x")[0], strings.Fields(r.status("rookery-imapworker", "Gid") + " x")[0]
+	uid, gid := strings.Fields(field(pid, "Uid"))[0], strings.Fields(field(pid, "Gid"))[0]
 	if uid == own && gid == own {
 		return "u1"
 	}

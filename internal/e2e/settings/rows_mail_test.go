@@ -34,11 +34,9 @@ func mailRows() []row {
 		{name: "mail_uid", lines: append([]string{`mail_uid = "58903"`, `mail_gid = "58903"`}, nobody...), without: `u1`, with: `58903 58903`, probe: uidOfU1},
 		{name: "mail_gid", lines: append([]string{`mail_uid = "58903"`, `mail_gid = "58904"`, strings.Replace(nobody[0], "bare", "bare2", 1)}, nobody[1:]...), without: `u1`, with: `58903 58904`, probe: uidOfU1},
 		{name: "mail_access_groups", lines: one(`mail_access_groups = ["adm"]`), without: `\d+|`, with: `(\d+ )?4( \d+)?`, probe: func(r *rig) string {
-			c := r.open(r.Addr("imap"), nil)
+			c, pid, _ := r.session("LOGIN u2 pass")
 			defer c.close()
-			c.line()
-			c.imap("LOGIN u2 pass")
-			return r.status("rookery-imapworker", "Groups")
+			return field(pid, "Groups")
 		}},
 		{name: "first_valid_uid", lines: one(`first_valid_uid = 2000000`), without: okLogin, with: `NO .*`, probe: asUser(loginU1)},
 		{name: "last_valid_uid", lines: one(`last_valid_uid = 600`), without: okLogin, with: `NO .*`, probe: asUser(loginU1)},
@@ -53,23 +51,25 @@ func mailRows() []row {
 			r.imap("LOGIN u3 pass", "CREATE Fs/Sub", "CREATE Fs.Sub", "LOGOUT")
 			return r.which(3, "Maildir/.Fs.Sub", "Maildir/Fs/Sub")
 		}},
-		{name: "mail_home", lines: append([]string{`mail_uid = "58905"`, `mail_gid = "58905"`, `mail_home = "DIR/mail/new/%{user}"`}, nobody[1:]...), without: "none", with: `\d+`, probe: func(r *rig) string {
-			r.imap(loginU1, "LOGOUT")
-			return mode(r.path("mail/new/u1@example.test/Maildir/cur"))
+		{name: "mail_home", lines: append([]string{`mail_uid = "58905"`, `mail_gid = "58905"`, `mail_home = "DIR/mail/new"`}, nobody[1:]...), without: "none", with: `\d+`, probe: func(r *rig) string {
+			r.imap(loginU1, "SELECT INBOX", "LOGOUT")
+			return mode(r.path("mail/new/Maildir/cur"))
 		}},
 		{name: "mail_path", lines: one(`mail_path = "~/Elsewhere"`), without: "", with: "Elsewhere/cur", probe: storeOf("Elsewhere/cur")},
 		{name: "mail_inbox_path", lines: one(`mail_inbox_path = "~/Inbox"`), without: "", with: "Inbox/cur", probe: storeOf("Inbox/cur")},
 		{name: "mail_control_path", lines: one(`mail_control_path = "~/control"`), without: "", with: "control.*", probe: storeOf("control", "control/dovecot-uidlist")},
 		{name: "mail_index_path", lines: one(`mail_index_path = "~/index"`), without: "", with: "index", probe: storeOf("index")},
 
-		{name: "namespace.name", lines: []string{`[[namespace]]`, `name = "inbox"`, `inbox = true`, `prefix = "P."`}, without: `.*OK .*`, with: `.*NO .*`, probe: list(`STATUS Sent (MESSAGES)`)},
+		{name: "namespace.name", lines: inbox(), without: `.*\\Sent.*`, with: `OK .*`, probe: list(`LIST (SPECIAL-USE) "" *`)}, // it replaces the one of this name
 		{name: "namespace.enabled", lines: []string{`[[namespace]]`, `name = "inbox"`, `enabled = false`, `[[namespace]]`, `name = "new"`, `inbox = true`, `prefix = "Q."`}, without: `.*\(\(.* "\.?/?"\)\).*`, with: `.*"Q\.".*`, probe: list(`NAMESPACE`)},
 		{name: "namespace.type", unit: "internal/e2e/settings.TestOneDriver"},
 		{name: "namespace.prefix", lines: inbox(`prefix = "Old."`), without: `(?s).*NAMESPACE \(\(\S* "\."\)\).*`, with: `.*NAMESPACE \(\("Old\." "\."\)\).*`, probe: list("NAMESPACE")},
 		{name: "namespace.separator", lines: inbox(`separator = "/"`), without: `.*"\."\)\).*`, with: `.*"/"\)\).*`, probe: list("NAMESPACE")},
 		{name: "namespace.inbox", unit: "internal/e2e/settings.TestDiagnostics"},
 		{name: "namespace.hidden", lines: inbox(`hidden = true`), without: `\* NAMESPACE \(\(.*`, with: `\* NAMESPACE NIL .*`, probe: list("NAMESPACE")},
-		{name: "namespace.list", lines: inbox(`list = "no"`), without: `.*Sent.*`, with: `OK .*`, probe: list(`LIST "" Sent`)},
+		{name: "namespace.list", lines: inbox(`list = "no"`), without: `.*Listed.*`, with: `OK .*`, probe: func(r *rig) string {
+			return r.imap("LOGIN u2 pass", "CREATE Listed", `LIST "" Listed`)
+		}},
 		{name: "namespace.subscriptions", unit: "internal/e2e/settings.TestOneDriver"},
 		{name: "namespace.mail_path", lines: inbox(`mail_path = "~/OfNamespace"`), without: "", with: "OfNamespace/cur", probe: storeOf("OfNamespace/cur")},
 		{name: "namespace.mailbox.name", lines: box(`special_use = ["\\Archive"]`), without: `.*\\Sent.*`, with: `[^S]*\\Archive\) "\." Special.*|OK .*`, probe: list(`LIST (SPECIAL-USE) "" *`)},
@@ -86,22 +86,16 @@ func asUserDoes(user, command string) func(*rig) string {
 
 // syncsOfStore counts the fsync and fdatasync of a STORE within the worker.
 func syncsOfStore(r *rig) string {
-	c := r.open(r.Addr("imap"), nil)
+	c, worker, _ := r.session("LOGIN u2 pass")
 	defer c.close()
-	c.line()
-	c.imap("LOGIN u2 pass")
 	c.imap(fmt.Sprintf("APPEND INBOX {%d+}\r\n%s", len(sample), sample))
 	c.imap("SELECT INBOX")
-	pids := r.procs("rookery-imapworker")
-	if len(pids) == 0 {
-		return "no worker"
-	}
 	out := filepath.Join(r.t.TempDir(), "strace")
-	cmd := exec.Command("strace", "-f", "-qq", "-e", "trace=fsync,fdatasync", "-o", out, "-p", fmt.Sprint(pids[len(pids)-1]))
+	cmd := exec.Command("strace", "-f", "-qq", "-e", "trace=fsync,fdatasync", "-o", out, "-p", fmt.Sprint(worker))
 	if err := cmd.Start(); err != nil {
 		return err.Error()
 	}
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end) && tracer(pids[len(pids)-1]) == 0; {
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end) && !traced(worker); {
 		time.Sleep(5 * time.Millisecond)
 	}
 	c.imap(`STORE 1 +FLAGS (\Flagged)`)
@@ -111,13 +105,15 @@ func syncsOfStore(r *rig) string {
 	return fmt.Sprint(strings.Count(read(out), "sync("))
 }
 
-// tracer gives who traces a process, 0 for nobody.
-func tracer(pid int) int {
-	n := 0
-	for line := range strings.Lines(read(fmt.Sprintf("/proc/%d/status", pid))) {
-		fmt.Sscanf(line, "TracerPid: %d", &n)
+// traced tells whether somebody traces every thread of a process.
+func traced(pid int) bool {
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
+	for _, thread := range threads {
+		if strings.Contains(read(thread), "\nTracerPid:\t0\n") {
+			return false
+		}
 	}
-	return n
+	return len(threads) > 0
 }
 
 // lockedAppend stores a message while another program holds the lock of the

@@ -38,9 +38,21 @@ func processRows() []row {
 				c.imap(loginU1)
 				return r.imap("LOGIN u2 pass")
 			}},
-		{name: "worker_process_min_avail", lines: []string{`worker_process_min_avail = 3`, `mail_uid = "58999"`, `mail_gid = "58999"`, `mail_home = "DIR/mail/%{user}"`,
-			`[[userdb]]`, `name = "demo"`, `driver = "static"`}, without: `0|1`, with: `3`,
-			probe: func(r *rig) string { return fmt.Sprint(len(r.procs("rookery-pop3worker"))) }},
+		{name: "worker_process_min_avail", lines: shared(3), instead: shared(1), without: `1`, with: `3`,
+			probe: func(r *rig) string {
+				c := r.open(r.Addr("pop3"), nil)
+				defer c.close()
+				c.line()
+				c.pop("USER u1")
+				c.pop("PASS pass") // the first login fills the pool
+				waiting := 0
+				for _, pid := range r.procs("rookery-pop3worker") {
+					if strings.Contains(read(fmt.Sprintf("/proc/%d/status", pid)), "\nUid:\t58999\t") {
+						waiting++
+					}
+				}
+				return fmt.Sprint(waiting - 1)
+			}},
 		{name: "worker_idle_kill_interval", lines: one(`worker_idle_kill_interval = "0"`), without: "stays", with: "goes",
 			probe: func(r *rig) string {
 				before := r.procs("rookery-imapworker")
@@ -53,15 +65,9 @@ func processRows() []row {
 			}},
 		{name: "worker_memory_limit", lines: one(`worker_memory_limit = "64 MiB"`), without: `GOMEMLIMIT=268435456`, with: `GOMEMLIMIT=67108864`,
 			probe: func(r *rig) string {
-				c := r.open(r.Addr("imap"), nil)
+				c, pid, _ := r.session(loginU1)
 				defer c.close()
-				c.line()
-				c.imap(loginU1)
-				pids := r.procs("rookery-imapworker")
-				if len(pids) == 0 {
-					return "no worker"
-				}
-				environ := read(fmt.Sprintf("/proc/%d/environ", pids[len(pids)-1]))
+				environ := read(fmt.Sprintf("/proc/%d/environ", pid))
 				return regexp.MustCompile(`GOMEMLIMIT=\d+`).FindString(environ)
 			}},
 		{name: "limits_exempt_networks", instead: one(`login_unauthenticated_userip_limit = 1`), lines: []string{`limits_exempt_networks = ["127.0.0.1/32", "127.0.0.44/32"]`, `login_unauthenticated_userip_limit = 1`}, without: `BYE .*`, with: `OK .*`,
@@ -69,6 +75,12 @@ func processRows() []row {
 		{name: "shutdown_timeout", unit: fixed},
 		{name: "reload_generation_limit", unit: "master.TestReloadGenerations"},
 	}
+}
+
+// shared has one uid for all users, and spares for them.
+func shared(spares int) []string {
+	return []string{fmt.Sprintf(`worker_process_min_avail = %d`, spares), `mail_uid = "58999"`, `mail_gid = "58999"`, `mail_home = "DIR/mail/58999"`,
+		`[[userdb]]`, `name = "demo"`, `driver = "static"`}
 }
 
 // exempt gives the greeting of the third connection from an address that does
@@ -110,7 +122,7 @@ func loginRows() []row {
 		{name: "login_greeting", lines: one(`login_greeting = "Good day."`), without: `\* OK \[CAPABILITY .*\] Rookery ready\.`, with: `\* OK \[CAPABILITY .*\] Good day\.`,
 			probe: func(r *rig) string { c := r.open(r.Addr("imap"), nil); defer c.close(); return c.line() }},
 		{name: "login_timeout", unit: "internal/e2e/logs.TestLineShapes"},
-		{name: "login_bad_command_limit", lines: one(`login_bad_command_limit = 5`), without: `2`, with: `4`,
+		{name: "login_bad_command_limit", lines: one(`login_bad_command_limit = 5`), without: `3`, with: `5`,
 			probe: func(r *rig) string {
 				c := r.open(r.Addr("imap"), nil)
 				defer c.close()

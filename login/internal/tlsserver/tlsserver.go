@@ -174,9 +174,16 @@ func (s *Server) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, erro
 	if len(list) == 0 {
 		return nil, ErrNoCertificate
 	}
-	if len(list) > 1 {
+	if len(list) == 1 {
+		return list[0], nil
+	}
+	// One that bears the name that the client asks for, else one whose kind of
+	// key it can use: that the name is another is for the client to judge.
+	nameless := *hello
+	nameless.ServerName = ""
+	for _, h := range []*tls.ClientHelloInfo{hello, &nameless} {
 		for _, c := range list {
-			if hello.SupportsCertificate(c) == nil {
+			if h.SupportsCertificate(c) == nil {
 				return c, nil
 			}
 		}
