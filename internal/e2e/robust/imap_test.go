@@ -397,7 +397,7 @@ func (w *writer) copy(verb string) error {
 	w.m.do(func() {
 		to.box[p.id] = q
 		if verb == "MOVE" {
-			p.is, p.twin = maybe, q
+			p.is, p.movedTo = maybe, to
 		}
 	})
 	lines, err := w.s.command(fmt.Sprintf("UID %s %d %s", verb, p.uid, to.names[0]))
@@ -411,7 +411,7 @@ func (w *writer) copy(verb string) error {
 	w.done(func() {
 		q.is, q.validity, q.uid = yes, number(g[1]), number(g[3])
 		if verb == "MOVE" {
-			p.is, p.twin = no, nil
+			p.is, p.movedTo = no, nil
 		}
 	})
 	w.m.saw(to.names[0], q.validity, q.uid, p.id)

@@ -36,7 +36,7 @@ type placed struct {
 	validity uint32
 	is       state
 	flags    map[string]state // of those that were ever set
-	twin     *placed          // of a MOVE without answer: one of the two must be there
+	movedTo  *folder          // of a MOVE without answer: the message must be here or there
 }
 
 // model is what one user's mail must be.
@@ -201,7 +201,7 @@ func (m *model) compare(have map[string]found) {
 	}
 	for _, f := range m.all {
 		for _, p := range f.box {
-			if p.twin != nil && f.is == yes && !m.there(have, p.id) {
+			if p.movedTo != nil && f.is == yes && p.movedTo.is == yes && !m.there(have, p.id) {
 				m.complain("message %s was lost by a MOVE without answer", p.id)
 			}
 		}

@@ -39,9 +39,14 @@ func TestModelSeesFaults(t *testing.T) {
 		"damaged":        {func(m *model, _ map[string]found) { m.check(text("ann", "x") + "y") }, "damaged"},
 		"moved away": {func(m *model, h map[string]found) {
 			p := m.inbox.box["a"]
-			p.is, p.twin = maybe, &placed{}
+			p.is, p.movedTo = maybe, m.all[1]
 			delete(h["INBOX"].box, "a")
 		}, "lost by a MOVE"},
+		"moved into what was deleted": {func(m *model, h map[string]found) {
+			p := m.inbox.box["a"]
+			p.is, p.movedTo = maybe, m.all[2]
+			delete(h["INBOX"].box, "a")
+		}, ""},
 	} {
 		m, have := ok()
 		c.spoil(m, have)
