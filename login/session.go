@@ -64,6 +64,7 @@ type session struct {
 	proxyVersion, proxyCipher,
 	serverName string
 	own, trusted bool
+	unforward    func() // takes back what was said of another client before TLS
 	tlsState     string
 	master       string // the master user
 
@@ -323,6 +324,10 @@ func (c *session) perform(effects []prelogin.Effect) (handed bool, err error) {
 		case prelogin.StartTLS:
 			if err = c.handshake(); err == nil {
 				c.conn.SetInstant(true)
+				if c.unforward != nil {
+					c.unforward()
+					c.unforward = nil
+				}
 				effects = append(effects, c.machine.TLSStarted(c.standing().facts())...)
 			}
 		case prelogin.HandOver:
@@ -362,6 +367,10 @@ func (c *session) cancel() {
 
 // forward: a trusted client says for whom it speaks.
 func (c *session) forward(e prelogin.Forward) {
+	if c.tls == nil && c.unforward == nil {
+		remote, local, id, log := c.remote, c.local, c.id, c.log
+		c.unforward = func() { c.remote, c.local, c.id, c.log = remote, local, id, log }
+	}
 	if e.Remote.IsValid() {
 		c.remote = e.Remote
 	}

@@ -220,6 +220,34 @@ func TestTrustedClientSpeaksForOthers(t *testing.T) {
 	}
 }
 
+// What somebody between said before TLS is forgotten with the rest.
+func TestForwardedBeforeTLSIsForgotten(t *testing.T) {
+	r := start(t, options{set: func(s *settings.Set) {
+		settings.LoginTrustedNetworks.Put(s, []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")})
+	}})
+	c := r.dial("imap")
+	c.hear("* OK")
+	c.say(`a1 ID ("x-originating-ip" "203.0.113.5" "x-session-id" "webmail/1")`)
+	c.hear("* ID")
+	c.hear("a1 OK")
+	c.say("a2 STARTTLS")
+	c.hear("a2 OK")
+	c = c.startTLS(r, nil)
+	c.say("a3 LOGIN ann wrong")
+	c.hear("a3 NO [AUTHENTICATIONFAILED]")
+	if p := r.begin(0).Peer; p.Remote.Addr().String() != "127.0.0.1" || p.Session == "webmail/1" {
+		t.Errorf("%+v", p)
+	}
+	c.say(`a4 ID ("x-originating-ip" "203.0.113.6")`)
+	c.hear("* ID")
+	c.hear("a4 OK")
+	c.say("a5 LOGIN ann wrong")
+	c.hear("a5 NO [AUTHENTICATIONFAILED]")
+	if p := r.begin(1).Peer; p.Remote.Addr().String() != "203.0.113.6" {
+		t.Errorf("%+v", p)
+	}
+}
+
 // Bad base64 of one client does not disturb another's login.
 func TestBase64JunkDisturbsNobody(t *testing.T) {
 	r := start(t, options{})
