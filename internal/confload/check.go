@@ -255,6 +255,13 @@ func (l *loader) namespaces(main string) {
 			l.errorf(at, "[[namespace]] %q has the prefix %q, which %q has too; change one", n.Name, n.Prefix, other)
 		}
 		prefixes[n.Prefix] = n.Name
+		if !n.Subscriptions {
+			l.errorf(at, "[[namespace]] %q has subscriptions = false, but there is no other namespace that would keep them; take the line away", n.Name)
+		}
+	}
+	if len(list) > 1 {
+		at := l.Sources["namespace/"+list[1].Name]
+		l.errorf(at, "[[namespace]] %q is a second one, and this release serves one; take it away with enabled = false", list[1].Name)
 	}
 	if inboxes == "" && !l.anyRowBad() {
 		l.errorf(Source{File: main}, "no [[namespace]] has inbox = true, so there would be no INBOX; set it in one")

@@ -183,7 +183,8 @@ func TestTablesReplaceAndVanish(t *testing.T) {
 		"70-less.toml":  "[[listener]]\nname = \"pop3\"\nenabled = false\n",
 		"80-boxes.toml": "[[namespace]]\nname = \"inbox\"\ninbox = true\n[[namespace.mailbox]]\nname = \"Junk\"\nspecial_use = [\"\\\\Junk\"]\n[[namespace.mailbox]]\nname = \"Old\"\n[[namespace]]\nname = \"arch\"\nprefix = \"Archive.\"\n",
 	}), mainFile)
-	if len(r.Diags) != 0 {
+	second := `/etc/rookery/conf.d/80-boxes.toml:8: [[namespace]] "arch" is a second one, and this release serves one; take it away with enabled = false`
+	if len(r.Diags) != 1 || r.Diags[0].String() != second {
 		t.Fatal(r.Diags)
 	}
 	list := r.Set.Listeners()
@@ -259,6 +260,7 @@ func TestDiagnostics(t *testing.T) {
 		{"haproxy", "[[listener]]\nname = \"s\"\nprotocol = \"imap\"\nport = 2\nhaproxy = true", "1: [[listener]] \"s\" has haproxy = true, but haproxy_trusted_networks is empty"},
 		{"same place", "[[listener]]\nname = \"s\"\nprotocol = \"imap\"", "1: [[listener]] \"s\" has * port 143, which \"imap\" has too"},
 		{"two inboxes", "[[namespace]]\nname = \"a\"\ninbox = true\n[[namespace]]\nname = \"b\"\ninbox = true\nprefix = \"b.\"", "4: [[namespace]] \"b\" has inbox = true, but \"a\" has it too"},
+		{"subscriptions", "[[namespace]]\nname = \"a\"\ninbox = true\nsubscriptions = false", "1: [[namespace]] \"a\" has subscriptions = false, but there is no other namespace"},
 		{"prefix", "[[namespace]]\nname = \"a\"\ninbox = true\nprefix = \"b\"", "1: [[namespace]] \"a\" has the prefix \"b\", which must end in the separator: \"b.\""},
 		{"missing passwd-file", "[[passdb]]\nname = \"f\"\ndriver = \"passwd-file\"\npasswd_file_path = \"/etc/none\"", "1: passwd_file_path: /etc/none does not exist"},
 		{"loud", "auth_debug_passwords = true", "1: warning: auth_debug_passwords = true writes passwords"},

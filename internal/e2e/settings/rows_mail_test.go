@@ -70,7 +70,7 @@ func mailRows() []row {
 		{name: "namespace.list", lines: inbox(`list = "no"`), without: `.*Listed.*`, with: `OK .*`, probe: func(r *rig) string {
 			return r.imap("LOGIN u2 pass", "CREATE Listed", `LIST "" Listed`)
 		}},
-		{name: "namespace.subscriptions", unit: "internal/e2e/settings.TestOneDriver"},
+		{name: "namespace.subscriptions", unit: "internal/confload.TestDiagnostics"},
 		{name: "namespace.mail_path", lines: inbox(`mail_path = "~/OfNamespace"`), without: "", with: "OfNamespace/cur", probe: storeOf("OfNamespace/cur")},
 		{name: "namespace.mailbox.name", lines: box(`special_use = ["\\Archive"]`), without: `.*\\Sent.*`, with: `[^S]*\\Archive\) "\." Special.*|OK .*`, probe: list(`LIST (SPECIAL-USE) "" *`)},
 		{name: "namespace.mailbox.enabled", unit: "internal/confload.TestTablesReplaceAndVanish"},

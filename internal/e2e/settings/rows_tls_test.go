@@ -100,13 +100,13 @@ func listenerRows() []row {
 			probe: func(r *rig) string { return r.logged(`on=more`, func() { greets(r, r.path("more")) }) }},
 		{name: "listener.enabled", lines: []string{`[[listener]]`, `name = "pop3s"`, `enabled = false`}, without: `closed|.*`, with: `refused`,
 			probe: func(r *rig) string {
-			c := r.open(r.Addr("pop3s"), nil)
-			defer c.close()
-			if c.Conn != nil {
-				c.SetDeadline(time.Now().Add(200 * time.Millisecond))
-			}
-			return c.line()
-		}},
+				c := r.open(r.Addr("pop3s"), nil)
+				defer c.close()
+				if c.Conn != nil {
+					c.SetDeadline(time.Now().Add(200 * time.Millisecond))
+				}
+				return c.line()
+			}},
 		{name: "listener.protocol", lines: add(`path = "DIR/more"`), without: `refused`, with: `\+OK .*`, probe: func(r *rig) string { return greets(r, r.path("more")) }},
 		{name: "listener.address", lines: add(`address = ["127.0.0.3"]`, `port = PORT`), without: `refused`, with: `\+OK .*`, probe: func(r *rig) string {
 			return greets(r, fmt.Sprintf("127.0.0.3:%d", r.Base+111))
