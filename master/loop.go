@@ -44,7 +44,6 @@ type master struct {
 	given    []listen.Given
 	sockets  *listen.Set
 	manager  *notify.Manager
-	watcher  *watch.Watcher // used by the watching goroutine, replaced by it alone
 	watchSet chan []*watch.Set
 
 	nextID   uint64

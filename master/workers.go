@@ -26,12 +26,11 @@ import (
 
 // workers are the users' processes.
 type workers struct {
-	byID   map[uint64]*workerProc // by the table's numbers
-	info   map[child.Role]*os.File
-	spare  map[child.Role]*os.File
-	pools  []*pool
-	users  map[uint32]string // a user seen under a uid; "" if several were
-	nextID uint64
+	byID  map[uint64]*workerProc // by the table's numbers
+	info  map[child.Role]*os.File
+	spare map[child.Role]*os.File
+	pools []*pool
+	users map[uint32]string // a user seen under a uid; "" if several were
 }
 
 // workerProc is one of them. A spare has no table number yet.

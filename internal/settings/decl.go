@@ -132,7 +132,6 @@ func unit(u string) option          { return func(d *Decl) { d.Unit = u } }
 func words(w ...string) option      { return func(d *Decl) { d.Words = w } }
 func vars(v ...string) option       { return func(d *Decl) { d.Vars = v } }
 func danger(text string) option     { return func(d *Decl) { d.Danger = text } }
-func secretValue() option           { return func(d *Decl) { d.Secret = true } }
 func perUser() option               { return func(d *Decl) { d.PerUser = true } }
 func unlimited() option             { return func(d *Decl) { d.Unlimited = true } }
 func required() option              { return func(d *Decl) { d.Required = true } }

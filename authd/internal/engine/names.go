@@ -23,6 +23,7 @@ func (c *Config) userName(given string) (string, error) {
 	if c.UsernameChars != "" {
 		for i := 0; i < len(name); i++ {
 			if strings.IndexByte(c.UsernameChars, name[i]) < 0 {
+				//lint:ignore ST1005 Dovecot's words
 				return "", fmt.Errorf("Username character disallowed by auth_username_chars: 0x%02x (username: %s)", name[i], logName(name))
 			}
 		}

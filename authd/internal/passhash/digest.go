@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	//lint:ignore SA1019 it is what old databases hold
 	"golang.org/x/crypto/md4" // PLAIN-MD4 of old databases; behind auth_allow_weak_schemes
 )
 

@@ -198,22 +198,6 @@ func wantMessages(t *testing.T, dir string, want ...kept) {
 	}
 }
 
-// folders lists the Maildir++ folders of a user, as they are named on disk.
-func folders(t *testing.T, d *harness.Demo, user int) []string {
-	t.Helper()
-	entries, err := os.ReadDir(d.Maildir(user))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all []string
-	for _, e := range entries {
-		if e.IsDir() && strings.HasPrefix(e.Name(), ".") {
-			all = append(all, e.Name())
-		}
-	}
-	return all
-}
-
 // crlf is a text as it goes over the wire.
 func crlf(text string) string { return strings.ReplaceAll(text, "\n", "\r\n") }
 

@@ -48,7 +48,6 @@ type model struct {
 	named map[string]string // "mailbox validity uid" to the message's id
 	uidls map[string]string // id to UIDL
 	wrong []string
-	acked int
 }
 
 func newModel(owner string) *model {
