@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"rookery/imapworker/internal/view"
+	"rookery/internal/errkind"
 	"rookery/internal/imapname"
 	"rookery/internal/mailstore"
 )
@@ -124,8 +125,9 @@ func (c *list) run(s *Session) (view.Reply, error) {
 		}
 		c.write(s, f, child)
 		if len(c.status) > 0 && f.Attrs&(mailstore.NoSelect|mailstore.NonExistent) == 0 {
-			// RFC 5819 §2: a mailbox whose STATUS fails has no STATUS response
-			if err := s.writeStatus(imapname.Name(f.Name), c.status); err != nil {
+			// RFC 5819 §2: a mailbox whose STATUS fails has no STATUS response;
+			// one that another session deleted meanwhile is no news for the log.
+			if err := s.writeStatus(imapname.Name(f.Name), c.status); err != nil && !errkind.Is(err, errkind.NotFound) && !errkind.Is(err, errkind.Invalid) {
 				s.cfg.Log.Warn(err.Error())
 			}
 		}
