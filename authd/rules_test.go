@@ -246,7 +246,12 @@ func TestBadLoginProcess(t *testing.T) {
 		if got := show(r.plain("ann", "pass")); got != "granted ann" {
 			t.Errorf("%s: the other login process: %s", name, got)
 		}
-		if lines := r.log.take(); len(lines) != 1 || !strings.HasPrefix(lines[0], "Error: auth channel 8 is closed: login broke the auth channel's rules: ") {
+		lines := r.log.take()
+		// The login that the unasked response follows may have been refused by then.
+		if len(lines) == 2 && strings.HasSuffix(lines[0], ": unknown user") {
+			lines = lines[1:]
+		}
+		if len(lines) != 1 || !strings.HasPrefix(lines[0], "Error: auth channel 8 is closed: login broke the auth channel's rules: ") {
 			t.Errorf("%s: %q", name, lines)
 		}
 	}
