@@ -31,11 +31,28 @@ func (s pairSpec) String() string {
 // either, it only opens the files.
 type pairs struct {
 	use     map[pairSpec]*redeemmsg.PairChecked // as login processes have them
-	asked   map[uint64]pairSpec                 // passed, not checked yet
+	asked   map[uint64]asking                   // passed, not checked yet
+	kept    map[pairSpec]asking                 // the files of what is in use
+	has     map[pairSpec]bool                   // what the present authd was given and took
 	old     []oldPair
 	problem error // of the first set
 	tickets [][handoffmsg.TicketKey]byte
 	rotated time.Time
+}
+
+// asking is a pair's open files. Those in use stay open: should authd be started
+// anew while the files on disk do not fit each other, it gets these.
+type asking struct {
+	spec      pairSpec
+	cert, key *os.File // nil until they are open
+	kept      bool     // they belong to pairs.kept
+}
+
+func (a asking) close() {
+	if a.cert != nil && !a.kept {
+		a.cert.Close()
+		a.key.Close()
+	}
 }
 
 // oldPair is one that was replaced: handshakes that have begun may still need
@@ -53,7 +70,8 @@ const (
 )
 
 func (ps *pairs) init() {
-	ps.use, ps.asked = map[pairSpec]*redeemmsg.PairChecked{}, map[uint64]pairSpec{}
+	ps.use, ps.asked = map[pairSpec]*redeemmsg.PairChecked{}, map[uint64]asking{}
+	ps.kept, ps.has = map[pairSpec]asking{}, map[pairSpec]bool{}
 }
 
 // specs lists the pairs of the settings.
@@ -90,7 +108,7 @@ func (ps *pairs) changed(m *master, s pairSpec) {
 // pass opens certificate and key, which only root may, and passes them.
 func (ps *pairs) pass(m *master, s pairSpec) {
 	id := m.id()
-	ps.asked[id] = s
+	ps.asked[id] = asking{spec: s}
 	go func() {
 		cert, err := openRegular(s.cert)
 		var key *os.File
@@ -104,12 +122,38 @@ func (ps *pairs) pass(m *master, s pairSpec) {
 				ps.checked(m, &redeemmsg.PairChecked{Pair: id, Problem: err.Error()})
 				return
 			}
-			defer cert.Close()
-			defer key.Close()
-			m.send(m.authd.proc, &redeemmsg.File{Use: "certificate", Name: s.name, Path: s.cert, Pair: id}, int(cert.Fd()))
-			m.send(m.authd.proc, &redeemmsg.File{Use: "key", Name: s.name, Path: s.key, Pair: id}, int(key.Fd()))
+			a := asking{spec: s, cert: cert, key: key}
+			if _, still := ps.asked[id]; !still { // authd is another now, and was asked anew
+				a.close()
+				return
+			}
+			ps.give(m, id, a)
 		})
 	}()
+}
+
+// give passes open files to authd.
+func (ps *pairs) give(m *master, id uint64, a asking) {
+	ps.asked[id] = a
+	for _, f := range []struct {
+		use, path string
+		file      *os.File
+	}{{"certificate", a.spec.cert, a.cert}, {"key", a.spec.key, a.key}} {
+		m.send(m.authd.proc, &redeemmsg.File{Use: f.use, Name: a.spec.name, Path: f.path, Pair: id}, int(f.file.Fd()))
+	}
+}
+
+// keep remembers the files of a pair that is in use.
+func (ps *pairs) keep(a asking) {
+	ps.has[a.spec] = true
+	if a.kept || a.cert == nil {
+		return
+	}
+	was := ps.kept[a.spec]
+	was.kept = false
+	was.close()
+	a.kept = true
+	ps.kept[a.spec] = a
 }
 
 func openRegular(path string) (*os.File, error) {
@@ -126,15 +170,24 @@ func openRegular(path string) (*os.File, error) {
 
 // checked is authd's verdict. A pair that does not fit changes nothing.
 func (ps *pairs) checked(m *master, c *redeemmsg.PairChecked) {
-	s, ok := ps.asked[c.Pair]
+	a, ok := ps.asked[c.Pair]
 	if !ok {
 		return
 	}
+	s := a.spec
 	delete(ps.asked, c.Pair)
+	if c.Problem == "" {
+		ps.keep(a)
+	} else {
+		a.close()
+	}
 	switch {
 	case c.Problem != "" && ps.use[s] != nil:
 		m.log.Errorf("certificate %s and key %s cannot be used, the old ones stay in use: %s", s, s.key, c.Problem)
 		ps.old = append(ps.old, oldPair{id: c.Pair})
+		if k := ps.kept[s]; !ps.has[s] && !a.kept && k.cert != nil { // a new authd does not have them
+			ps.give(m, m.id(), k)
+		}
 	case c.Problem != "":
 		m.log.Errorf("certificate %s and key %s cannot be used: %s", s, s.key, c.Problem)
 		if ps.problem == nil {
@@ -169,7 +222,11 @@ func (ps *pairs) adopt(m *master, s pairSpec, c *redeemmsg.PairChecked) {
 
 // authGone: the next authd gets all pairs anew, under new numbers.
 func (ps *pairs) authGone() {
+	for _, a := range ps.asked {
+		a.close()
+	}
 	clear(ps.asked)
+	clear(ps.has)
 	ps.old = nil
 }
 
@@ -227,6 +284,10 @@ func (ps *pairs) reload(m *master, old *settings.Set) {
 	for s := range had {
 		if c := ps.use[s]; c != nil {
 			delete(ps.use, s)
+			k := ps.kept[s]
+			k.kept = false
+			k.close()
+			delete(ps.kept, s)
 			ps.old = append(ps.old, oldPair{c.Pair, time.Now()})
 		}
 	}

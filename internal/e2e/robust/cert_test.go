@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -165,11 +166,20 @@ func TestAuthdAnewWithGoodPair(t *testing.T) {
 	put(t, d.Cert(), p.cert, 0o644)
 	put(t, filepath.Join(d.Dir, "tls", "key.pem"), p.key, 0o600)
 	d.WaitLog("CN=pair 3")
-	old := d.Status().Of("authd")[0].PID
-	proc, err := os.FindProcess(old)
-	must(t, err)
-	must(t, proc.Kill())
-	d.Eventually("TLS works with the next authd", func() bool { got, err := handshake(d, "imaps"); return err == nil && got == 3 })
+	anew := func() {
+		t.Helper()
+		must(t, syscall.Kill(d.Status().Of("authd")[0].PID, syscall.SIGKILL))
+		d.Eventually("TLS works with the next authd", func() bool { got, err := handshake(d, "imaps"); return err == nil && got == 3 })
+	}
+	anew()
+	// Half of a new pair is on disk when authd dies: the next one gets the pair
+	// that is in use.
+	put(t, d.Cert(), newPair(t, 4).cert, 0o644)
+	d.WaitLog("the old ones stay in use")
+	anew()
+	anew()
+	must(t, os.Remove(filepath.Join(d.Dir, "tls", "key.pem")))
+	anew()
 }
 
 // counting is a cache that counts the tickets that a server sent.
