@@ -183,7 +183,7 @@ func TestTablesReplaceAndVanish(t *testing.T) {
 		"70-less.toml":  "[[listener]]\nname = \"pop3\"\nenabled = false\n",
 		"80-boxes.toml": "[[namespace]]\nname = \"inbox\"\ninbox = true\n[[namespace.mailbox]]\nname = \"Junk\"\nspecial_use = [\"\\\\Junk\"]\n[[namespace.mailbox]]\nname = \"Old\"\n[[namespace]]\nname = \"arch\"\nprefix = \"Archive.\"\n",
 	}), mainFile)
-	second := `/etc/rookery/conf.d/80-boxes.toml:8: [[namespace]] "arch" is a second one, and this release serves one; take it away with enabled = false`
+	second := `/etc/rookery/conf.d/80-boxes.toml:9: [[namespace]] "arch" is a second one, and this release serves one; take it away with enabled = false`
 	if len(r.Diags) != 1 || r.Diags[0].String() != second {
 		t.Fatal(r.Diags)
 	}
