@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rookery/authd/internal/passhash"
+	"rookery/authd/internal/signer"
 	"rookery/internal/child"
 	"rookery/internal/child/spawn"
 	"rookery/internal/ipc"
@@ -260,6 +261,15 @@ func (p *process) sign() {
 	checked := p.recv(p.master).(*redeemmsg.PairChecked)
 	if checked.Problem != "" || checked.Pair != 3 || checked.KeyType != 2 || len(checked.Chain) != 1 {
 		p.t.Fatalf("%+v", checked)
+	}
+	// Files that cannot be read leave nothing behind, however often they come.
+	p.write("big.pem", strings.Repeat("x", signer.MaxPEM+1))
+	for n := range maxHalves + 2 {
+		p.give("certificate", "", filepath.Join(p.dir, "big.pem"), uint64(100+n))
+		p.give("key", "", filepath.Join(p.dir, "key.pem"), uint64(100+n))
+		if bad := p.recv(p.master).(*redeemmsg.PairChecked); bad.Pair != uint64(100+n) || !strings.Contains(bad.Problem, "big.pem has") {
+			p.t.Fatalf("%+v", bad)
+		}
 	}
 	content := []byte(strings.Repeat(" ", 64) + "TLS 1.3, server CertificateVerify\x00" + strings.Repeat("h", 32))
 	p.send(p.login, &authmsg.Sign{ID: 1, SPKI: checked.SPKI, Scheme: 0x0403, Content: content})

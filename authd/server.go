@@ -46,7 +46,11 @@ type server struct {
 }
 
 // half is a certificate or key whose other half has not come.
-type half struct{ cert, key []byte }
+type half struct {
+	cert, key []byte
+	problem   string // of the first that could not be read
+	seen      int    // of the two
+}
 
 type channel struct {
 	conn   *ipc.Conn
@@ -223,17 +227,16 @@ func (s *server) file(m *redeemmsg.File, fd int) error {
 		s.files.Give(passwdPath, fd)
 	case "certificate", "key":
 		data, err := dbfile.ReadGiven(fd, m.Path, signer.MaxPEM)
-		if err != nil {
-			return s.ctl.Send(&redeemmsg.PairChecked{Pair: m.Pair, Problem: clip(fmt.Sprintf("%s: %v", m.Path, err))}, -1)
-		}
-		return s.pairHalf(m, data)
+		return s.pairHalf(m, data, err)
 	default:
 		return fmt.Errorf("channel redeem: a file for the use %q", m.Use)
 	}
 	return nil
 }
 
-func (s *server) pairHalf(m *redeemmsg.File, data []byte) error {
+// pairHalf takes a certificate or a key; once both are there, or could not be
+// read, master is answered.
+func (s *server) pairHalf(m *redeemmsg.File, data []byte, problem error) error {
 	h := s.halves[m.Pair]
 	if h == nil {
 		if len(s.halves) >= maxHalves {
@@ -242,16 +245,22 @@ func (s *server) pairHalf(m *redeemmsg.File, data []byte) error {
 		h = &half{}
 		s.halves[m.Pair] = h
 	}
+	if problem != nil && h.problem == "" {
+		h.problem = clip(fmt.Sprintf("%s: %v", m.Path, problem))
+	}
 	if m.Use == "certificate" {
 		h.cert = data
 	} else {
 		h.key = data
 	}
-	if h.cert == nil || h.key == nil {
+	if h.seen++; h.seen < 2 {
 		return nil
 	}
 	delete(s.halves, m.Pair)
 	defer clear(h.key)
+	if h.problem != "" {
+		return s.ctl.Send(&redeemmsg.PairChecked{Pair: m.Pair, Problem: h.problem}, -1)
+	}
 	return s.ctl.Send(s.checkPair(m, h), -1)
 }
 
