@@ -73,13 +73,18 @@ func (s *Status) Of(role string) []Process {
 }
 
 // RSS is a process's resident memory in bytes, 0 if it is gone.
-func RSS(pid int) int64 {
+func RSS(pid int) int64 { return memory(pid, "VmRSS:") }
+
+// PeakRSS is the most that it ever was.
+func PeakRSS(pid int) int64 { return memory(pid, "VmHWM:") }
+
+func memory(pid int, name string) int64 {
 	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
 	if err != nil {
 		return 0
 	}
 	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+		if rest, ok := strings.CutPrefix(line, name); ok {
 			kib, _ := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
 			return kib << 10
 		}
