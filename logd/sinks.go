@@ -108,10 +108,16 @@ func (s *sinks) toSyslog(o *output, l *sink.Line, style *sink.Style) (broken boo
 		return o.failed == 1
 	}
 	s.buf = l.AppendSyslog(s.buf[:0], style, o.Facility, o.Tag)
-	_, err := unix.SendmsgN(s.syslog, s.buf, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+	_, err := unix.SendmsgN(s.syslog, s.buf, nil, nil, unix.MSG_NOSIGNAL) // master has bounded how long it may take
 	switch {
+	case err == nil && o.failed > 0:
+		lost := &sink.Line{Time: l.Time, Role: "log", PID: int32(unix.Getpid()), Event: &logmsg.Event{Level: logmsg.Warning,
+			Text: "the system's logger did not take these many lines before this one: " + utoa(o.failed)}}
+		if _, err := unix.SendmsgN(s.syslog, lost.AppendSyslog(s.buf[:0], style, o.Facility, o.Tag), nil, nil, unix.MSG_NOSIGNAL); err == nil {
+			o.failed = 0
+		}
+		return false
 	case err == nil:
-		o.failed = 0
 		return false
 	case errors.Is(err, unix.EAGAIN): // the system's logger is slow: a line is lost rather than the server held up
 		o.failed++

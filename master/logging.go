@@ -319,9 +319,19 @@ func (m *master) findSyslog() {
 	}()
 }
 
+// syslogPatience is how long the system's logger may keep one line waiting.
+const syslogPatience = 200 * time.Millisecond
+
 func dialSyslog(path string) (int, error) {
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
+		return -1, err
+	}
+	// The queue of such a socket may hold ten lines only (net.unix.max_dgram_qlen):
+	// logd waits for room, but never for long.
+	wait := unix.NsecToTimeval(int64(syslogPatience))
+	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &wait); err != nil {
+		unix.Close(fd)
 		return -1, err
 	}
 	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: path}); err != nil {
