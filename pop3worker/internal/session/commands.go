@@ -90,17 +90,32 @@ func (s *Session) learnSizes() bool {
 			s.msgs[i].gone = true // its number stays: RFC 1939 §5
 			continue
 		}
+		if err != nil && ofOneMessage(err) {
+			// The others can be had all the same; this one's RETR says what is wrong.
+			if s.cfg.Failed != nil {
+				s.cfg.Failed(fmt.Errorf("size of the message with UID %d: %w", s.msgs[i].uid, err))
+			}
+			continue
+		}
 		if err != nil {
 			s.storeError(err)
 			return false
 		}
-		s.msgs[i].size = s.shownSize(&f)
+		s.msgs[i].size = f.Size
 	}
 	s.sized = true
 	return true
 }
 
-func (s *Session) shownSize(f *mailstore.Facts) int64 { return f.Size }
+// ofOneMessage reports whether an error says something of the message that was
+// asked for, and nothing of the mailbox.
+func ofOneMessage(err error) bool {
+	switch errkind.Of(err) {
+	case errkind.IO, errkind.Corrupt, errkind.NoPermission:
+		return true
+	}
+	return false
+}
 
 func (s *Session) stat(_ []string) {
 	if !s.learnSizes() {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/memstore"
 	"rookery/internal/numset"
@@ -37,10 +38,26 @@ type peer struct {
 	flaky *failing
 }
 
-// failing is a mailbox whose Expunge fails after removing one message.
+// failing is a mailbox whose Expunge fails after removing one message, and in
+// which one message may be unreadable.
 type failing struct {
 	mailstore.Mailbox
-	fail bool
+	fail       bool
+	unreadable mailstore.UID
+}
+
+func (f *failing) Facts(uid mailstore.UID, want mailstore.FactsWant) (mailstore.Facts, error) {
+	if uid == f.unreadable {
+		return mailstore.Facts{}, errkind.Newf("read message", errkind.IO, "bad sector")
+	}
+	return f.Mailbox.Facts(uid, want)
+}
+
+func (f *failing) Message(uid mailstore.UID) (mailstore.Message, error) {
+	if uid == f.unreadable {
+		return nil, errkind.Newf("read message", errkind.IO, "bad sector")
+	}
+	return f.Mailbox.Message(uid)
 }
 
 func (f *failing) Expunge(uids numset.Set) (numset.Set, error) {
@@ -177,6 +194,8 @@ func (p *peer) Event(words string) {
 		}
 	case "break":
 		p.flaky.fail = true
+	case "unreadable":
+		fmt.Sscan(value, &p.flaky.unreadable)
 	case "stats":
 		fmt.Fprintf(&p.out, "(%+v)\r\n", p.s.Stats())
 	default:
