@@ -192,6 +192,7 @@ func TestLineShapes(t *testing.T) {
 		}
 	})
 	slow.drain() // login_timeout
+	eventually(t, "the line of a silent client", func() bool { return strings.Contains(d.Log(), "Inactivity") })
 	if got := grep(d.Log(), "Inactivity"); len(got) != 1 || got[0] != "imap-login: Info: Disconnected: Inactivity (no auth attempts in N secs): user=<>, "+local+", secured, session=<S>" {
 		t.Errorf("the line of a silent client: %q", got)
 	}
