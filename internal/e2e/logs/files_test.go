@@ -100,7 +100,10 @@ func TestJSONLines(t *testing.T) {
 	d := harness.StartWith(t, []string{`log_format = "json"`, `auth_failure_delay = "0"`, `auth_verbose = true`}, "--users", "1", "--empty")
 	before := len(d.Log())
 	hello(t, d)
-	eventually(t, "the lines", func() bool { return strings.Contains(d.Log()[before:], "Disconnected: Logged out") })
+	eventually(t, "the lines", func() bool { // login's may come after the worker's: it waits to learn the worker's pid
+		text := d.Log()[before:]
+		return strings.Contains(text, "Disconnected: Logged out") && strings.Contains(text, "Login: user=")
+	})
 	var got []string
 	for line := range strings.Lines(d.Log()[before:]) {
 		var o map[string]any
