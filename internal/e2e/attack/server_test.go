@@ -99,7 +99,7 @@ func start(t *testing.T, s setup) *server {
 	harness.NeedRoot(t)
 	t.Setenv("ROOKERY_BIN", good(t))
 	d := harness.Prepare(t)
-	d.Start("--users", "3")
+	d.Start("--users", "20")
 	d.Stop()
 	if s.config != "" {
 		d.Set(s.config)

@@ -2,6 +2,7 @@ package attack_test
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -101,21 +102,22 @@ func (s *server) inTwoStages(role child.Role) int {
 }
 
 // TestWorkerChannels breaks every rule of the channel between a worker and
-// master, and of the log. Another user's session goes on all the while.
+// master, and of the log. Another user's session goes on all the while. Each
+// time it is another user's worker: one whose workers die at once must wait.
 func TestWorkerChannels(t *testing.T) {
 	srv := start(t, setup{role: child.IMAPWorker})
 	bystander := srv.takenWorker(child.IMAPWorker, "u2")
 	before := srv.descriptors()
-	for _, kind := range []string{"unknown message", "bytes left over", "cut short", "one byte", "nothing", "huge", "noise", "other side's message",
+	for i, kind := range []string{"unknown message", "bytes left over", "cut short", "one byte", "nothing", "huge", "noise", "other side's message",
 		"wrong descriptor", "many descriptors", "itself as descriptor", "flood", "flood of descriptors"} {
-		c := srv.takenWorker(child.IMAPWorker, "u1")
+		c := srv.takenWorker(child.IMAPWorker, "u"+strconv.Itoa(4+i))
 		order(c, "abuse %s", kind)
 		if got := order(bystander, "ping"); got != "here" {
 			t.Fatalf("%s: the other user's session says %q", kind, got)
 		}
 		c.Close()
 	}
-	c := srv.takenWorker(child.IMAPWorker, "u1")
+	c := srv.takenWorker(child.IMAPWorker, "u3")
 	order(c, "other") // claims about others' sessions
 	c.Close()
 	c = srv.takenWorker(child.IMAPWorker, "u1")
