@@ -36,7 +36,7 @@ func TestGiveBack(t *testing.T) {
 	}
 	runtime.KeepAlive(garbage)
 	giveBack()
-	if now := heldHeap(); now > large-7<<20 {
+	if now := heldHeap(); now > large-5<<20 {
 		t.Errorf("of %d octets %d are still held", large, now)
 	}
 }
