@@ -345,11 +345,13 @@ func TestPrivileges(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root")
 	}
+	// The thread that asks, not the process: /proc/self is the first thread,
+	// which may be the one that a forker sits on.
+	netNS, _ := os.Readlink("/proc/thread-self/ns/net")
 	// The binary must be reachable for nobody but by descriptor.
 	shared, prog := forker(t, true), openSelf(t)
 	own := forker(t, false)
 	spec := Spec{Program: prog, Args: []string{"self"}, Cred: &Cred{UID: 64123, GID: 64124, Groups: []uint32{64125}}, PID: true, Chroot: true}
-	netNS, _ := os.Readlink("/proc/self/ns/net")
 	var a, b, c selfReport
 	runs(t, shared, spec, &a)
 	runs(t, shared, spec, &b)
@@ -367,7 +369,7 @@ func TestPrivileges(t *testing.T) {
 	if a.Ambient != 1<<unix.CAP_SYS_CHROOT || c.Ambient != 0 {
 		t.Errorf("ambient capabilities: %x with Chroot, %x without", a.Ambient, c.Ambient)
 	}
-	if now, _ := os.Readlink("/proc/self/ns/net"); now != netNS {
+	if now, _ := os.Readlink("/proc/thread-self/ns/net"); now != netNS {
 		t.Error("the process left its network namespace")
 	}
 }
