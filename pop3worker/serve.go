@@ -52,7 +52,6 @@ func (s *server) serveLocked(ws *worker.Session) error {
 	}
 	defer box.Close()
 	cfg := s.cfg
-	cfg.UTF8 = ws.Go.UTF8
 	cfg.Failed = func(err error) { ws.Log.Errorf("%v", err) }
 	m, err := session.New(cfg, box, s.ownOrder)
 	if err != nil {

@@ -87,8 +87,7 @@ func (s *Session) learnSizes() bool {
 	for i := range s.msgs {
 		f, err := s.box.Facts(s.msgs[i].uid, mailstore.FactsWant{Size: true})
 		if errkind.Is(err, errkind.Expunged) {
-			s.msgs[i].gone = true // its number stays: RFC 1939 §5
-			continue
+			continue // its number stays: RFC 1939 §5
 		}
 		if err != nil && ofOneMessage(err) {
 			// The others can be had all the same; this one's RETR says what is wrong.

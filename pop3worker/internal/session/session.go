@@ -35,7 +35,6 @@ type Config struct {
 	Expire         int         // days; below 0 is NEVER
 	LoginDelay     int         // seconds; 0 announces none
 	Implementation string      // "" announces none
-	UTF8           bool        // the client gave UTF8 before login
 	NeedMD5        bool        // the UIDL format uses %{md5}
 	Failed         func(error) // is told of errors of the store that are not the client's doing; nil: nobody
 }
@@ -90,7 +89,6 @@ type message struct {
 	uidl    string
 	order   uint32
 	deleted bool
-	gone    bool // expunged by somebody else
 	seen    bool
 }
 

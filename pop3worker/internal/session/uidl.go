@@ -27,7 +27,6 @@ func (s *Session) learnUIDLs() bool {
 		m := &s.msgs[i]
 		u, err := s.makeUIDL(m, validity)
 		if errkind.Is(err, errkind.Expunged) {
-			m.gone = true
 			u = fmt.Sprintf("%08x%08x", m.uid, validity)
 		} else if err != nil {
 			s.storeError(err)
