@@ -1,6 +1,7 @@
 package maillog
 
 import (
+	"strconv"
 	"sync/atomic"
 
 	"rookery/internal/ipc"
@@ -20,23 +21,11 @@ func ToChannel(conn *ipc.Conn) *Channel { return &Channel{conn: conn} }
 // SendEvent is for Logger.
 func (c *Channel) SendEvent(e *logmsg.Event) {
 	if lost := c.lost.Load(); lost > 0 && len(e.KV) < logmsg.MaxFields {
-		e.KV = append(e.KV, logmsg.Field{Key: "lines_lost_before", Value: utoa(lost)})
+		e.KV = append(e.KV, logmsg.Field{Key: "lines_lost_before", Value: strconv.FormatUint(lost, 10)})
 	}
 	if c.conn.Send(e, -1) != nil {
 		c.lost.Add(1)
 		return
 	}
 	c.lost.Store(0)
-}
-
-func utoa(n uint64) string {
-	var b [20]byte
-	i := len(b)
-	for {
-		i--
-		b[i] = byte('0' + n%10)
-		if n /= 10; n == 0 {
-			return string(b[i:])
-		}
-	}
 }
