@@ -282,7 +282,14 @@ type AppendMeta struct {
 	Flags        Flags
 	Keywords     []string
 	InternalDate time.Time // zero: now
+	SaveDate     time.Time // zero: now
 	GUID         GUID      // zero: a new one
+	// UID, if not 0, is the UID that the message must get: a conversion keeps
+	// them. It must be above every UID that the mailbox has given; else Commit is
+	// errkind.Invalid.
+	UID   UID
+	UIDL  string // Facts.UIDL, kept from another store; "" if none
+	Order uint32 // Facts.Order, kept from another store; 0 if none
 }
 
 // AppendResult names what was added, in the order of Add.
