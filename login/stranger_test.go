@@ -97,8 +97,9 @@ func TestProxyHeaderRefused(t *testing.T) {
 // When all places are taken the oldest stranger goes.
 func TestOldestStrangerGoes(t *testing.T) {
 	r := start(t, options{config: func(c *config) { c.strangers = 2 }})
-	a, b := r.dial("imap"), r.dial("pop3")
+	a := r.dial("imap")
 	a.hear("* OK")
+	b := r.dial("pop3") // only now: a is the older one for certain
 	b.hear("+OK")
 	c := r.dial("imap")
 	c.hear("* OK")
@@ -110,9 +111,8 @@ func TestOldestStrangerGoes(t *testing.T) {
 	b.hear("-ERR [SYS/TEMP] Too many connections")
 	c.say("a1 LOGIN ann pass") // who has logged in has no place to lose
 	r.next()
-	e, f := r.dial("imap"), r.dial("imap")
-	e.hear("* OK")
-	f.hear("* OK")
+	r.dial("imap").hear("* OK")
+	r.dial("imap").hear("* OK")
 	d.hear("* BYE [UNAVAILABLE]")
 	deadline := time.Now().Add(10 * time.Second)
 	for done := false; !done; {
