@@ -353,8 +353,12 @@ func TestOneLogin(t *testing.T) {
 		t.Error(got)
 	}
 	var sessions []sessionBody
-	body, _, _ := s.ask(ctlmsg.Who, "")
-	json.Unmarshal(body, &sessions)
+	var body []byte
+	s.eventually("the session is on the list", func() bool { // once the worker's word has come
+		body, _, _ = s.ask(ctlmsg.Who, "")
+		json.Unmarshal(body, &sessions)
+		return len(sessions) > 0
+	})
 	if len(sessions) != 1 || sessions[0].User != "ann" || sessions[0].Service != "imap" || sessions[0].Mechanism != "PLAIN" || !strings.HasPrefix(sessions[0].Remote, "127.0.0.1:") {
 		t.Errorf("%s", body)
 	}
