@@ -55,7 +55,8 @@ type Rename struct {
 }
 
 // Format is how a driver lays mail out on the disk. Errors are the disk's own or
-// errkind's; the engine gives those of the disk their kind.
+// errkind's; the engine gives those of the disk their kind. A Format that recovers
+// something first is a Starter, too.
 type Format interface {
 	// Folders gives every mailbox that is there, in no order; INBOX only if it was
 	// made. No lock; several at once.
@@ -136,7 +137,7 @@ type Message struct {
 	Size     int64          // octets in CRLF form; -1: not known, the engine opens it when asked
 	Date     time.Time      // INTERNALDATE
 	Saved    time.Time      // SAVEDATE; zero: INTERNALDATE
-	GUID     mailstore.GUID // of the message, the same in its copies; zero: derived from Loc by the engine
+	GUID     mailstore.GUID // of the message, the same in its copies; zero: made of mailbox, UIDVALIDITY and UID
 	UIDL     string         // kept from another server, "" if none; at most 512 bytes
 	Order    uint32         // POP3 order kept from another server, 0 if none
 	Loc      string         // where it is, the format's own; at most 400 bytes
