@@ -63,6 +63,8 @@ func (m *master) converse(fd int) {
 		return
 	}
 	defer conn.Close()
+	var held holds
+	defer m.releaseHolds(&held)
 	for {
 		msg, _, err := conn.Recv()
 		if err != nil {
@@ -70,7 +72,7 @@ func (m *master) converse(fd int) {
 		}
 		r := msg.(*ctlmsg.Request)
 		answers := make(chan reply, 1)
-		m.post(func() { m.command(r, func(a reply) { answers <- a }) })
+		m.post(func() { m.command(r, &held, func(a reply) { answers <- a }) })
 		select {
 		case a := <-answers:
 			if a.send(conn) != nil {
@@ -87,9 +89,15 @@ type reply struct {
 	exit int
 	text string
 	body any
+	fd   int // for rookeryctl, if above 0; closed once it is sent
 }
 
 func (a reply) send(conn *ipc.Conn) error {
+	fd := -1
+	if a.fd > 0 {
+		fd = a.fd
+		defer unix.Close(a.fd)
+	}
 	if a.exit != 0 {
 		return conn.Send(&ctlmsg.Answer{Exit: uint8(a.exit), Text: clip(a.text, 16<<10)}, -1)
 	}
@@ -100,10 +108,10 @@ func (a reply) send(conn *ipc.Conn) error {
 	for {
 		n := min(len(body), ctlmsg.MaxBody)
 		more := n < len(body)
-		if err := conn.Send(&ctlmsg.Answer{Body: body[:n], More: more}, -1); err != nil || !more {
+		if err := conn.Send(&ctlmsg.Answer{Body: body[:n], More: more}, fd); err != nil || !more {
 			return err
 		}
-		body = body[n:]
+		body, fd = body[n:], -1
 	}
 }
 
@@ -119,7 +127,7 @@ func failed(exit int, format string, args ...any) reply {
 }
 
 // command runs one request; to is called once, now or later.
-func (m *master) command(r *ctlmsg.Request, to func(reply)) {
+func (m *master) command(r *ctlmsg.Request, held *holds, to func(reply)) {
 	verb, ok := map[string]struct {
 		args int // at most
 		need int // at least
@@ -133,6 +141,8 @@ func (m *master) command(r *ctlmsg.Request, to func(reply)) {
 		ctlmsg.Stop:      {0, 0, m.ctlStop},
 		ctlmsg.AuthTest:  {3, 1, m.authTest},
 		ctlmsg.Lookup:    {2, 1, m.lookup},
+		ctlmsg.MailTool:  {1, 1, m.mailTool},
+		ctlmsg.MailHold:  {1, 1, func(r *ctlmsg.Request, to func(reply)) { m.mailHold(held, r.Args[0], to) }},
 		ctlmsg.LogErrors: {0, 0, m.logErrors},
 		ctlmsg.LogDebug:  {1, 1, m.setLogDebug},
 	}[r.Verb]

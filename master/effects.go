@@ -28,6 +28,10 @@ func (m *master) redeemed(msg *redeemmsg.Redeemed) {
 	if service == "" {
 		return // its login process is gone
 	}
+	if m.tools.held[msg.Record.User] > 0 {
+		m.table.RedeemFailed(msg.ID, errkind.Unavailable, heldText)
+		return
+	}
 	_, err := m.cfg.policy.Identify(msg.Record)
 	var g handover.Grant
 	if err == nil {

@@ -53,6 +53,7 @@ type master struct {
 	pairs    pairs
 	logins   logins
 	workers  workers
+	tools    tools
 	groups   map[child.Role]*restart.Group
 	debug    string // the filter of log_debug at run time
 	asked    map[uint64]func(answer)

@@ -216,6 +216,8 @@ func logRole(r child.Role) string {
 		return "imap"
 	case child.POP3Worker:
 		return "pop3"
+	case child.MailTool:
+		return "mailtool"
 	case child.Logd:
 		return "log"
 	}

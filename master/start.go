@@ -69,6 +69,7 @@ func prepare(file string) (*master, error) {
 	m.logd = logService{m: m, attached: map[uint64]*attachment{}, waiting: map[uint64]func(*logmsg.ErrorLines){}}
 	m.pairs.init()
 	m.logins.all = map[uint64]*loginProc{}
+	m.tools = tools{held: map[string]int{}}
 	m.workers = workers{byID: map[uint64]*workerProc{}, users: map[uint32]string{}}
 	for _, step := range []func() error{m.probe, m.openPrograms, m.openPlaces, m.openForkers, m.openLog, m.setWorkers, m.setLogins} {
 		if err := step(); err != nil {
@@ -116,6 +117,7 @@ func (m *master) openPrograms() error {
 			return fail(exitUnavailable, "%w", err)
 		}
 	}
+	m.openMailTool(dir)
 	return nil
 }
 
@@ -194,6 +196,9 @@ func (m *master) introduce() {
 		m.log.Warnf("%s", text)
 	} else if len(m.missing) > 0 {
 		m.log.Warnf("this system lacks protections: %v", m.missing)
+	}
+	if err := m.tools.missing; err != nil {
+		m.log.Warnf("rookeryctl cannot work on users' mail: %v", err)
 	}
 	for _, w := range append(m.cfg.warnings, m.sockets.Warnings...) {
 		m.log.Warnf("%s", w)

@@ -43,12 +43,16 @@ func (m *master) startStop() {
 	for _, p := range m.workers.pools {
 		m.endSpares(p)
 	}
+	m.stopTools(within)
 	m.after(within+500*time.Millisecond, func() {
 		for _, l := range m.logins.all {
 			l.kill()
 		}
 		for _, w := range m.workers.byID {
 			w.kill()
+		}
+		for _, p := range m.tools.procs {
+			p.kill()
 		}
 	})
 	m.after(within+2*time.Second, m.endServices) // whatever happens
@@ -57,7 +61,7 @@ func (m *master) startStop() {
 
 // stopping goes on when the last login process and worker are gone.
 func (m *master) stopping() {
-	if m.stop.began && !m.stop.over && len(m.logins.all) == 0 && len(m.workers.byID) == 0 {
+	if m.stop.began && !m.stop.over && len(m.logins.all) == 0 && len(m.workers.byID) == 0 && len(m.tools.procs) == 0 {
 		m.endServices()
 	}
 }

@@ -106,15 +106,7 @@ func (w *workers) private(id policy.Identity, user string) bool {
 // startWorker begins a worker for the table. What may block (directories, the
 // fork) is done elsewhere.
 func (m *master) startWorker(number uint64, k handover.Key, r redeemmsg.Record) {
-	id, err := m.cfg.policy.Identify(r)
-	var dirs policy.Dirs
-	if err == nil {
-		dirs, err = m.cfg.policy.Dirs(k.Service, r)
-	}
-	private := err == nil && m.workers.private(id, k.User)
-	if err == nil && m.root && !private && len(m.missing) > 0 && !settings.MailSharedUIDUnprotected.Get(m.cfg.set) {
-		err = &policy.Refusal{Reason: fmt.Sprintf("uid %d is not this user's alone, and this system lacks what keeps users of one uid apart: %s; give him a uid of his own, or set mail_shared_uid_unprotected = true and read what is lost", id.UID, strings.Join(m.missing, ", "))}
-	}
+	id, dirs, private, err := m.placeUser(k.Service, r)
 	if err != nil {
 		go m.post(func() { m.refuseWorker(number, k, err) }) // the table must not be called back
 		return
@@ -130,6 +122,21 @@ func (m *master) startWorker(number uint64, k handover.Key, r redeemmsg.Record) 
 			m.bindWorker(number, role, id, &workermsg.User{Record: r, PrivateUID: private}, roots)
 		})
 	}()
+}
+
+// placeUser says whom a process that works on a user's mail runs as, and where.
+func (m *master) placeUser(service string, r redeemmsg.Record) (id policy.Identity, dirs policy.Dirs, private bool, err error) {
+	if id, err = m.cfg.policy.Identify(r); err != nil {
+		return id, dirs, false, err
+	}
+	if dirs, err = m.cfg.policy.Dirs(service, r); err != nil {
+		return id, dirs, false, err
+	}
+	private = m.workers.private(id, r.User)
+	if m.root && !private && len(m.missing) > 0 && !settings.MailSharedUIDUnprotected.Get(m.cfg.set) {
+		err = &policy.Refusal{Reason: fmt.Sprintf("uid %d is not this user's alone, and this system lacks what keeps users of one uid apart: %s; give him a uid of his own, or set mail_shared_uid_unprotected = true and read what is lost", id.UID, strings.Join(m.missing, ", "))}
+	}
+	return id, dirs, private, err
 }
 
 // refuseWorker tells the log why, and the client whom to ask.

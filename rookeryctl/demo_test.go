@@ -36,7 +36,7 @@ func bin(t *testing.T, mode os.FileMode) string {
 	if err := os.WriteFile(first, self, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"rookery-login", "rookery-authd", "rookery-logd", "rookery-imapworker", "rookery-pop3worker", "rookeryctl"} {
+	for _, name := range []string{"rookery-login", "rookery-authd", "rookery-logd", "rookery-imapworker", "rookery-pop3worker", "rookery-mailtool", "rookeryctl"} {
 		if err := os.Link(first, filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
 		}

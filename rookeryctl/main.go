@@ -6,9 +6,11 @@
 // over its control socket for the rest. "rookeryctl demo" makes a server of its
 // own on loopback.
 //
-// EXIT CODES: those of sysexits(3): 0 done, 64 the command line is wrong, 67 no
-// such user or session, 69 the server cannot be reached, 75 try again later, 77
-// not allowed, 78 the configuration is wrong.
+// EXIT CODES: those of sysexits(3): 0 done, 64 the command line is wrong, 65 what
+// was given or is stored cannot be used, 66 no such mailbox, message or file, 67
+// no such user or session, 69 the server cannot be reached, 70 a fault of the
+// server's, 73 it is there already or would be too much, 74 the disk failed, 75
+// try again later, 77 not allowed, 78 the configuration is wrong.
 //
 // PRIVILEGES: whoever runs it; the control socket serves root and the user of
 // the server.
@@ -84,6 +86,7 @@ func (a *app) root() *cobra.Command {
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON")
 	root.AddCommand(a.configCommand(), a.statusCommand(), a.whoCommand(), a.kickCommand(), a.authCommand(), a.reloadCommand(),
 		a.stopCommand(), a.logCommand(), a.pwCommand(), a.privilegesCommand(), a.demoCommand(), a.samplesCommand(), a.manCommand(), a.versionCommand())
+	root.AddCommand(a.mailboxCommand())
 	return root
 }
 

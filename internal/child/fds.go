@@ -11,6 +11,7 @@ const (
 	FDLog      = 5 // the log channel (logmsg.Protocol); not logd
 	FDRoot     = 6 // an empty directory owned by root, to chroot into; not workers
 	FDAuth     = 7 // login: the auth channel (authmsg)
+	FDTool     = 7 // mailtool: the channel of the command that it serves (toolmsg)
 	FDListen   = 8 // login: the listeners, one after another, as Info.Listeners names them
 )
 
@@ -27,6 +28,7 @@ const (
 	Logd       Role = "logd"
 	IMAPWorker Role = "imapworker"
 	POP3Worker Role = "pop3worker"
+	MailTool   Role = "mailtool"
 )
 
 // slot is one inherited descriptor.
@@ -42,6 +44,7 @@ var (
 	slotLog      = slot{FDLog, "log channel", ipc.FDPacket}
 	slotRoot     = slot{FDRoot, "empty directory", ipc.FDDir}
 	slotAuth     = slot{FDAuth, "auth channel", ipc.FDPacket}
+	slotTool     = slot{FDTool, "tool channel", ipc.FDPacket}
 )
 
 // slots lists what a role inherits, listeners aside. nil for an unknown role.
@@ -55,6 +58,8 @@ func slots(r Role) []slot {
 		return []slot{slotControl, slotSettings, slotRoot}
 	case IMAPWorker, POP3Worker:
 		return []slot{slotControl, slotSettings, slotLog}
+	case MailTool:
+		return []slot{slotControl, slotSettings, slotLog, slotTool}
 	}
 	return nil
 }
@@ -63,4 +68,4 @@ func slots(r Role) []slot {
 func (r Role) Program() string { return "rookery-" + string(r) }
 
 // Worker reports whether the role serves one user's mail under his uid.
-func (r Role) Worker() bool { return r == IMAPWorker || r == POP3Worker }
+func (r Role) Worker() bool { return r == IMAPWorker || r == POP3Worker || r == MailTool }

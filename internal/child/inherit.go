@@ -21,6 +21,7 @@ type Env struct {
 	Log       int
 	Root      int // for sandbox.Options.Root
 	Auth      int
+	Tool      int
 	Listeners []Listener
 	Settings  []byte // for settings.Decode
 	Strict    bool   // for sandbox.Options.Strict
@@ -41,10 +42,14 @@ func Inherit(role Role) (*Env, error) {
 	if want == nil {
 		return nil, fmt.Errorf("no role %q", role)
 	}
-	e := &Env{Role: role, Control: -1, Log: -1, Root: -1, Auth: -1}
+	e := &Env{Role: role, Control: -1, Log: -1, Root: -1, Auth: -1, Tool: -1}
 	for _, s := range want {
 		if err := take(s); err != nil {
 			return nil, err
+		}
+		if s == slotTool { // its number is the auth channel's in other roles
+			e.Tool = s.fd
+			continue
 		}
 		e.put(s.fd)
 	}
@@ -87,7 +92,7 @@ func (e *Env) put(fd int) {
 // descriptors lists what is the child's to keep.
 func (e *Env) descriptors() []int {
 	fds := []int{0, 1, 2}
-	for _, fd := range []int{e.Control, e.Log, e.Root, e.Auth} {
+	for _, fd := range []int{e.Control, e.Log, e.Root, e.Auth, e.Tool} {
 		if fd >= 0 {
 			fds = append(fds, fd)
 		}

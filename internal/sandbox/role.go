@@ -13,9 +13,10 @@ const (
 	POP3Worker
 	Lmtpd
 	Deliver
+	MailTool
 )
 
-var roleNames = [...]string{"none", "login", "authd", "logd", "imapworker", "pop3worker", "lmtpd", "deliver"}
+var roleNames = [...]string{"none", "login", "authd", "logd", "imapworker", "pop3worker", "lmtpd", "deliver", "mailtool"}
 
 // String gives the role's name as its program has it.
 func (r Role) String() string {
@@ -26,7 +27,7 @@ func (r Role) String() string {
 }
 
 // worker reports whether the role holds one user's mail.
-func (r Role) worker() bool { return r == IMAPWorker || r == POP3Worker }
+func (r Role) worker() bool { return r == IMAPWorker || r == POP3Worker || r == MailTool }
 
 // Protection is one of the things that this package or the parent puts
 // around a process. Reports name them, and tests take them away one by one.

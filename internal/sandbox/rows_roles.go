@@ -21,6 +21,11 @@ func rowsOf(role Role, o Options, pid int) ([]row, error) {
 		if o.PrivateUID {
 			rows = append(rows, watchRows()...)
 		}
+	case MailTool: // a worker without a client's stream
+		rows = append(rows, workerRows()...)
+		if o.PrivateUID {
+			rows = append(rows, watchRows()...)
+		}
 	default:
 		return nil, fmt.Errorf("sandbox: no table for the role %v", role)
 	}

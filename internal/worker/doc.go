@@ -8,6 +8,8 @@
 package worker
 
 import (
+	"context"
+
 	"rookery/internal/child"
 	"rookery/internal/ipc/envelopemsg"
 	"rookery/internal/ipc/redeemmsg"
@@ -25,6 +27,10 @@ type Program struct {
 	Settings settings.Role
 	// New is called once, confined, when the user is known.
 	New func(*Host) (Server, error)
+	// Tool, if not nil, takes the place of New: the program serves one operator's
+	// command over channel, which is its to close, and ends. ctx ends when the
+	// server stops.
+	Tool func(ctx context.Context, h *Host, channel int) error
 }
 
 // Server serves the sessions of one user.

@@ -64,6 +64,9 @@ func run(p Program) error {
 		}
 		return err
 	}
+	if p.Tool != nil {
+		return serveTool(p, host, ctl, env.Tool)
+	}
 	server, err := p.New(host)
 	if err != nil {
 		return fmt.Errorf("user %q: %w", host.User.User, err)

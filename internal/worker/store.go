@@ -17,7 +17,13 @@ func (h *Host) OpenStore(protocol string) (mailstore.Store, error) {
 	if err != nil {
 		return nil, errkind.New("open store", errkind.Invalid, err)
 	}
-	if driver := settings.MailDriver.Get(h.Settings); driver != "maildir" {
+	return h.OpenAs(settings.MailDriver.Get(h.Settings), paths)
+}
+
+// OpenAs opens the user's mail in the format and at the places given, which a
+// conversion needs beside those of the settings.
+func (h *Host) OpenAs(driver string, paths settings.MailPaths) (mailstore.Store, error) {
+	if driver != "maildir" {
 		return nil, errkind.Newf("open store", errkind.Invalid, "mail_driver = "+driver+" is not there yet")
 	}
 	inFS := func(p string) string { return strings.TrimPrefix(p, "/") }

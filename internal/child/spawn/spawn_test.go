@@ -226,6 +226,8 @@ func birth(t *testing.T, role child.Role, info child.Info) (files []int) {
 		files = []int{channel(), int(memfd.Fd()), channel(), dir}
 	case child.Logd:
 		files = []int{channel(), int(memfd.Fd()), -1, dir}
+	case child.MailTool:
+		files = []int{channel(), int(memfd.Fd()), channel(), -1, channel()}
 	default:
 		files = []int{channel(), int(memfd.Fd()), channel()}
 	}
@@ -256,12 +258,13 @@ func TestInherit(t *testing.T) {
 		env child.Env
 		fds []string
 	}{
-		child.Login: {child.Env{Control: 3, Log: 5, Root: 6, Auth: 7, Listeners: []child.Listener{{ListenerInfo: listener("imap"), FD: 8}, {ListenerInfo: listener("imap"), FD: 9}}},
+		child.Login: {child.Env{Control: 3, Log: 5, Root: 6, Auth: 7, Tool: -1, Listeners: []child.Listener{{ListenerInfo: listener("imap"), FD: 8}, {ListenerInfo: listener("imap"), FD: 9}}},
 			[]string{"3:socket", "5:socket", "6:path", "7:socket", "8:socket", "9:socket"}},
-		child.Authd:      {child.Env{Control: 3, Log: 5, Root: 6, Auth: -1}, []string{"3:socket", "5:socket", "6:path"}},
-		child.Logd:       {child.Env{Control: 3, Log: -1, Root: 6, Auth: -1}, []string{"3:socket", "6:path"}},
-		child.IMAPWorker: {child.Env{Control: 3, Log: 5, Root: -1, Auth: -1, Strict: true, Spare: true}, []string{"3:socket", "5:socket"}},
-		child.POP3Worker: {child.Env{Control: 3, Log: 5, Root: -1, Auth: -1}, []string{"3:socket", "5:socket"}},
+		child.Authd:      {child.Env{Control: 3, Log: 5, Root: 6, Auth: -1, Tool: -1}, []string{"3:socket", "5:socket", "6:path"}},
+		child.Logd:       {child.Env{Control: 3, Log: -1, Root: 6, Auth: -1, Tool: -1}, []string{"3:socket", "6:path"}},
+		child.IMAPWorker: {child.Env{Control: 3, Log: 5, Root: -1, Auth: -1, Tool: -1, Strict: true, Spare: true}, []string{"3:socket", "5:socket"}},
+		child.POP3Worker: {child.Env{Control: 3, Log: 5, Root: -1, Auth: -1, Tool: -1}, []string{"3:socket", "5:socket"}},
+		child.MailTool:   {child.Env{Control: 3, Log: 5, Root: -1, Auth: -1, Tool: 7}, []string{"3:socket", "5:socket", "7:socket"}},
 	} {
 		info := child.Info{Settings: []byte("the settings"), Strict: want.env.Strict, Spare: want.env.Spare}
 		for _, l := range want.env.Listeners {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -272,7 +273,9 @@ func (c *crew) abort(t *testing.T, secret *secrets) {
 		killed := 0
 		for _, pid := range processes(t, c.PID()) {
 			if strings.TrimSpace(read(fmt.Sprintf("/proc/%d/comm", pid))) == program[:min(len(program), 15)] {
-				exec.Command("kill", "-ABRT", fmt.Sprint(pid)).Run()
+				if err := syscall.Kill(pid, syscall.SIGABRT); err != nil {
+					t.Errorf("killing %s: %v", program, err)
+				}
 				killed++
 			}
 		}

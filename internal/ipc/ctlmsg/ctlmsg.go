@@ -17,7 +17,7 @@ const MaxBody = 64 << 10
 // Protocol is the channel.
 var Protocol = ipc.Define(ipc.Protocol{Name: "control", Version: 1, MaxBytes: 128 << 10, Defs: []ipc.Def{
 	{New: func() ipc.Message { return new(Request) }, From: ipc.FromClient},
-	{New: func() ipc.Message { return new(Answer) }, From: ipc.FromServer},
+	{New: func() ipc.Message { return new(Answer) }, From: ipc.FromServer, FD: ipc.FDPacket, OptionalFD: true},
 }})
 
 // The verbs. Args of each in order.
@@ -31,6 +31,8 @@ const (
 	Lookup    = "lookup"     // user, service → the record
 	LogErrors = "log-errors" // → list of {number, time, level, text}
 	LogDebug  = "log-debug"  // filter: "user=NAME", "ip=ADDRESS", several separated by spaces; "" ends it
+	MailTool  = "mail-tool"  // user → {user}, with rookeryctl's end of the channel to the process that works on his mail (toolmsg)
+	MailHold  = "mail-hold"  // user, as MailTool names him → {}; his sessions have ended, and he gets none until the connection is closed
 	Processes = "processes"  // → list of {role, pid, user, since}
 )
 
@@ -51,7 +53,8 @@ func (m *Request) Fields(c *ipc.Codec) {
 	c.Secret(&m.Secret, 8<<10)
 }
 
-// Answer is a piece of the answer; the pieces' bodies are joined.
+// Answer is a piece of the answer; the pieces' bodies are joined. A descriptor
+// comes with the first piece of a MailTool's alone.
 type Answer struct {
 	Exit uint8  // sysexits; 0 is success
 	Text string // for a failure: what is wrong and what to do

@@ -18,7 +18,7 @@ import (
 func programs() [][2]string {
 	return [][2]string{
 		{"master", "rookery"}, {"login", "rookery-login"}, {"authd", "rookery-authd"}, {"logd", "rookery-logd"},
-		{"imapworker", "rookery-imapworker"}, {"pop3worker", "rookery-pop3worker"}, {"rookeryctl", "rookeryctl"},
+		{"imapworker", "rookery-imapworker"}, {"pop3worker", "rookery-pop3worker"}, {"mailtool", "rookery-mailtool"}, {"rookeryctl", "rookeryctl"},
 	}
 }
 

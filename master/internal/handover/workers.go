@@ -301,3 +301,22 @@ func (m *Machine) Changed(worker uint64) {
 		}
 	}
 }
+
+// WakeUser tells the workers of a user that a process which is none of them
+// changed his mail.
+func (m *Machine) WakeUser(user string) {
+	for _, w := range m.workers {
+		if w.key.User == user && w.state == running {
+			m.fx.Wake(w.id)
+		}
+	}
+}
+
+// LetUserGo ends the workers of a user that have no session.
+func (m *Machine) LetUserGo(user string) {
+	for _, w := range m.workers {
+		if w.key.User == user && w.idler() {
+			m.letGo(w)
+		}
+	}
+}

@@ -111,30 +111,50 @@ func (c *Client) Close() { c.conn.Close() }
 // Ask sends a request and joins the pieces of the answer. An answer that says
 // failure is an *Error with its exit code.
 func (c *Client) Ask(timeout time.Duration, verb string, password secret.Bytes, args ...string) ([]byte, error) {
+	body, fd, err := c.AskFD(timeout, verb, password, args...)
+	if fd >= 0 {
+		unix.Close(fd)
+	}
+	return body, err
+}
+
+// AskFD is Ask for an answer that comes with a descriptor: the caller's, or -1.
+func (c *Client) AskFD(timeout time.Duration, verb string, password secret.Bytes, args ...string) (body []byte, fd int, err error) {
+	fd = -1
+	defer func() {
+		if err != nil && fd >= 0 {
+			unix.Close(fd)
+			fd = -1
+		}
+	}()
 	if err := c.conn.Send(&ctlmsg.Request{Verb: verb, Args: args, Secret: password}, -1); err != nil {
-		return nil, Errorf(ExitUnavailable, "the server does not take the request: %v", err)
+		return nil, fd, Errorf(ExitUnavailable, "the server does not take the request: %v", err)
 	}
 	if err := c.conn.SetReadDeadline(time.Now().Add(timeout)); err != nil {
-		return nil, Errorf(ExitSoftware, "%v", err)
+		return nil, fd, Errorf(ExitSoftware, "%v", err)
 	}
-	var body []byte
 	for {
-		m, _, err := c.conn.Recv()
+		m, got, err := c.conn.Recv()
+		if got >= 0 && fd >= 0 {
+			unix.Close(got)
+			return nil, fd, Errorf(ExitSoftware, "the server sent two descriptors")
+		}
+		fd = max(fd, got)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			return nil, Errorf(ExitTemp, "the server does not answer within %v", timeout)
+			return nil, fd, Errorf(ExitTemp, "the server does not answer within %v", timeout)
 		}
 		if err != nil {
-			return nil, Errorf(ExitUnavailable, "the server hung up: %v", err)
+			return nil, fd, Errorf(ExitUnavailable, "the server hung up: %v", err)
 		}
 		answer := m.(*ctlmsg.Answer)
 		if answer.Exit != 0 {
-			return nil, &Error{int(answer.Exit), answer.Text}
+			return nil, fd, &Error{int(answer.Exit), answer.Text}
 		}
 		if body = append(body, answer.Body...); len(body) > maxAnswer {
-			return nil, Errorf(ExitSoftware, "the answer is larger than %d bytes", maxAnswer)
+			return nil, fd, Errorf(ExitSoftware, "the answer is larger than %d bytes", maxAnswer)
 		}
 		if !answer.More {
-			return body, nil
+			return body, fd, nil
 		}
 	}
 }

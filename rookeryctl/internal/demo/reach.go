@@ -10,7 +10,7 @@ import (
 
 // programNames are the files of bin/ that the server needs; rookeryctl itself
 // writes the sample messages under each user's uid.
-var programNames = [...]string{"rookery", "rookery-login", "rookery-authd", "rookery-logd", "rookery-imapworker", "rookery-pop3worker", "rookeryctl"}
+var programNames = [...]string{"rookery", "rookery-login", "rookery-authd", "rookery-logd", "rookery-imapworker", "rookery-pop3worker", "rookery-mailtool", "rookeryctl"}
 
 // scratchParent is where copies go that every uid must reach.
 const scratchParent = "/var/tmp"

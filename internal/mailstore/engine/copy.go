@@ -1,0 +1,102 @@
+package engine
+
+import (
+	"rookery/internal/errkind"
+	"rookery/internal/mailstore"
+	"rookery/internal/numset"
+)
+
+// Copy adds copies to another mailbox (or this one), all or none.
+func (mb *mailbox) Copy(uids numset.Set, to mailstore.Name) (mailstore.CopyResult, error) {
+	res, err := mb.transfer(uids, to, false)
+	return res, diskError("copy", err)
+}
+
+// Move gives messages to another mailbox (or this one, with new UIDs).
+func (mb *mailbox) Move(uids numset.Set, to mailstore.Name) (mailstore.CopyResult, error) {
+	res, err := mb.transfer(uids, to, true)
+	return res, diskError("move", err)
+}
+
+// transfer is Copy or Move: under the user's lock both mailboxes stand still.
+func (mb *mailbox) transfer(set numset.Set, to mailstore.Name, move bool) (res mailstore.CopyResult, err error) {
+	if err := mb.alive(); err != nil {
+		return res, err
+	}
+	dst, err := mb.s.get(to)
+	if err != nil {
+		return res, err
+	}
+	defer mb.s.put(dst)
+	res.UIDValidity = dst.where().UIDValidity
+	err = mb.s.locked(func() error {
+		if dst == mb {
+			return mb.editing("copy", func(c *change) error { return mb.transferIn(c, c, dst, set, move, &res) })
+		}
+		return dst.editing("copy", func(td *change) error {
+			if move {
+				return mb.editing("move", func(fd *change) error { return mb.transferIn(fd, td, dst, set, move, &res) })
+			}
+			return mb.reading(func(fd *change) error { return mb.transferIn(fd, td, dst, set, move, &res) })
+		})
+	})
+	return res, err
+}
+
+// reading is editing for who only reads.
+func (mb *mailbox) reading(f func(c *change) error) error {
+	if err := mb.alive(); err != nil {
+		return err
+	}
+	if err := mb.box.Lock(false); err != nil {
+		return err
+	}
+	defer mb.box.Unlock()
+	if _, err := mb.sync(); err != nil {
+		return err
+	}
+	c, err := mb.begin()
+	if err != nil {
+		return err
+	}
+	defer c.abort()
+	return f(c)
+}
+
+func (mb *mailbox) transferIn(from, to *change, dst *mailbox, set numset.Set, move bool, res *mailstore.CopyResult) error {
+	t := &Transfer{From: mb.box, To: dst.box, FromEdit: from.Edit, ToEdit: to.Edit, FromName: mb.where().Name, ToName: dst.where().Name, Move: move}
+	next, now := to.Next(), mb.s.now()
+	src := mb.where()
+	for _, u := range existing(from.tx.View(), set) {
+		pos, _ := from.Find(u)
+		it := &Moving{Pos: pos, Old: from.At(pos)}
+		it.New = it.Old
+		it.New.UID, it.New.Saved, it.New.Loc = next, now, ""
+		it.New.GUID = guidOf(src, it.Old)
+		it.New.Keywords = dst.words.spell(it.Old.Keywords)
+		if next++; next == 0 || next == 1<<32-1 {
+			return errkind.Newf("copy", errkind.Limit, "the mailbox has no more UIDs")
+		}
+		t.Items = append(t.Items, it)
+	}
+	if len(dst.words.names) > maxKeywords {
+		return errkind.Newf("copy", errkind.Limit, "the mailbox has too many keywords")
+	}
+	if len(t.Items) == 0 {
+		return nil
+	}
+	if err := mb.s.format.Transfer(t); err != nil {
+		return err
+	}
+	for _, it := range t.Items {
+		to.Add(it.New)
+		res.From, res.To = append(res.From, it.Old.UID), append(res.To, it.New.UID)
+		if move {
+			from.Remove(it.Pos)
+		}
+	}
+	if to != from { // shown there before it goes here
+		to.commit()
+	}
+	return nil
+}

@@ -1,0 +1,550 @@
+package engine
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"sync"
+
+	"rookery/internal/errkind"
+	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/index"
+	"rookery/internal/numset"
+)
+
+// mailbox is one folder, open. All opens of a Store share it.
+type mailbox struct {
+	s     *Store
+	box   Box
+	index *index.Box
+	words words // under Store.work; of the newest view
+	sets  int   // how many of the view's keyword sets are in words; -1: begin anew
+
+	mu       sync.Mutex
+	folder   Folder
+	refs     int
+	dead     bool
+	retired  bool
+	seen     *index.View // what watchers were woken for
+	watchers map[*watcher]struct{}
+}
+
+type watcher struct{ c chan<- struct{} }
+
+var _ mailstore.Mailbox = (*handle)(nil)
+
+// handle is one Open of a mailbox.
+type handle struct {
+	*mailbox
+	once sync.Once
+}
+
+// Open opens a mailbox, making it first if the settings say so.
+func (s *Store) Open(name mailstore.Name) (mailstore.Mailbox, error) {
+	mb, err := s.get(name)
+	if err != nil {
+		return nil, errkind.Wrap("open mailbox", err)
+	}
+	return &handle{mailbox: mb}, nil
+}
+
+// Close gives one Open up.
+func (h *handle) Close() error {
+	h.once.Do(func() { h.s.put(h.mailbox) })
+	return nil
+}
+
+// get gives an open mailbox, up to date, one reference counted.
+func (s *Store) get(name mailstore.Name) (*mailbox, error) {
+	inner := s.canonical(name)
+	for try := 0; ; try++ {
+		f, err := s.find(inner)
+		if err != nil {
+			return nil, err
+		}
+		mb, err := s.claim(f)
+		if err != nil {
+			return nil, err
+		}
+		if _, err = mb.look(); err == nil {
+			return mb, nil
+		}
+		dead := mb.isDead()
+		s.put(mb)
+		if !dead || try > 2 {
+			return nil, err
+		}
+		// It was made anew or renamed by another process meanwhile: once more.
+	}
+}
+
+// claim finds the mailbox among those in memory, or makes it.
+func (s *Store) claim(f Folder) (*mailbox, error) {
+	if mb := s.loaded(f.Name); mb != nil && mb.where().GUID != f.GUID {
+		mb.die()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, errkind.Newf("open", errkind.Unavailable, "the store is closed")
+	}
+	mb := s.open[f.Name]
+	if mb == nil {
+		for i, m := range s.idle {
+			if m.where().Name == f.Name {
+				mb = m
+				s.idle = append(s.idle[:i:i], s.idle[i+1:]...)
+				break
+			}
+		}
+		if mb == nil {
+			var err error
+			if mb, err = s.load(f); err != nil {
+				return nil, err
+			}
+		}
+		s.open[f.Name] = mb
+	}
+	mb.mu.Lock()
+	mb.refs++
+	mb.mu.Unlock()
+	return mb, nil
+}
+
+// load makes the object of a mailbox.
+func (s *Store) load(f Folder) (*mailbox, error) {
+	box, err := s.format.Box(f)
+	if err != nil {
+		return nil, diskError("open", err)
+	}
+	ix, err := s.index.Box(f.GUID, s.indexDir(f.GUID))
+	if err != nil {
+		box.Close()
+		return nil, diskError("open index", err)
+	}
+	return &mailbox{s: s, box: box, index: ix, folder: f, sets: -1, watchers: map[*watcher]struct{}{}, seen: ix.View()}, nil
+}
+
+// indexDir is where the index of a mailbox lies: a RENAME need not move it.
+func (s *Store) indexDir(g mailstore.GUID) string {
+	return join(join(s.opt.IndexPath, "rookery-index"), hex.EncodeToString(g[:]))
+}
+
+// idleMailboxes is how many closed mailboxes stay in memory, since clients come
+// back to them.
+const idleMailboxes = 3
+
+// put gives a reference back.
+func (s *Store) put(mb *mailbox) {
+	s.mu.Lock()
+	mb.mu.Lock()
+	mb.refs--
+	last, dead, name := mb.refs == 0, mb.dead, mb.folder.Name
+	mb.mu.Unlock()
+	var out []*mailbox
+	if last {
+		if s.open[name] == mb {
+			delete(s.open, name)
+		}
+		if dead || s.closed {
+			out = append(out, mb)
+		} else if s.idle = append(s.idle, mb); len(s.idle) > idleMailboxes {
+			out = append(out, s.idle[0])
+			s.idle = append([]*mailbox(nil), s.idle[1:]...)
+		}
+	}
+	s.mu.Unlock()
+	for _, m := range out {
+		m.retire()
+	}
+}
+
+// retire ends a mailbox's life in memory.
+func (mb *mailbox) retire() {
+	mb.mu.Lock()
+	again := mb.retired
+	mb.retired = true
+	mb.mu.Unlock()
+	if !again {
+		mb.index.Close()
+		mb.box.Close()
+	}
+}
+
+// loaded gives the mailbox object of a name, if there is one in memory.
+func (s *Store) loaded(name mailstore.Name) *mailbox {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if mb := s.open[name]; mb != nil {
+		return mb
+	}
+	for _, mb := range s.idle {
+		if mb.where().Name == name {
+			return mb
+		}
+	}
+	return nil
+}
+
+// where gives the folder as it is called now.
+func (mb *mailbox) where() Folder { mb.mu.Lock(); defer mb.mu.Unlock(); return mb.folder }
+
+func (mb *mailbox) isDead() bool { mb.mu.Lock(); defer mb.mu.Unlock(); return mb.dead }
+
+// die marks the mailbox as deleted: every session hears it at its next Sync.
+func (mb *mailbox) die() {
+	s := mb.s
+	s.mu.Lock()
+	mb.mu.Lock()
+	mb.dead = true
+	unused := mb.refs == 0
+	if s.open[mb.folder.Name] == mb {
+		delete(s.open, mb.folder.Name)
+	}
+	for i, m := range s.idle {
+		if m == mb {
+			s.idle = append(s.idle[:i:i], s.idle[i+1:]...)
+			break
+		}
+	}
+	mb.mu.Unlock()
+	s.mu.Unlock()
+	if unused {
+		mb.retire()
+	}
+	mb.wake()
+}
+
+// gone is the answer of a mailbox that was deleted.
+func (mb *mailbox) gone() error {
+	return errkind.Newf("mailbox "+mb.where().Name, errkind.NotFound, "the mailbox was deleted or made anew by another session")
+}
+
+// Info tells what does not change while the mailbox is open.
+func (mb *mailbox) Info() mailstore.Info {
+	f := mb.where()
+	return mailstore.Info{Name: mb.s.outName(f.Name), UIDValidity: f.UIDValidity, GUID: f.GUID, Namespace: mb.s.opt.Namespace,
+		PermanentFlags: mailstore.AllFlags, NewKeywords: true, ReadOnly: mb.box.ReadOnly()}
+}
+
+// Keywords gives every name that the mailbox knows.
+func (mb *mailbox) Keywords() []string {
+	var w words
+	for _, set := range mb.index.View().Sets() {
+		for _, name := range set {
+			w.add(name)
+		}
+	}
+	return w.names
+}
+
+// learn brings words up to the newest view; Store.work is held.
+func (mb *mailbox) learn(v *index.View) {
+	sets := v.Sets()
+	if mb.sets < 0 || mb.sets > len(sets) {
+		mb.words, mb.sets = words{}, 0
+	}
+	for _, set := range sets[mb.sets:] {
+		for _, name := range set {
+			mb.words.add(name)
+		}
+	}
+	mb.sets = len(sets)
+}
+
+// Snapshot is the newest picture known.
+func (mb *mailbox) Snapshot() mailstore.Snapshot { return mb.index.View() }
+
+// Watch asks for a send on c after every change.
+func (mb *mailbox) Watch(c chan<- struct{}) (stop func()) {
+	w := &watcher{c}
+	mb.mu.Lock()
+	mb.watchers[w] = struct{}{}
+	mb.mu.Unlock()
+	return func() {
+		mb.mu.Lock()
+		delete(mb.watchers, w)
+		mb.mu.Unlock()
+	}
+}
+
+func (mb *mailbox) wake() {
+	mb.mu.Lock()
+	defer mb.mu.Unlock()
+	for w := range mb.watchers {
+		select {
+		case w.c <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// noticed wakes watchers if the picture is one that they were not woken for.
+func (mb *mailbox) noticed(v *index.View) {
+	mb.mu.Lock()
+	old := mb.seen
+	mb.seen = v
+	mb.mu.Unlock()
+	if old != v && (old.HighestModSeq() != v.HighestModSeq() || old.Len() != v.Len() || old.UIDNext() != v.UIDNext()) {
+		mb.wake()
+	}
+}
+
+// Sync looks for changes by others.
+func (mb *mailbox) Sync() (mailstore.Snapshot, error) {
+	v, err := mb.look()
+	if err != nil {
+		return nil, errkind.Wrap("sync", err)
+	}
+	return v, nil
+}
+
+// look gives the newest picture. It takes a lock only if the disk holds what the
+// index does not know.
+func (mb *mailbox) look() (*index.View, error) {
+	if err := mb.alive(); err != nil {
+		return nil, err
+	}
+	v, err := mb.index.Follow()
+	if err != nil {
+		return nil, diskError("read index", err)
+	}
+	if changed, err := mb.stale(v); err != nil {
+		return nil, err
+	} else if !changed {
+		mb.noticed(v)
+		return v, nil
+	}
+	err = mb.s.locked(func() error {
+		if err := mb.alive(); err != nil {
+			return err
+		}
+		if err := mb.box.Lock(false); err != nil {
+			return err
+		}
+		defer mb.box.Unlock()
+		v, err = mb.sync()
+		return err
+	})
+	if err != nil {
+		return nil, diskError("sync", err)
+	}
+	return v, nil
+}
+
+// alive asks whether the mailbox is still there under its name.
+func (mb *mailbox) alive() error {
+	if mb.isDead() {
+		return mb.gone()
+	}
+	f := mb.where()
+	now, ok, err := mb.s.format.Find(f.Name)
+	if err != nil {
+		return diskError("find mailbox", err)
+	}
+	if !ok || now.GUID != f.GUID || now.UIDValidity != f.UIDValidity {
+		if mb.where().Name != f.Name { // renamed in this process meanwhile
+			return mb.alive()
+		}
+		mb.die()
+		return mb.gone()
+	}
+	return nil
+}
+
+// stale reports whether a picture is not what the disk holds.
+func (mb *mailbox) stale(v *index.View) (bool, error) {
+	if !v.Built() || v.UIDValidity() != mb.where().UIDValidity {
+		return true, nil
+	}
+	_, stamp, ok := parseState(v.State())
+	if !ok {
+		return true, nil
+	}
+	changed, err := mb.box.Changed(stamp)
+	return changed, diskError("look at mailbox", err)
+}
+
+// sync brings the index up to the disk; all locks are held.
+func (mb *mailbox) sync() (*index.View, error) {
+	v := mb.index.View()
+	if changed, err := mb.stale(v); err != nil {
+		return nil, err
+	} else if !changed {
+		mb.noticed(v)
+		return v, nil
+	}
+	if v.Built() && v.UIDValidity() != mb.where().UIDValidity {
+		mb.index.Reset("its UIDVALIDITY is another mailbox's")
+	}
+	c, err := mb.begin()
+	if err != nil {
+		return nil, err
+	}
+	defer c.abort()
+	if err := mb.box.Sync(c.Edit); err != nil {
+		return nil, err
+	}
+	return c.commit(), nil
+}
+
+// change is an Edit on its way into the index.
+type change struct {
+	*Edit
+	mb     *mailbox
+	tx     *index.Tx
+	recent uint32
+	done   bool
+}
+
+// begin begins an edit of the newest picture; the user's lock is held.
+func (mb *mailbox) begin() (*change, error) {
+	tx, err := mb.index.Begin()
+	if err != nil {
+		return nil, err
+	}
+	v := tx.View()
+	recent, _, ok := parseState(v.State())
+	if !ok {
+		recent = 0 // made up for in commit: nothing is recent in a mailbox whose index is new
+	}
+	mb.learn(v)
+	return &change{Edit: newEdit(view{v}, &mb.words), mb: mb, tx: tx, recent: recent}, nil
+}
+
+func (c *change) abort() {
+	if !c.done {
+		c.done = true
+		c.tx.Abort()
+		c.mb.sets = -1 // names of what did not happen are forgotten
+	}
+}
+
+// commit puts the edit into the index and shows it.
+func (c *change) commit() *index.View {
+	mb, tx := c.mb, c.tx
+	if c.done {
+		return mb.index.View()
+	}
+	c.done = true
+	for pos, f := range c.flags {
+		if !c.gone[pos] {
+			tx.Set(pos, f.flags, c.set(f.keywords))
+		}
+	}
+	for pos, l := range c.locs {
+		if !c.gone[pos] {
+			tx.Loc(pos, wrapLoc(c.pic.message(pos), l))
+		}
+	}
+	if len(c.gone) > 0 {
+		tx.Remove(sortedKeys(c.gone))
+	}
+	built := tx.View().Built()
+	for _, m := range c.added {
+		if err := tx.Add(c.record(m)); err != nil {
+			mb.s.opt.Note("mailbox " + mb.where().Name + ": " + err.Error())
+		}
+	}
+	tx.Next(c.next)
+	tx.Validity(mb.where().UIDValidity)
+	if c.recent == 0 {
+		c.recent = 1
+		if !built {
+			c.recent = c.next
+		}
+	}
+	tx.State(formatState(c.recent, mb.box.Stamp()))
+	v := tx.Commit()
+	mb.learn(v)
+	mb.noticed(v)
+	return v
+}
+
+func (c *change) set(names []string) uint32 {
+	n, err := c.tx.KeywordSet(names)
+	if err != nil {
+		c.mb.s.opt.Note("mailbox " + c.mb.where().Name + ": " + err.Error())
+	}
+	return n
+}
+
+func (c *change) record(m Message) index.Record {
+	r := index.Record{UID: m.UID, Flags: m.Flags & mailstore.AllFlags, Keywords: c.set(m.Keywords), Size: m.Size, GUID: m.GUID, Loc: wrapLoc(m, m.Loc)}
+	if !m.Date.IsZero() {
+		r.Date = m.Date.Unix()
+	}
+	if !m.Saved.IsZero() {
+		r.Saved = m.Saved.Unix()
+	}
+	return r
+}
+
+// The index keeps, for each mailbox: a version, the first UID that no session
+// was told as recent, and the format's stamp.
+const stateVersion = 1
+
+func formatState(recent uint32, stamp []byte) string {
+	b := binary.LittleEndian.AppendUint32([]byte{stateVersion}, recent)
+	return string(append(b, stamp...))
+}
+
+func parseState(s string) (recent uint32, stamp []byte, ok bool) {
+	if len(s) < 5 || s[0] != stateVersion {
+		return 0, nil, false
+	}
+	return binary.LittleEndian.Uint32([]byte(s[1:5])), []byte(s[5:]), true
+}
+
+// recentOf gives the messages that no session was told of.
+func recentOf(v *index.View) numset.Set {
+	from, _, ok := parseState(v.State())
+	if !ok {
+		return numset.Set{}
+	}
+	var out numset.Set
+	pos, _ := v.Find(from)
+	v.Each(pos, func(_ int, r index.Record) bool { out.Add(r.UID); return true })
+	return out
+}
+
+// ClaimRecent gives the messages that no session has seen yet: those from a UID
+// on that moves with each claim.
+func (mb *mailbox) ClaimRecent(peek bool) (numset.Set, error) {
+	if mb.isDead() {
+		return numset.Set{}, mb.gone()
+	}
+	v, err := mb.index.Follow()
+	if err != nil {
+		return numset.Set{}, diskError("claim recent", err)
+	}
+	if from, _, ok := parseState(v.State()); peek || mb.box.ReadOnly() || !ok || from >= v.UIDNext() {
+		return recentOf(v), nil
+	}
+	var out numset.Set
+	err = mb.s.locked(func() error {
+		if mb.isDead() {
+			return mb.gone()
+		}
+		tx, err := mb.index.Begin()
+		if err != nil {
+			return err
+		}
+		defer tx.Abort()
+		v := tx.View()
+		_, stamp, ok := parseState(v.State())
+		if !ok {
+			return nil
+		}
+		out = recentOf(v)
+		tx.State(formatState(v.UIDNext(), stamp))
+		mb.noticed(tx.Commit())
+		return nil
+	})
+	return out, diskError("claim recent", err)
+}
+
+// ExpungedSince gives the UIDs expunged after m.
+func (mb *mailbox) ExpungedSince(m mailstore.ModSeq) (numset.Set, bool, error) {
+	uids, complete := mb.index.ExpungedSince(m)
+	return uids, complete, nil
+}

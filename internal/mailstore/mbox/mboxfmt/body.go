@@ -1,0 +1,166 @@
+package mboxfmt
+
+import "bytes"
+
+// body finds where the message ends: by a length that fits, else by the next
+// From_ line.
+func (s *Scanner) body(m *Message, ended bool) error {
+	if l := m.Meta.Ours.Length; l >= 0 {
+		if start := m.afterBlock(); l <= s.size-start {
+			if next, ok, err := s.fits(start + l); err != nil {
+				return err
+			} else if ok {
+				m.End, m.Next, m.Exact = start+l, next, true
+				m.Body = min(m.Body, m.End)
+				return nil
+			}
+		}
+	}
+	if l := m.Meta.Length; ended && l >= 0 && l <= s.size-m.Body {
+		if next, ok, err := s.fits(m.Body + l); err != nil {
+			return err
+		} else if ok {
+			m.End, m.Next, m.Exact = m.Body+l, next, true
+			return nil
+		}
+	}
+	// An empty line that ends the header may part messages, too; and where
+	// there is none the header went on to the file's end.
+	return s.search(m)
+}
+
+// afterBlock gives the offset after the metadata headers that stand right
+// after the From_ line.
+func (m *Message) afterBlock() int64 {
+	at := m.Header
+	for _, f := range m.Meta.Fields {
+		if f.Off != at {
+			break
+		}
+		at = f.End
+	}
+	return at
+}
+
+// fits reports whether a message can end at off, and where the next begins.
+func (s *Scanner) fits(off int64) (next int64, ok bool, err error) {
+	for ends := 0; ; ends++ {
+		if off == s.size {
+			return off, true, nil
+		}
+		parted := ends > 0
+		if !parted && off > 0 { // some count the empty line in
+			at, err := s.emptyBefore(off - 1)
+			if parted = at >= 0; err != nil {
+				return 0, false, err
+			}
+		}
+		if parted {
+			if _, _, _, ok, err := s.fromAt(off); ok || err != nil {
+				return off, ok, err
+			}
+		}
+		n, err := s.eol(off)
+		if err != nil || n == 0 || ends == 2 {
+			return 0, false, err
+		}
+		off += n
+	}
+}
+
+var lfFrom = []byte("\nFrom ")
+
+// search looks for the next From_ line after an empty one.
+func (s *Scanner) search(m *Message) error {
+	// The LF before a From_ line may be that of the header's empty line.
+	for off := m.Body - 1; off < s.size; {
+		p, err := s.look(off, len(lfFrom))
+		if err != nil {
+			return err
+		}
+		i := bytes.Index(p, lfFrom)
+		if i < 0 {
+			off += int64(max(len(p)-len(lfFrom)+1, 1))
+			continue
+		}
+		lf := off + int64(i)
+		if off = lf + 1; off <= m.Header {
+			continue
+		}
+		empty, err := s.emptyBefore(lf)
+		if err != nil {
+			return err
+		}
+		if empty < 0 {
+			continue
+		}
+		if _, _, _, ok, err := s.fromAt(lf + 1); err != nil {
+			return err
+		} else if ok {
+			m.Next = lf + 1
+			m.End = max(empty, m.Body)
+			return nil
+		}
+	}
+	m.Next, m.End = s.size, s.size
+	if s.size > m.Body {
+		last, err := s.look(s.size-1, 1)
+		if err != nil {
+			return err
+		}
+		if last[0] == '\n' {
+			if empty, err := s.emptyBefore(s.size - 1); err != nil {
+				return err
+			} else if empty >= m.Body {
+				m.End = empty
+			}
+		}
+	}
+	return nil
+}
+
+// emptyBefore gives where the empty line begins whose LF is at lf; -1 if the
+// line is not empty.
+func (s *Scanner) emptyBefore(lf int64) (int64, error) {
+	from := max(lf-2, 0)
+	p, err := s.look(from, int(lf-from)+1)
+	if err != nil || p[lf-from] != '\n' {
+		return -1, err
+	}
+	p = p[:lf-from]
+	switch {
+	case len(p) > 0 && p[len(p)-1] == '\n':
+		return lf, nil
+	case len(p) > 1 && p[len(p)-1] == '\r' && p[len(p)-2] == '\n':
+		return lf - 1, nil
+	}
+	return -1, nil
+}
+
+// Shown gives the ranges of the file that are the message as a client sees it:
+// from its header to its end, without metadata headers.
+func (m *Message) Shown() []Range {
+	var out []Range
+	at := m.Header
+	for _, f := range m.Meta.Fields {
+		if f.Off > at {
+			out = append(out, Range{at, f.Off})
+		}
+		at = max(at, f.End)
+	}
+	if at < m.End {
+		out = append(out, Range{at, m.End})
+	}
+	return out
+}
+
+// Range is a part of a file.
+type Range struct{ From, To int64 }
+
+// Stored gives the octets of all ranges.
+func Stored(r []Range) (n int64) {
+	for _, x := range r {
+		n += x.To - x.From
+	}
+	return n
+}

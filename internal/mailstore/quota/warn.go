@@ -1,0 +1,185 @@
+package quota
+
+import (
+	"encoding/base64"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"rookery/internal/imapname"
+	"rookery/internal/mailstore"
+	"rookery/internal/numset"
+)
+
+// Warning is a message that the user gets once his use reaches so many per cent
+// of a limit, and again after it has fallen below. %{percent}, %{used}, %{limit}
+// and %{user} stand in Subject and Text for what they say.
+type Warning struct {
+	Messages bool   // of the limit of messages; else of octets
+	Percent  uint8  // 1 to 100
+	From     string // header field body, ASCII
+	Subject  string // UTF-8, one line
+	Text     string // UTF-8, lines end in LF
+}
+
+// due is a warning that is to be sent.
+type due struct {
+	w    Warning
+	use  Use
+	caps Limits
+}
+
+// warn notes which thresholds the count is above; one that is newly reached is
+// sent after the lock is given up. Only the highest is: who is at 96 per cent
+// need not read that he is above 80.
+func (s *Store) warn(h *header) {
+	for kind := range 2 {
+		used, limit := h.counted.Octets, s.opt.Limits.Octets
+		if kind == 1 {
+			used, limit = h.counted.Messages, s.opt.Limits.Messages
+		}
+		best := Warning{}
+		for _, w := range s.opt.Warnings {
+			if w.Messages == (kind == 1) && limit > 0 && w.Percent > best.Percent && reached(used, limit, w.Percent) {
+				best = w
+			}
+		}
+		if best.Percent > h.warned[kind] {
+			s.mu.Lock()
+			s.due = append(s.due, due{best, h.counted, s.opt.Limits})
+			s.mu.Unlock()
+		}
+		h.warned[kind] = best.Percent
+	}
+}
+
+func reached(used, limit uint64, percent uint8) bool {
+	return used >= limit/100*uint64(percent)+limit%100*uint64(percent)/100 && used > 0
+}
+
+// sendDue puts the warnings that are due into INBOX, whatever the quota.
+func (s *Store) sendDue() {
+	s.mu.Lock()
+	list := s.due
+	s.due = nil
+	s.mu.Unlock()
+	for _, d := range list {
+		if err := s.send(d); err != nil {
+			s.opt.Note("a warning of quota could not be put into INBOX: " + err.Error())
+		}
+	}
+}
+
+func (s *Store) send(d due) error {
+	body := compose(d, s.Namespaces()[0].Owner, s.opt.FS.Now())
+	a, err := s.Store.Append(imapname.Inbox)
+	if err != nil {
+		return err
+	}
+	defer a.Abort()
+	w, err := a.Add(mailstore.AppendMeta{}, int64(len(body)))
+	if err != nil {
+		return err
+	}
+	if _, err := io.WriteString(w, body); err != nil {
+		return err
+	}
+	o := s.removal(ref{name: imapname.Inbox}) // nothing is reserved: it is not refused
+	res, err := a.Commit()
+	c := change{doubt: err != nil}
+	if err == nil {
+		c.add, c.next, c.validity = Use{uint64(len(body)), 1}, numset.FromSorted(res.UIDs).Max()+1, res.UIDValidity
+	}
+	s.end(o, c)
+	return err
+}
+
+// compose writes a warning as a message (RFC 5322), with RFC 2047 in its subject
+// and RFC 2045's 8bit in its text where they need it.
+func compose(d due, user string, now time.Time) string {
+	used, limit := octetText(d.use.Octets), octetText(d.caps.Octets)
+	percent := share(d.use.Octets, d.caps.Octets)
+	if d.w.Messages {
+		used, limit = fmt.Sprint(d.use.Messages), fmt.Sprint(d.caps.Messages)
+		percent = share(d.use.Messages, d.caps.Messages)
+	}
+	fill := strings.NewReplacer("%{percent}", fmt.Sprint(percent), "%{used}", used, "%{limit}", limit, "%{user}", user)
+	text := strings.ReplaceAll(strings.ReplaceAll(strings.TrimRight(fill.Replace(d.w.Text), "\n"), "\r", ""), "\n", "\r\n")
+	encoding := "7bit"
+	if !ascii(text) {
+		encoding = "8bit"
+	}
+	return "From: " + d.w.From + "\r\nTo: " + addressee(user) + "\r\nSubject: " + encodeWords(fill.Replace(d.w.Subject)) +
+		"\r\nDate: " + now.Format("Mon, 02 Jan 2006 15:04:05 -0700") +
+		"\r\nAuto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: " + encoding +
+		"\r\n\r\n" + text + "\r\n"
+}
+
+// addressee is the user's name if that can stand in a To: field as it is.
+func addressee(user string) string {
+	for i := range len(user) {
+		if c := user[i]; c <= ' ' || c >= 0x7F || strings.IndexByte(`()<>[]:;,"\`, c) >= 0 {
+			return "undisclosed-recipients:;"
+		}
+	}
+	if user == "" {
+		return "undisclosed-recipients:;"
+	}
+	return user
+}
+
+func share(used, limit uint64) uint64 {
+	if limit == 0 {
+		return 0
+	}
+	return uint64(float64(used) / float64(limit) * 100)
+}
+
+func octetText(n uint64) string {
+	switch {
+	case n >= 10<<30:
+		return fmt.Sprintf("%d GB", n>>30)
+	case n >= 10<<20:
+		return fmt.Sprintf("%d MB", n>>20)
+	}
+	return fmt.Sprintf("%d kB", (n+1023)>>10)
+}
+
+func ascii(s string) bool {
+	for i := range len(s) {
+		if s[i] >= 0x80 {
+			return false
+		}
+	}
+	return true
+}
+
+// encodeWords writes header text; what is not ASCII as encoded words of at most
+// 75 octets (RFC 2047 §2), cut between characters. Line ends become spaces.
+func encodeWords(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7F {
+			return ' '
+		}
+		return r
+	}, s)
+	if ascii(s) {
+		return s
+	}
+	var out []string
+	for s != "" {
+		n := 0
+		for n < len(s) {
+			_, size := utf8.DecodeRuneInString(s[n:])
+			if n+size > 45 {
+				break
+			}
+			n += size
+		}
+		out = append(out, "=?utf-8?b?"+base64.StdEncoding.EncodeToString([]byte(s[:n]))+"?=")
+		s = s[n:]
+	}
+	return strings.Join(out, "\r\n ")
+}

@@ -1,0 +1,132 @@
+package mailtool
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"rookery/internal/child"
+	"rookery/internal/ipc"
+	"rookery/internal/ipc/toolmsg"
+	"rookery/internal/mailstore"
+	"rookery/internal/sandbox"
+	"rookery/internal/settings"
+	"rookery/internal/worker"
+)
+
+// Main runs the tool and gives its exit code.
+func Main() int {
+	return worker.Main(worker.Program{Role: child.MailTool, Protocol: "imap", Sandbox: sandbox.MailTool, Settings: settings.RoleIMAP, Tool: run})
+}
+
+// run serves the channel on a user's store.
+func run(ctx context.Context, host *worker.Host, channel int) error {
+	flow, err := toolmsg.NewFlow(channel, ipc.FromClient)
+	if err != nil {
+		return err
+	}
+	defer flow.Close()
+	s := &service{flow: flow, user: host.User.User, home: hostHome{host}, changed: host.Changed, now: time.Now}
+	return s.serve(ctx)
+}
+
+// home is where a service gets the user's stores from.
+type home interface {
+	// Open opens the user's mail as the settings have it.
+	Open() (mailstore.Store, error)
+}
+
+type hostHome struct{ *worker.Host }
+
+func (h hostHome) Open() (mailstore.Store, error) { return h.OpenStore("imap") }
+
+// service serves one channel.
+type service struct {
+	flow    *toolmsg.Flow
+	user    string
+	home    home
+	changed func() // tells the user's other processes
+	now     func() time.Time
+	store   mailstore.Store // nil until a request needs it
+}
+
+// serve answers requests until rookeryctl goes.
+func (s *service) serve(ctx context.Context) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	// Long work ends when nobody waits for it any more.
+	defer s.flow.Gone(func() { stop(io.EOF) })()
+	defer s.close()
+	for {
+		m, _, err := s.flow.Next(ctx)
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err // a bad message from above is fatal
+		}
+		r, ok := m.(*toolmsg.Request)
+		if !ok {
+			continue // what is left of an Import that ended early
+		}
+		if err := s.flow.Send(done(s.answer(ctx, r))); err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+func (s *service) close() {
+	if s.store != nil {
+		s.store.Close()
+		s.store = nil
+	}
+}
+
+// answer runs one request.
+func (s *service) answer(ctx context.Context, r *toolmsg.Request) error {
+	v, ok := verbs()[r.Verb]
+	if !ok {
+		return failf(exitSoftware, "rookery-mailtool does not know %q", r.Verb)
+	}
+	c, err := newCall(ctx, s, r)
+	if err != nil {
+		return err
+	}
+	if n := len(c.args); n < v.need || n > v.args {
+		return failf(exitUsage, "%s takes %d to %d arguments, %d were given", r.Verb, v.need, v.args, n)
+	}
+	if s.store == nil && !v.alone {
+		if s.store, err = s.home.Open(); err != nil {
+			return err
+		}
+	}
+	err = v.run(c)
+	if c.touched {
+		s.changed()
+	}
+	return err
+}
+
+// verb is one thing that can be asked for.
+type verb struct {
+	need, args int // arguments, at least and at most
+	run        func(*call) error
+	alone      bool // it opens the stores that it needs itself
+}
+
+func verbs() map[string]verb {
+	return map[string]verb{
+		toolmsg.List:        {need: 0, args: toolmsg.MaxArgs, run: list},
+		toolmsg.Status:      {need: 0, args: toolmsg.MaxArgs, run: status},
+		toolmsg.Create:      {need: 1, args: toolmsg.MaxArgs, run: create},
+		toolmsg.Delete:      {need: 1, args: toolmsg.MaxArgs, run: remove},
+		toolmsg.Rename:      {need: 2, args: 2, run: rename},
+		toolmsg.Subscribe:   {need: 1, args: toolmsg.MaxArgs, run: subscribe},
+		toolmsg.Unsubscribe: {need: 1, args: toolmsg.MaxArgs, run: unsubscribe},
+		toolmsg.Restored:    {need: 0, args: toolmsg.MaxArgs, run: restored},
+	}
+}
