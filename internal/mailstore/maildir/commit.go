@@ -125,7 +125,9 @@ func (mb *mailbox) batch(jobs []*addJob) error {
 		return mb.s.fail("write uidlist", err)
 	}
 	for _, j := range ready {
-		j.away.left(j.moved())
+		if j.away != nil {
+			j.away.left(j.moved())
+		}
 	}
 	return nil
 }

@@ -55,6 +55,7 @@ func (mb *mailbox) removeFiles(uids []uint32, done *numset.Set) (left []uint32, 
 	own := mb.beginOwn()
 	var gone []int
 	var set []uint32
+	wrong := uint32(0)
 	for _, u := range uids {
 		pos, ok := v.Find(u)
 		if !ok {
@@ -63,7 +64,8 @@ func (mb *mailbox) removeFiles(uids []uint32, done *numset.Set) (left []uint32, 
 		r := v.Rec(pos)
 		same, serr := seek.is(u, locBase(r.Loc))
 		if err = serr; err == nil && !same {
-			err = mb.wrongIndex(u)
+			wrong, left = u, append(left, u)
+			continue
 		}
 		if err == nil {
 			err = mb.s.fs.Remove(mb.path(mb.fileOf(v, r)))
@@ -87,5 +89,6 @@ func (mb *mailbox) removeFiles(uids []uint32, done *numset.Set) (left []uint32, 
 			err = xerr
 		}
 	}
+	mb.distrust(wrong)
 	return left, err
 }

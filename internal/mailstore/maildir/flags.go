@@ -160,6 +160,8 @@ type storing struct {
 	c   mailstore.FlagChange
 	d   diskSet
 	res *mailstore.StoreResult
+
+	wrong uint32 // a message that the index is wrong about
 }
 
 // todo is one message of a pass.
@@ -208,6 +210,8 @@ func (st *storing) pass(uids []uint32) (left []uint32, err error) {
 	}
 	own.end()
 	mb.put(tx)
+	mb.distrust(st.wrong)
+	st.wrong = 0
 	return left, err
 }
 
@@ -220,7 +224,8 @@ func (st *storing) one(tx *index.Tx, seek *seeker, v *index.View, t todo, left *
 		if same, err := seek.is(t.uid, base); err != nil {
 			return mb.s.fail("read uidlist", err)
 		} else if !same {
-			return mb.wrongIndex(t.uid)
+			st.wrong, *left = t.uid, append(*left, t.uid)
+			return nil
 		}
 		to = "c" + base + t.to.info()
 		if err := mb.s.fs.Rename(mb.path(t.name), mb.path(to)); err != nil {
@@ -242,11 +247,13 @@ func (st *storing) one(tx *index.Tx, seek *seeker, v *index.View, t todo, left *
 	return nil
 }
 
-// wrongIndex is what a message is answered with whose index names another file
-// than the uidlist: nothing was touched, and the index is built anew.
-func (mb *mailbox) wrongIndex(uid uint32) error {
-	mb.look, mb.forget = true, "it gave the message "+utoa(uid)+" another file than the uidlist"
-	return errkind.Newf("change message "+utoa(uid), errkind.Unavailable, "the index was damaged, and is built anew; try again")
+// distrust says that the index names another file for a message than the uidlist:
+// it is built anew at the next look, which must come before anything is touched.
+func (mb *mailbox) distrust(uid uint32) {
+	if uid != 0 {
+		mb.rebuild = "it gave the message " + utoa(uid) + " another file than the uidlist does"
+		mb.load(true)
+	}
 }
 
 // plan computes what becomes of each message, and what has to be noted for

@@ -84,9 +84,9 @@ func formatLetters(names [letterCount]string) []byte {
 // moreKeywords is the parsed file.
 type moreKeywords struct {
 	validity uint32
-	names    []string            // index 26 and on
+	names    []string // index 26 and on
 	uids     map[uint32]moreSet
-	lines    int                 // lines read: many more than uids means rewrite
+	lines    int // lines read: many more than uids means rewrite
 }
 
 // moreSet is what a message has beyond the letters.

@@ -30,7 +30,7 @@ type mailbox struct {
 	seen    *index.View // the newest, to which st belongs
 	st      state
 	loaded  bool   // st says what seen stands for
-	forget  string // why the index must be built anew, "" if it need not
+	rebuild string // why the index must be built anew, "" if it need not
 	hdr     uidHeader
 	hdrOf   uint64      // inode of the uidlist that hdr was read from
 	fresh   []uidRecord // records read and not yet in the index

@@ -101,7 +101,7 @@ type Store struct {
 
 	mu     sync.Mutex // the maps and lists below
 	open   map[mailstore.Name]*mailbox
-	idle   []*mailbox // closed by all, kept a while: last used last
+	idle   []*mailbox                  // closed by all, kept a while: last used last
 	boxes  map[mailstore.GUID]*mailbox // who uses an index
 	closed bool
 

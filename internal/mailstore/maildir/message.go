@@ -237,21 +237,20 @@ func (mb *mailbox) mendSizes(uid uint32, name string, phys, virt int64) {
 			return
 		}
 	}
-	mb.reshape(tx, v, pos, mb.shapeOf(to, ext, mb.moreOf(v, v.Rec(pos).Keywords)))
-	tx.Facts(pos, index.Facts{Size: virt})
-	own.end()
-	mb.put(tx)
-	if err := mb.writeUIDs(nil); err != nil {
+	newBase, _ := splitName(to[1:])
+	if err := mb.writeUIDs(nil, &uidRecord{uid, ext, newBase}); err != nil {
 		mb.s.opt.Note("the uidlist of " + mb.nameNow() + " cannot be written: " + err.Error())
 		if to != name {
 			mb.s.fs.RenameNoReplace(mb.path(to), mb.path(name))
 		}
+		tx.Abort()
 		mb.look = true
 		return
 	}
-	if tx, err := mb.begin(); err == nil {
-		mb.put(tx)
-	}
+	mb.reshape(tx, v, pos, mb.shapeOf(to, ext, mb.moreOf(v, v.Rec(pos).Keywords)))
+	tx.Facts(pos, index.Facts{Size: virt})
+	own.end()
+	mb.put(tx)
 	mb.s.opt.Note("mended the sizes in the name of " + base + " of " + mb.nameNow() + ": " + utoa64(phys) + " octets, " + utoa64(virt) + " with CRLF")
 }
 

@@ -78,9 +78,6 @@ func (src *mailbox) leaving() *away {
 
 // left takes the messages that left out of the source's index.
 func (a *away) left(uids []uint32) {
-	if a == nil {
-		return
-	}
 	a.own.end()
 	tx, err := a.box.Begin()
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/index"
 	"rookery/internal/numset"
+	"rookery/internal/vfs"
 )
 
 // What a mailbox shows is a view of the index. A mailbox keeps in memory what
@@ -36,18 +37,28 @@ func (mb *mailbox) openBox() error {
 // useBox opens the index of the mailbox with this header.
 func (mb *mailbox) useBox(hdr uidHeader) error {
 	guid := guidOf(hdr.guid)
-	mb.s.mu.Lock()
-	other := mb.s.boxes[guid]
-	if other == nil {
-		mb.s.boxes[guid] = mb
-	}
-	mb.s.mu.Unlock()
-	if other != nil && other != mb {
-		var err error
-		if hdr, err = mb.renewCopy(other, hdr); err != nil {
+	for try := 0; ; try++ {
+		mb.s.mu.Lock()
+		other := mb.s.boxes[guid]
+		if other == nil {
+			mb.s.boxes[guid] = mb
+		}
+		mb.s.mu.Unlock()
+		if other == nil || other == mb {
+			break
+		}
+		if try > 2 {
+			return errkind.Newf("open mailbox", errkind.Corrupt, "another mailbox has its GUID")
+		}
+		// other is the mailbox's former name in memory, or its original.
+		renewed, err := mb.renewCopy(other.dirUnlocked(), hdr)
+		if err != nil {
 			return err
 		}
-		return mb.useBox(hdr)
+		if renewed.guid == hdr.guid {
+			mb.s.forgetBox(guid, other)
+		}
+		hdr, guid = renewed, guidOf(renewed.guid)
 	}
 	box, err := mb.s.user.Box(guid, mb.idx)
 	if err != nil {
@@ -55,10 +66,68 @@ func (mb *mailbox) useBox(hdr uidHeader) error {
 		return mb.s.fail("open index", err)
 	}
 	mb.box, mb.hdr = box, hdr
+	if st, ok := parseState([]byte(box.View().State())); ok && st.dir != "" && st.dir != mb.stateDir() {
+		renewed, err := mb.renewCopy(st.dir, hdr)
+		if err != nil || renewed.guid != hdr.guid {
+			mb.closeBox()
+			if err == nil {
+				err = mb.useBox(renewed)
+			}
+			return err
+		}
+	}
 	mb.boxNow.Store(box)
 	box.OnDamage(func() { mb.damaged.Store(true) })
 	mb.load(true)
 	return nil
+}
+
+// stateDir is the mailbox's directory as its state has it.
+func (mb *mailbox) stateDir() string { return mb.dir[:min(len(mb.dir), index.MaxState-stateSize)] }
+
+// dirUnlocked gives the directory of a mailbox whose op is not held.
+func (mb *mailbox) dirUnlocked() string {
+	if err := mb.s.lock(); err != nil {
+		return ""
+	}
+	defer mb.s.unlock()
+	return mb.dir
+}
+
+// renewCopy gives a mailbox a new GUID and UIDVALIDITY if dir, another directory,
+// holds a mailbox of the same GUID: a folder that was copied as a whole. It
+// returns the header as it is then.
+func (mb *mailbox) renewCopy(dir string, hdr uidHeader) (uidHeader, error) {
+	if dir == "" || dir == mb.dir || mb.ctl != mb.dir { // with control files apart, nobody copies both
+		return hdr, nil
+	}
+	orig := mailbox{s: mb.s, dir: dir, ctl: dir}
+	if other, ok, err := orig.readHeader(); err != nil || !ok || other.guid != hdr.guid {
+		return hdr, nil
+	}
+	if err := mb.s.lock(); err != nil {
+		return hdr, err
+	}
+	defer mb.s.unlock()
+	lock, err := mb.s.lockUIDs(mb.ctl)
+	if err != nil {
+		return hdr, err
+	}
+	defer lock.release()
+	data, err := vfs.ReadFile(mb.s.fs, join(mb.ctl, uidlistFile), maxUIDList)
+	if err != nil {
+		return hdr, mb.s.fail("read uidlist", err)
+	}
+	l, err := parseUIDList(data)
+	if err != nil || l.hdr.guid != hdr.guid {
+		return l.hdr, mb.s.fail("read uidlist", err)
+	}
+	if l.hdr.validity, err = mb.s.nextValidity(l.hdr.validity); err != nil {
+		return hdr, mb.s.fail("new UIDVALIDITY", err)
+	}
+	l.hdr.guid = guidText(newGUID())
+	mb.s.opt.Note("the mailbox " + mb.nameNow() + " is a copy of the one in " + dir + ": it gets a GUID and a UIDVALIDITY of its own")
+	return l.hdr, mb.s.fail("write uidlist", mb.writeList(l.hdr, l.recs))
 }
 
 // forgetBox ends a mailbox's claim to its GUID.
@@ -121,13 +190,13 @@ func (mb *mailbox) follow() error {
 func (mb *mailbox) load(again bool) {
 	v := mb.box.View()
 	if mb.damaged.Swap(false) {
-		mb.forget = "a file of it is damaged"
+		mb.rebuild = "a file of it is damaged"
 	}
 	if v == mb.seen && !again {
 		return
 	}
-	if mb.forget != "" {
-		mb.seen, mb.st, mb.loaded = &index.View{}, state{boot: mb.s.boot}, false
+	if mb.rebuild != "" {
+		mb.seen, mb.st, mb.loaded = &index.View{}, mb.noState(), false
 		mb.fresh, mb.freshAll, mb.reflag, mb.more = nil, false, false, nil
 		return
 	}
@@ -137,9 +206,10 @@ func (mb *mailbox) load(again bool) {
 	switch {
 	case ok && st.boot == mb.s.boot:
 		mb.st, mb.loaded = st, true
+		mb.st.dir = mb.stateDir()
 	default:
 		// Of another boot: the disk may lack what the index has. All is compared.
-		mb.st, mb.loaded = state{boot: mb.s.boot}, false
+		mb.st, mb.loaded = mb.noState(), false
 	}
 	mb.seen = v
 	if !v.Built() {
@@ -150,6 +220,9 @@ func (mb *mailbox) load(again bool) {
 		mb.wake()
 	}
 }
+
+// noState is the state of an index that stands for nothing.
+func (mb *mailbox) noState() state { return state{boot: mb.s.boot, dir: mb.stateDir()} }
 
 // view is the newest picture, empty if there is none.
 func (mb *mailbox) view() *index.View { return mb.seen }
@@ -172,8 +245,8 @@ func (mb *mailbox) put(tx *index.Tx) {
 
 // begin begins a change of the index; the mailbox is entered.
 func (mb *mailbox) begin() (*index.Tx, error) {
-	if mb.forget != "" {
-		if err := mb.box.Reset(mb.forget); err != nil {
+	if mb.rebuild != "" {
+		if err := mb.box.Reset(mb.rebuild); err != nil {
 			return nil, mb.s.fail("reset index", err)
 		}
 	}
@@ -181,8 +254,8 @@ func (mb *mailbox) begin() (*index.Tx, error) {
 	if err != nil {
 		return nil, mb.s.fail("change index", err)
 	}
-	if mb.forget != "" {
-		mb.forget, mb.seen = "", tx.View()
+	if mb.rebuild != "" {
+		mb.rebuild, mb.seen = "", tx.View()
 	}
 	tx.Validity(mb.hdr.validity)
 	tx.Next(mb.hdr.next)
@@ -358,14 +431,6 @@ func (mb *mailbox) removeIn(tx *index.Tx, v *index.View, gone []int) {
 	mb.recent = mb.recent.Minus(numset.FromSorted(uids))
 }
 
-// suspect says that the index told something that the disk does not bear out: it
-// is built anew; the mailbox is entered.
-func (mb *mailbox) suspect(why string) error {
-	mb.forget = why
-	mb.load(true)
-	return mb.resync(nil)
-}
-
 // ExpungedSince gives the UIDs expunged after m.
 func (mb *mailbox) ExpungedSince(m mailstore.ModSeq) (numset.Set, bool, error) {
 	mb.op.Lock()
@@ -392,6 +457,3 @@ func (mb *mailbox) PutCached(uid mailstore.UID, field string, value []byte) {
 		box.PutCached(uid, field, value)
 	}
 }
-
-// errMoved says that files were not where the index has them.
-var errMoved = errkind.Newf("find message", errkind.Unavailable, "its file is renamed again and again")

@@ -5,6 +5,7 @@ import (
 	"hash/fnv"
 	"time"
 
+	"rookery/internal/mailstore/index"
 	"rookery/internal/vfs"
 )
 
@@ -43,6 +44,7 @@ type dirState struct {
 // are the same, the index tells all of them. It is kept in the index, with every
 // change of it.
 type state struct {
+	dir     string // of the mailbox: a copy of a folder brings the original's
 	boot    uint64 // hash of the boot id: of another boot, the disk may have lost what the index has
 	cur     dirState
 	new     dirState
@@ -70,7 +72,7 @@ const (
 //	stamps of cur/, new/, dovecot-uidlist, dovecot-keywords, rookery-keywords
 //	(inode, size, mtime in ns, 8 octets each); the look's duration in ns;
 //	moreN (4); read (8); records, dropped, inNew, lowNew and moreAt (4
-//	each); all little-endian.
+//	each); all little-endian; then the directory, to the end.
 func (st state) append(b []byte) []byte {
 	bits := byte(0)
 	for i, on := range [...]bool{st.cur.stale, st.cur.doubt, st.new.stale, st.new.doubt} {
@@ -93,12 +95,13 @@ func (st state) append(b []byte) []byte {
 		b = le.AppendUint32(b, uint32(n))
 	}
 	b = le.AppendUint32(b, st.lowNew)
-	return le.AppendUint32(b, uint32(st.moreAt))
+	b = le.AppendUint32(b, uint32(st.moreAt))
+	return append(b, st.dir[:min(len(st.dir), index.MaxState-stateSize)]...)
 }
 
 // parseState reads it; ok is false for any other form.
 func parseState(b []byte) (st state, ok bool) {
-	if len(b) != stateSize || b[0] != stateVersion {
+	if len(b) < stateSize || b[0] != stateVersion {
 		return st, false
 	}
 	le := binary.LittleEndian
@@ -121,6 +124,7 @@ func parseState(b []byte) (st state, ok bool) {
 		*n = int(u32())
 	}
 	st.lowNew, st.moreAt = u32(), int(u32())
+	st.dir = string(b)
 	return st, st.read >= 0 && st.cur.took >= 0
 }
 

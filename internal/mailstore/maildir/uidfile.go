@@ -231,12 +231,12 @@ func (mb *mailbox) take(l uidList, stamp fileStamp) {
 // makeUIDs writes the uidlist of an open mailbox anew, after somebody took it
 // away: what we know. The user's lock and Dovecot's are held.
 func (mb *mailbox) makeUIDs() error {
-	return mb.writeUIDs(nil)
+	return mb.writeUIDs(nil, nil)
 }
 
 // writeUIDs writes the whole uidlist anew, with records that are not in the index
-// yet. The user's lock and Dovecot's are held, and the file on disk was read.
-func (mb *mailbox) writeUIDs(more []uidRecord) error {
+// yet, and with one that differs from the index's if change is not nil. The user's lock and Dovecot's are held, and the file on disk was read.
+func (mb *mailbox) writeUIDs(more []uidRecord, change *uidRecord) error {
 	v := mb.view()
 	if v.Len() == 0 && !v.Built() { // the index was lost, too
 		v = mb.known()
@@ -245,7 +245,11 @@ func (mb *mailbox) writeUIDs(more []uidRecord) error {
 	data := mb.hdr.append(make([]byte, 0, 64*(v.Len()+len(more))))
 	n := len(more)
 	v.Each(0, func(_ int, r index.Record) bool {
-		data = mb.recordOf(r).append(data)
+		rec := mb.recordOf(r)
+		if change != nil && change.uid == r.UID {
+			rec = *change
+		}
+		data = rec.append(data)
 		n++
 		return true
 	})
@@ -319,7 +323,7 @@ func (s *Store) replace(path string, data []byte) (fileStamp, error) {
 func (mb *mailbox) appendUIDs(pending, recs []uidRecord, sync bool) error {
 	if mb.st.dropped > 0 && mb.st.dropped >= rewriteAt(mb.st.records) || mb.st.uids.size != mb.st.read {
 		// Also where the last line is torn: nothing may be written behind it.
-		return mb.writeUIDs(append(append([]uidRecord(nil), pending...), recs...))
+		return mb.writeUIDs(append(append([]uidRecord(nil), pending...), recs...), nil)
 	}
 	var data []byte
 	for _, r := range recs {
