@@ -186,9 +186,6 @@ func (st *storing) pass(uids []uint32) (left []uint32, err error) {
 	if len(list) == 0 {
 		return nil, nil
 	}
-	if err := mb.saveMore(beyond, mb.s.opt.SyncChanges); err != nil {
-		return nil, mb.s.fail("write keywords", err)
-	}
 	seek, err := mb.seekUIDs()
 	if err != nil {
 		return nil, mb.s.fail("read uidlist", err)
@@ -197,6 +194,10 @@ func (st *storing) pass(uids []uint32) (left []uint32, err error) {
 	tx, err := mb.begin()
 	if err != nil {
 		return nil, err
+	}
+	if err := mb.saveMore(beyond, mb.s.opt.SyncChanges); err != nil {
+		tx.Abort()
+		return nil, mb.s.fail("write keywords", err)
 	}
 	own := mb.beginOwn()
 	for k, t := range list {

@@ -106,13 +106,13 @@ func dropBelow(disk vfs.FS, dir string, depth int) error {
 		return true
 	})
 	for _, n := range files {
-		if err := disk.Remove(dir + "/" + n); err != nil {
+		if err := disk.Remove(strings.TrimPrefix(dir+"/"+n, "./")); err != nil {
 			return err
 		}
 	}
 	for _, n := range dirs {
 		if err == nil && depth > 0 {
-			err = dropBelow(disk, dir+"/"+n, depth-1)
+			err = dropBelow(disk, strings.TrimPrefix(dir+"/"+n, "./"), depth-1)
 		}
 	}
 	return err

@@ -258,7 +258,6 @@ func (mb *mailbox) begin() (*index.Tx, error) {
 		mb.rebuild, mb.seen = "", tx.View()
 	}
 	tx.Validity(mb.hdr.validity)
-	tx.Next(mb.hdr.next)
 	return tx, nil
 }
 

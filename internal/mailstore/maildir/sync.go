@@ -422,6 +422,8 @@ func (mb *mailbox) apply(f *files, p *plan) error {
 	for i, r := range p.add {
 		mb.addIn(tx, r, f.list[p.addFile[i]].name, mb.more.of(r.uid, r.base), index.Facts{Size: -1})
 	}
+	// Only now: what the list gave a UID and the index had not is in it.
+	tx.Next(mb.hdr.next)
 	if !v.Built() {
 		tx.RaiseHigh()
 	}
