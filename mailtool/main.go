@@ -128,5 +128,11 @@ func verbs() map[string]verb {
 		toolmsg.Subscribe:   {need: 1, args: toolmsg.MaxArgs, run: subscribe},
 		toolmsg.Unsubscribe: {need: 1, args: toolmsg.MaxArgs, run: unsubscribe},
 		toolmsg.Restored:    {need: 0, args: toolmsg.MaxArgs, run: restored},
+		toolmsg.Search:      {need: 0, args: toolmsg.MaxArgs, run: search},
+		toolmsg.Fetch:       {need: 0, args: toolmsg.MaxArgs, run: fetch},
+		toolmsg.Flags:       {need: 2, args: toolmsg.MaxArgs, run: flags},
+		toolmsg.Expunge:     {need: 0, args: toolmsg.MaxArgs, run: expunge},
+		toolmsg.Copy:        {need: 1, args: toolmsg.MaxArgs, run: copyMail},
+		toolmsg.Move:        {need: 1, args: toolmsg.MaxArgs, run: moveMail},
 	}
 }

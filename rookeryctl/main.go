@@ -87,6 +87,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(a.configCommand(), a.statusCommand(), a.whoCommand(), a.kickCommand(), a.authCommand(), a.reloadCommand(),
 		a.stopCommand(), a.logCommand(), a.pwCommand(), a.privilegesCommand(), a.demoCommand(), a.samplesCommand(), a.manCommand(), a.versionCommand())
 	root.AddCommand(a.mailboxCommand())
+	root.AddCommand(a.messageCommands()...)
 	return root
 }
 

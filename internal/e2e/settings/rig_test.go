@@ -60,7 +60,7 @@ func (r *rig) moreUsers() {
 	text += strings.Replace(first, "u1@example.test", "u1@other.test", 1) + "\n"
 	r.must(os.WriteFile(file, []byte(text), 0o640))
 	// Databases of the tests' own: the same owner and mode.
-	r.writeLike(file, "second", "u1@example.test:{PLAIN}second"+rest+"\nu9@example.test:{PLAIN}pass"+rest+"\n")
+	r.writeLike(file, "second", "u1@example.test:{PLAIN}second"+rest+"\nwhat@example.test:{PLAIN}second"+rest+"\nu9@example.test:{PLAIN}pass"+rest+"\n")
 	r.writeLike(file, "denied", "u1@example.test\n")
 	r.writeLike(file, "masters", "admin:{PLAIN}adminpass\n")
 	for home, id := range map[string][2]int{"static": {58901, 58901}, "bare": {58903, 58903}, "bare2": {58903, 58904}, "new": {58905, 58905}, "58999": {58999, 58999}} {

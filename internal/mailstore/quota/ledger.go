@@ -3,7 +3,6 @@ package quota
 import (
 	"errors"
 	"io"
-	"io/fs"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -195,7 +194,7 @@ func (l *ledger) with(f func(t *txn) error) error {
 func (l *ledger) locked(f func(t *txn, ok bool) error) error {
 	l.stateMu.Lock()
 	defer l.stateMu.Unlock()
-	if err := l.state.lock(true, l.wait); err != nil {
+	if err := l.lockState(); err != nil {
 		return err
 	}
 	defer l.state.unlock()
@@ -206,6 +205,25 @@ func (l *ledger) locked(f func(t *txn, ok bool) error) error {
 	}
 	h, ok := decodeHeader(b[:n])
 	return f(&txn{l, h}, ok)
+}
+
+// lockState locks the state file; one that was removed under us is opened anew.
+func (l *ledger) lockState() error {
+	for {
+		if err := l.state.lock(true, l.wait); err != nil {
+			return err
+		}
+		info, err := l.state.file.Stat()
+		if err == nil && info.Links > 0 {
+			return nil
+		}
+		l.state.unlock()
+		l.state.close()
+		l.byName = nil
+		if err != nil {
+			return err
+		}
+	}
 }
 
 // index reads where each mailbox's record is, if that may have changed.
@@ -438,22 +456,4 @@ func (o *op) finish(changes []change, after func(h *header, add, sub Use)) error
 		after(&t.h, added, removed)
 		return t.putHead()
 	})
-}
-
-// gone reports whether the path of the state file no longer leads to the file
-// that is open: someone removed or replaced it.
-func (l *ledger) gone() bool {
-	l.stateMu.Lock()
-	defer l.stateMu.Unlock()
-	if l.state.file == nil {
-		return false
-	}
-	at, err := l.fs.Stat(l.path)
-	own, err2 := l.state.file.Stat()
-	if errors.Is(err, fs.ErrNotExist) || err == nil && err2 == nil && (at.Inode != own.Inode || at.Device != own.Device) {
-		l.state.close()
-		l.byName = nil
-		return true
-	}
-	return false
 }

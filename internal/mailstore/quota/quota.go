@@ -167,7 +167,6 @@ func (s *Store) room(r Rule, add, pending Use) func(*header) error {
 // look looks at all mailboxes and counts again those that changed unseen; with
 // all, every one.
 func (s *Store) look(all bool) error {
-	s.l.gone()
 	release, err := s.l.alone()
 	if err == nil {
 		err = s.lookAlone(all)
@@ -276,9 +275,8 @@ func (s *Store) removal(refs ...ref) *op {
 		return nil
 	}
 	o, err := s.begin(refs, Use{}, nil)
-	if err != nil {
+	if err != nil && err != errUnknown { // of a deleted mailbox, nothing is counted
 		s.distrust(err)
-		return nil
 	}
 	return o
 }

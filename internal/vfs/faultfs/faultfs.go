@@ -273,6 +273,11 @@ func (o *file) Stat() (i vfs.Info, err error) {
 func (o *file) Sync() error     { return o.fs.do(true, "sync", o.path, o.in.Sync) }
 func (o *file) DataSync() error { return o.fs.do(true, "datasync", o.path, o.in.DataSync) }
 
+// StartSync promises nothing, so it is no change.
+func (o *file) StartSync() error {
+	return o.fs.do(false, "startsync", o.path, func() error { return vfs.StartSync(o.in) })
+}
+
 func (o *file) Truncate(size int64) error {
 	return o.fs.do(true, "truncate", o.path, func() error { return o.in.Truncate(size) })
 }

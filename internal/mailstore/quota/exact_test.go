@@ -1,0 +1,357 @@
+package quota_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"rookery/internal/errkind"
+	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/quota"
+	"rookery/internal/numset"
+	"rookery/internal/vfs"
+	"rookery/internal/vfs/faultfs"
+	"rookery/internal/vfs/memfs"
+)
+
+// clock goes a little at each look.
+type clock struct {
+	mu sync.Mutex
+	t  time.Time
+}
+
+func (c *clock) now() time.Time { return c.jump(time.Microsecond) }
+
+func (c *clock) jump(d time.Duration) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.t = c.t.Add(d)
+	return c.t
+}
+
+func newDisk() (*memfs.FS, *clock) {
+	c := &clock{t: time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)}
+	return memfs.New(memfs.Options{Now: c.now}), c
+}
+
+func start(t *testing.T, disk vfs.FS, opt quota.Options) *quota.Store {
+	t.Helper()
+	s, err := openMaildir(disk, opt)
+	must(t, err)
+	return s
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// add appends a message of so many octets.
+func add(s mailstore.Store, name mailstore.Name, octets int) (mailstore.UID, error) {
+	a, err := s.Append(name)
+	if err != nil {
+		return 0, err
+	}
+	defer a.Abort()
+	w, err := a.Add(mailstore.AppendMeta{}, int64(octets))
+	if err != nil {
+		return 0, err
+	}
+	if _, err := io.WriteString(w, strings.Repeat("x", octets)); err != nil {
+		return 0, err
+	}
+	r, err := a.Commit()
+	if err != nil {
+		return 0, err
+	}
+	return r.UIDs[0], nil
+}
+
+// counted is the store's own count, recount what the mailboxes hold.
+func counted(t *testing.T, s *quota.Store) quota.Use {
+	t.Helper()
+	q, ok, err := s.Quota()
+	if err != nil || !ok {
+		t.Fatalf("quota: %v %v", ok, err)
+	}
+	return quota.Use{Octets: q.StorageUsed, Messages: q.MessagesUsed}
+}
+
+func recount(t *testing.T, s *quota.Store) (u quota.Use) {
+	t.Helper()
+	list, err := s.List()
+	must(t, err)
+	for _, f := range list {
+		if f.Attrs&mailstore.NonExistent != 0 {
+			continue
+		}
+		st, err := s.Status(f.Name, mailstore.StatusWant{Size: true})
+		must(t, err)
+		u.Octets += st.Size
+		u.Messages += uint64(st.Messages)
+	}
+	return u
+}
+
+func same(t *testing.T, s *quota.Store) {
+	t.Helper()
+	if got, want := counted(t, s), recount(t, s); got != want {
+		t.Fatalf("the count is %+v, the mailboxes hold %+v", got, want)
+	}
+}
+
+var names = []mailstore.Name{"INBOX", "a", "a/b", "c"}
+
+// work does random operations as one session.
+func work(s *quota.Store, rnd *rand.Rand, n int, over *int) error {
+	for range n {
+		box := names[rnd.IntN(len(names))]
+		if err := one(s, rnd, box, names[rnd.IntN(len(names))]); err != nil {
+			switch errkind.Of(err) {
+			case errkind.OverQuota:
+				*over++
+			case errkind.NotFound, errkind.Exists, errkind.Invalid, errkind.Expunged:
+			default:
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func one(s *quota.Store, rnd *rand.Rand, box, other mailstore.Name) error {
+	switch k := rnd.IntN(40); {
+	case k < 18:
+		_, err := add(s, box, 1+rnd.IntN(3000))
+		return err
+	case k == 18:
+		if box == "INBOX" {
+			return nil
+		}
+		return s.Delete(box)
+	case k == 19:
+		if box == "INBOX" {
+			return nil
+		}
+		return s.Rename(box, other)
+	case k < 22:
+		_, err := s.Create(box, 0)
+		return err
+	}
+	mb, err := s.Open(box)
+	if err != nil {
+		return err
+	}
+	defer mb.Close()
+	snap, err := mb.Sync()
+	if err != nil || snap.Len() == 0 {
+		return err
+	}
+	some := numset.Of(snap.At(rnd.IntN(snap.Len())).UID, snap.At(rnd.IntN(snap.Len())).UID)
+	switch rnd.IntN(4) {
+	case 0:
+		_, err = mb.Copy(some, other)
+	case 1:
+		_, err = mb.Move(some, other)
+	case 2:
+		_, err = mb.Store(mailstore.FlagChange{UIDs: some, Op: mailstore.AddFlags, Flags: mailstore.Seen})
+	default:
+		_, err = mb.Expunge(some)
+	}
+	return err
+}
+
+// Ten thousand operations of eight sessions in two processes, while a third is
+// killed at random moments and the count's file is removed.
+func TestExact(t *testing.T) {
+	disk, _ := newDisk()
+	opt := quota.Options{Limits: quota.Limits{Octets: 200_000, Messages: 400}, SizeFile: "Maildir/maildirsize", Note: func(text string) { t.Log(text) }}
+	procs := []*quota.Store{start(t, disk, opt), start(t, disk, opt)}
+	var wg sync.WaitGroup
+	stop := make(chan struct{})
+	over := make([]int, 8)
+	for g := range 8 {
+		wg.Go(func() {
+			if err := work(procs[g%2], rand.New(rand.NewPCG(uint64(g), 7)), 1250, &over[g]); err != nil {
+				t.Errorf("session %d: %v", g, err)
+			}
+		})
+	}
+	var killer sync.WaitGroup
+	killer.Go(func() {
+		rnd := rand.New(rand.NewPCG(99, 7))
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			f := faultfs.New(disk)
+			f.CutAfter(5+rnd.IntN(150), memfs.Kept, 0)
+			if s, err := openMaildir(f, opt); err == nil {
+				ignored := 0
+				_ = work(s, rnd, 20, &ignored)
+			}
+			f.Kill()
+			if i%7 == 3 {
+				_ = disk.Remove("Maildir/rookery-quota")
+			}
+		}
+	})
+	wg.Wait()
+	close(stop)
+	killer.Wait()
+	total := 0
+	for _, n := range over {
+		total += n
+	}
+	if total == 0 {
+		t.Error("nothing was ever refused: the limits were not tried")
+	}
+	for _, s := range append(procs, start(t, disk, opt)) {
+		same(t, s)
+		if u := counted(t, s); u.Octets > 200_000 || u.Messages > 400 {
+			t.Errorf("use %+v is above the limits", u)
+		}
+		must(t, s.Close())
+	}
+}
+
+// A process that dies after any change leaves neither a reservation nor a hole,
+// and a power cut does not either.
+func TestCutAfterEach(t *testing.T) {
+	opt := quota.Options{Limits: quota.Limits{Octets: 1 << 20}, SizeFile: "Maildir/maildirsize"}
+	history := func(s mailstore.Store) error {
+		var first error
+		do := func(err error) {
+			if first == nil {
+				first = err
+			}
+		}
+		for i := range 3 {
+			_, err := add(s, "INBOX", 100+i)
+			do(err)
+		}
+		_, err := s.Create("a", 0)
+		do(err)
+		if mb, err := s.Open("INBOX"); err != nil {
+			do(err)
+		} else {
+			_, err = mb.Copy(numset.Of(1, 2), "a")
+			do(err)
+			_, err = mb.Move(numset.Of(2), "a")
+			do(err)
+			_, err = mb.Expunge(numset.Of(1))
+			do(err)
+			mb.Close()
+		}
+		do(s.Rename("a", "b"))
+		_, err = add(s, "b", 7)
+		do(err)
+		do(s.Delete("b"))
+		return first
+	}
+	for _, power := range []bool{false, true} {
+		for k := 1; ; k++ {
+			disk, clock := newDisk()
+			f := faultfs.New(disk)
+			fate := memfs.Kept
+			if power {
+				fate = memfs.Torn
+			}
+			f.CutAfter(k, fate, uint64(k))
+			s, err := openMaildir(f, opt)
+			if err == nil {
+				err = history(s)
+			}
+			if !f.Dead() {
+				must(t, err)
+				break
+			}
+			after := disk
+			if power {
+				after = f.Survivor(fate, uint64(k))
+			} else {
+				f.Kill()
+			}
+			clock.jump(time.Hour)
+			q := start(t, after, opt)
+			for range 2 {
+				if got, want := counted(t, q), recount(t, q); got != want {
+					t.Fatalf("power %v, change %d: the count is %+v, the mailboxes hold %+v", power, k, got, want)
+				}
+				_, err := add(q, "INBOX", 5)
+				must(t, err)
+			}
+			must(t, q.Close())
+		}
+	}
+}
+
+// A survivor sees what a process that died while it was running had under way.
+func TestOrphans(t *testing.T) {
+	opt := quota.Options{Limits: quota.Limits{Octets: 1000}}
+	for k := 1; ; k++ {
+		disk, _ := newDisk()
+		s := start(t, disk, opt)
+		_, err := add(s, "INBOX", 100)
+		must(t, err)
+		f := faultfs.New(disk)
+		other, err := openMaildir(f, opt)
+		must(t, err)
+		_, _, err = other.Quota()
+		must(t, err)
+		f.CutAfter(f.Changes()+k, memfs.Kept, 0)
+		_, err = add(other, "INBOX", 500)
+		done := !f.Dead()
+		f.Kill()
+		same(t, s)
+		u := counted(t, s)
+		if err == nil && u.Octets != 600 || err != nil && u.Octets != 100 && u.Octets != 600 {
+			t.Fatalf("after change %d: %+v, %v", k, u, err)
+		}
+		// What the dead reserved does not keep the living out.
+		if _, err := add(s, "INBOX", int(1000-u.Octets)); err != nil {
+			t.Fatalf("after change %d: %v", k, err)
+		}
+		same(t, s)
+		if done {
+			return
+		}
+	}
+}
+
+// An error of the disk in the count never keeps a message from being expunged.
+func TestExpungeOnFullDisk(t *testing.T) {
+	disk, _ := newDisk()
+	opt := quota.Options{Limits: quota.Limits{Octets: 1 << 20}, Note: func(string) {}}
+	s := start(t, disk, opt)
+	for range 5 {
+		_, err := add(s, "INBOX", 100)
+		must(t, err)
+	}
+	must(t, disk.Remove("Maildir/rookery-quota"))
+	f := faultfs.New(disk)
+	p := start(t, f, opt)
+	mb, err := p.Open("INBOX")
+	must(t, err)
+	f.FailAt(f.Ops()+1, 1<<30, noWrites{})
+	gone, err := mb.Expunge(numset.Of(1, 2))
+	if !errors.Is(err, noWrites{}) && gone.Len() != 2 {
+		t.Fatalf("expunged %v, %v", gone, err)
+	}
+	f.FailAt(0, 0, nil)
+	same(t, p)
+	fmt.Fprint(io.Discard, gone)
+}
+
+type noWrites struct{}
+
+func (noWrites) Error() string { return "no" }
