@@ -17,8 +17,16 @@
 // MODSEQs are handed out). rookery-lock and rookery-user-lock hold nothing; they
 // are locked, and never removed.
 //
-// Index: none of its own yet; what a session sees is derived from the uidlist
-// and the file names when a mailbox is opened.
+// Index: what package index keeps, rookery.index.log and, in each folder,
+// rookery.index and rookery.index.cache. What a session sees is a view of it. With
+// each change the index keeps the stamps of the directories and control files that
+// it stands for: while they are the same, opening a mailbox reads nothing else.
+// All of it can be made anew from the uidlist and the file names.
+//
+// # Locks
+//
+// Whoever changes a mailbox holds the user's lock (rookery-lock) and, where he
+// writes a uidlist or dovecot-keywords, Dovecot's own dotlock inside it.
 //
 // # Order of syncs
 //
