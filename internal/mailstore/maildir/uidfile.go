@@ -195,7 +195,7 @@ func (s *Store) replace(path string, data []byte) (fileStamp, error) {
 		s.fs.Remove(tmp)
 		return fileStamp{}, err
 	}
-	return stampOf(info), f.DataSync()
+	return stampOf(info), f.Sync() // not fdatasync: no byte waits, and the rename would not be kept
 }
 
 // appendUIDs adds records to the uidlist and syncs it. pending are records that
