@@ -134,5 +134,7 @@ func verbs() map[string]verb {
 		toolmsg.Expunge:     {need: 0, args: toolmsg.MaxArgs, run: expunge},
 		toolmsg.Copy:        {need: 1, args: toolmsg.MaxArgs, run: copyMail},
 		toolmsg.Move:        {need: 1, args: toolmsg.MaxArgs, run: moveMail},
+		toolmsg.Import:      {need: 0, args: 1, run: importMail},
+		toolmsg.Export:      {need: 0, args: toolmsg.MaxArgs, run: export},
 	}
 }

@@ -88,6 +88,7 @@ func (a *app) root() *cobra.Command {
 		a.stopCommand(), a.logCommand(), a.pwCommand(), a.privilegesCommand(), a.demoCommand(), a.samplesCommand(), a.manCommand(), a.versionCommand())
 	root.AddCommand(a.mailboxCommand())
 	root.AddCommand(a.messageCommands()...)
+	root.AddCommand(a.importCommand(), a.exportCommand())
 	return root
 }
 

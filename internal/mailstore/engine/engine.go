@@ -233,7 +233,7 @@ func Replace(f vfs.FS, path string, data []byte, mode fs.FileMode) error {
 		f.Remove(tmp)
 		return err
 	}
-	return file.DataSync() // after the rename: it keeps the name, too
+	return file.Sync() // not fdatasync: no byte waits any more, and the rename would not be kept
 }
 
 // join puts a name below a directory.

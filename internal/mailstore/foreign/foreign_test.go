@@ -107,6 +107,16 @@ func TestMaildir(t *testing.T) {
 	}
 }
 
+func TestCompareArrival(t *testing.T) {
+	in := []string{"9.a", "10.M9P1.h", "10.M10P1.h", "10.M010P2.h", "11", "11.b", "x1"}
+	got := slices.Clone(in)
+	slices.Reverse(got)
+	slices.SortFunc(got, compareArrival)
+	if !slices.Equal(got, in) {
+		t.Errorf("%q", got)
+	}
+}
+
 func TestEML(t *testing.T) {
 	fs := tree(t, map[string]string{"d/1.eml": "a\n", "d/2.EML": "b\n", "d/readme.txt": "x", "d/Sub/Deep/3.eml": "c\n", "d/.eml": "no name"})
 	want := `"" false

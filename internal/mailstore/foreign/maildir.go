@@ -160,25 +160,38 @@ func (t *maildirTree) Read(f Folder, yield func(*Message) error) error {
 	return nil
 }
 
-// compareArrival puts names in the order in which they came: by the number of
-// seconds that they begin with.
+// compareArrival puts names in the order in which they came: they begin with
+// seconds, then microseconds or a counter (M…, Q…), so numbers in them compare as
+// numbers.
 func compareArrival(a, b string) int {
-	x, y := leading(a), leading(b)
-	if len(x) != len(y) {
-		return len(x) - len(y)
+	for a != "" && b != "" {
+		x, y := digits(a), digits(b)
+		if x == 0 || y == 0 {
+			if a[0] != b[0] {
+				return int(a[0]) - int(b[0])
+			}
+			a, b = a[1:], b[1:]
+			continue
+		}
+		m, n := strings.TrimLeft(a[:x], "0"), strings.TrimLeft(b[:y], "0")
+		if len(m) != len(n) {
+			return len(m) - len(n)
+		}
+		if c := strings.Compare(m, n); c != 0 {
+			return c
+		}
+		a, b = a[x:], b[y:]
 	}
-	if c := strings.Compare(x, y); c != 0 {
-		return c
-	}
-	return strings.Compare(a, b)
+	return len(a) - len(b)
 }
 
-func leading(s string) string {
+// digits is how many digits s begins with.
+func digits(s string) int {
 	i := 0
 	for i < len(s) && s[i] >= '0' && s[i] <= '9' {
 		i++
 	}
-	return strings.TrimLeft(s[:i], "0")
+	return i
 }
 
 func (*maildirTree) Close() error { return nil }

@@ -1,12 +1,9 @@
 package quota
 
 import (
-	"errors"
-	"io/fs"
-	"syscall"
-
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
+	"rookery/internal/vfs"
 )
 
 // selectable reports whether a mailbox can hold mail.
@@ -236,26 +233,8 @@ func (s *Store) dropAlone(name mailstore.Name) error {
 
 // kinded gives an error of the disk its kind.
 func kinded(err error) error {
-	var e *errkind.Error
-	if err == nil || errors.As(err, &e) {
+	if err == nil || err == errUnknown {
 		return err
 	}
-	kind := errkind.Other
-	var no syscall.Errno
-	if errors.As(err, &no) {
-		switch no {
-		case syscall.ENOSPC, syscall.EDQUOT:
-			kind = errkind.NoSpace
-		case syscall.EIO:
-			kind = errkind.IO
-		case syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM:
-			kind = errkind.TooMany
-		case syscall.EROFS:
-			kind = errkind.ReadOnly
-		}
-	}
-	if errors.Is(err, fs.ErrPermission) {
-		kind = errkind.NoPermission
-	}
-	return errkind.New("quota", kind, err)
+	return vfs.Kinded("quota", err)
 }

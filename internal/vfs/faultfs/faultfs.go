@@ -308,3 +308,6 @@ func (o *file) Close() error {
 }
 
 func (o *file) Fd() (uintptr, bool) { return 0, false }
+
+// Space asks the disk; it never fails of itself.
+func (f *FS) Space(path string) (free, total uint64, err error) { return vfs.Space(f.in, path) }

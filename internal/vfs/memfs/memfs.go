@@ -18,6 +18,7 @@ package memfs
 
 import (
 	"io/fs"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -32,7 +33,9 @@ type Options struct {
 	Now         func() time.Time // nil: time.Now
 	Granularity time.Duration    // file times are cut to it; 0: 1 ns
 	BootID      string           // "" is "boot-1"
-	NoLink      bool             // Link and RenameNoReplace answer EPERM and EINVAL, as some file systems do
+	// Space tells the free octets and the size of the disk; nil: without end.
+	Space  func() (free, total uint64)
+	NoLink bool // Link and RenameNoReplace answer EPERM and EINVAL, as some file systems do
 }
 
 // FS is a tree in memory. It is safe for concurrent use.
@@ -187,6 +190,15 @@ func (f *FS) Stat(path string) (vfs.Info, error) {
 func (n *inode) info() vfs.Info {
 	return vfs.Info{Size: int64(len(n.data)), Mode: n.mode, ModTime: n.mtime, ChangeTime: n.ctime,
 		Inode: n.ino, Device: 1, Links: uint64(max(n.links, 0))}
+}
+
+// Space tells what the options say.
+func (f *FS) Space(string) (free, total uint64, err error) {
+	if f.opt.Space == nil {
+		return math.MaxUint64, math.MaxUint64, nil
+	}
+	free, total = f.opt.Space()
+	return free, total, nil
 }
 
 // ReadDir gives the names that were there at its start.
