@@ -11,6 +11,7 @@ import (
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/crlf"
 	"rookery/internal/mailstore/index"
+	"rookery/internal/mailstore/journal"
 	"rookery/internal/vfs"
 )
 
@@ -23,6 +24,7 @@ type appender struct {
 
 // draft is a message being written.
 type draft struct {
+	mb   *mailbox
 	meta mailstore.AppendMeta
 	base string // also its name in tmp/
 	file vfs.File
@@ -31,6 +33,7 @@ type draft struct {
 	bare int64
 	cr   bool
 	sum  hash.Hash32
+	data []byte // all of it, while it is small
 	err  error
 }
 
@@ -57,7 +60,7 @@ func (a *appender) Add(meta mailstore.AppendMeta, size int64) (io.Writer, error)
 		}
 	}
 	mb := a.mb
-	d := &draft{meta: meta, base: mb.s.names.next(mb.s.now()), size: size, sum: crc32.New(castagnoli)}
+	d := &draft{mb: mb, meta: meta, base: mb.s.names.next(mb.s.now()), size: size, sum: crc32.New(castagnoli)}
 	open := func() (vfs.File, error) {
 		return mb.s.fs.OpenFile(mb.tmpPath(d.base), vfs.Read|vfs.Write|vfs.Create|vfs.Excl, mb.s.opt.FileMode)
 	}
@@ -101,6 +104,13 @@ func (d *draft) Write(p []byte) (int, error) {
 		d.cr = p[n-1] == '\r'
 	}
 	d.n += int64(n)
+	if d.data != nil || d.n == int64(n) {
+		if d.n <= journal.MaxData && d.mb.s.journal != nil {
+			d.data = append(d.data, p[:n]...)
+		} else {
+			d.data = nil
+		}
+	}
 	if err != nil {
 		d.err = diskError("append", err)
 	}
@@ -164,9 +174,10 @@ func (d *draft) item(s *Store) (*addItem, error) {
 	now := s.now()
 	base := withSum(withSizes(d.base, d.n, d.n+d.bare), d.sum.Sum32())
 	it := &addItem{kind: moveTmp, from: d.base, file: d.file, base: base, flags: d.meta.Flags & mailstore.AllFlags, keywords: d.meta.Keywords}
+	it.data, it.date = d.data, now
 	it.known = index.Facts{Size: d.n + d.bare, Date: now.Unix(), Saved: now.Unix()}
 	if when := d.meta.InternalDate; !when.IsZero() {
-		it.known.Date = when.Unix()
+		it.known.Date, it.date = when.Unix(), when
 		if err := d.file.SetModTime(when); err != nil {
 			return nil, err
 		}

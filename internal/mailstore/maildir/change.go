@@ -313,6 +313,7 @@ func (s *Store) remove(dir string) error {
 		return err
 	}
 	if known {
+		s.journalGone(guidOf(hdr.guid))
 		s.dropIndex(guidOf(hdr.guid), dir)
 	}
 	if s.opt.ControlPath != s.opt.MailPath || s.opt.Layout == FSLayout {

@@ -3,12 +3,15 @@ package maildir
 import (
 	"errors"
 	"io"
+	"slices"
 	"sync"
 	"syscall"
+	"time"
 
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/index"
+	"rookery/internal/mailstore/journal"
 	"rookery/internal/numset"
 	"rookery/internal/vfs"
 )
@@ -34,10 +37,14 @@ type addItem struct {
 	tail     string
 	ext      string
 	known    index.Facts
+	data     []byte    // the bytes, of a small new message
+	date     time.Time // INTERNALDATE
 
 	name   string // stored name, once placed
 	more   []uint16
 	copied bool // written anew, since a link could not be made
+
+	unsynced bool // the source may lie in the journal alone
 }
 
 // addJob is what one caller adds, all or none.
@@ -46,10 +53,12 @@ type addJob struct {
 	src   *mailbox // of a move: where the messages are now
 	from  []uint32 // their UIDs there
 	away  *away
-	uids  []uint32
-	uidv  uint32
-	err   error
-	done  bool
+
+	ticket *journal.Ticket
+	uids   []uint32
+	uidv   uint32
+	err    error
+	done   bool
 }
 
 // errSource says that a source file was not where it was: the caller looks again.
@@ -106,6 +115,29 @@ func (mb *mailbox) batch(jobs []*addJob) error {
 			return err
 		}
 	}
+	var small, rest []*addJob
+	for _, j := range jobs {
+		if mb.journalable(j) {
+			small = append(small, j)
+		} else {
+			rest = append(rest, j)
+		}
+	}
+	if len(small) > 0 {
+		left, err := mb.journalJobs(small)
+		if err != nil {
+			return err
+		}
+		rest = append(rest, left...)
+	}
+	if len(rest) == 0 {
+		return nil
+	}
+	return mb.placeJobs(rest)
+}
+
+// placeJobs puts jobs in place and syncs them there.
+func (mb *mailbox) placeJobs(jobs []*addJob) error {
 	own := mb.beginOwn()
 	var ready []*addJob
 	for _, j := range jobs {
@@ -125,6 +157,9 @@ func (mb *mailbox) batch(jobs []*addJob) error {
 		return mb.s.fail("write uidlist", err)
 	}
 	for _, j := range ready {
+		if j.src != nil {
+			j.err = j.src.journalMoved(j.movedUnsynced())
+		}
 		if j.away != nil {
 			j.away.left(j.moved())
 		}
@@ -132,21 +167,31 @@ func (mb *mailbox) batch(jobs []*addJob) error {
 	return nil
 }
 
-// place puts a job's files into new/ or cur/. A message without flags goes to
+// giveNames gives a job's messages their file names. A message without flags goes to
 // new/, where every program knows it as one that nobody has seen.
-func (mb *mailbox) place(j *addJob) error {
-	for i, it := range j.items {
+func (mb *mailbox) giveNames(j *addJob) error {
+	for _, it := range j.items {
 		d, _, err := mb.placeFor(it.keywords, true)
-		if err == nil {
-			it.more = d.more
-			nf := nameFlags{sys: it.flags, forwarded: d.forwarded, letters: d.letters, other: it.other, tail: it.tail}
-			it.name = "c" + it.base + nf.info()
-			if it.flags == 0 && len(it.keywords) == 0 && it.other == "" && it.tail == "" {
-				it.name = "n" + it.base
-			}
-			err = mb.placeFile(it)
-		}
 		if err != nil {
+			return err
+		}
+		it.more = d.more
+		nf := nameFlags{sys: it.flags, forwarded: d.forwarded, letters: d.letters, other: it.other, tail: it.tail}
+		it.name = "c" + it.base + nf.info()
+		if it.flags == 0 && len(it.keywords) == 0 && it.other == "" && it.tail == "" {
+			it.name = "n" + it.base
+		}
+	}
+	return nil
+}
+
+// place puts a job's files into new/ or cur/.
+func (mb *mailbox) place(j *addJob) error {
+	if err := mb.giveNames(j); err != nil {
+		return err
+	}
+	for i, it := range j.items {
+		if err := mb.placeFile(it); err != nil {
 			for _, done := range j.items[:i] {
 				mb.takeBack(done)
 			}
@@ -252,7 +297,10 @@ const syncers = 8
 // which keeps its name, too, since it was renamed before; links and renames,
 // whose bytes are certain already, by one sync of the directory.
 func (mb *mailbox) syncItems(jobs []*addJob) error {
-	var fresh []*addItem
+	if mb.s.opt.Sync == SyncNever {
+		return nil
+	}
+	var fresh, shared []*addItem
 	dirs := map[byte]bool{}
 	for _, j := range jobs {
 		for _, it := range j.items {
@@ -260,6 +308,9 @@ func (mb *mailbox) syncItems(jobs []*addJob) error {
 				fresh = append(fresh, it)
 			} else {
 				dirs[it.name[0]] = true
+				if it.unsynced && !it.copied {
+					shared = append(shared, it)
+				}
 			}
 		}
 	}
@@ -272,6 +323,9 @@ func (mb *mailbox) syncItems(jobs []*addJob) error {
 				return err
 			}
 		}
+	}
+	if err := mb.syncShared(shared); err != nil {
+		return err
 	}
 	if len(fresh) == 1 {
 		return fresh[0].file.Sync()
@@ -287,6 +341,33 @@ func (mb *mailbox) syncItems(jobs []*addJob) error {
 	}
 	wg.Wait()
 	return errors.Join(errs...)
+}
+
+// syncShared makes the bytes of files certain that came through the journal: what
+// was linked or renamed is the same file, whose bytes the journal knows under
+// another mailbox only.
+func (mb *mailbox) syncShared(items []*addItem) error {
+	for part := range slices.Chunk(items, 128) { // files that are open at once
+		var files []vfs.File
+		var err error
+		for _, it := range part {
+			var f vfs.File
+			if f, err = mb.s.fs.OpenFile(mb.path(it.name), vfs.Read, 0); err != nil {
+				break
+			}
+			files = append(files, f)
+		}
+		if err == nil {
+			err = journal.SyncFiles(files)
+		}
+		for _, f := range files {
+			f.Close()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // record gives UIDs, makes them certain, and shows the messages.
@@ -321,7 +402,7 @@ func (mb *mailbox) record(jobs []*addJob, own *ownChange) error {
 	// Keywords first: without its record a line of theirs means nothing.
 	err = mb.saveMore(beyond, true)
 	if err == nil {
-		err = mb.appendUIDs(nil, recs, true)
+		err = mb.appendUIDs(nil, recs, mb.s.opt.Sync != SyncNever)
 	}
 	if err != nil {
 		mb.hdr.next = next // nobody saw the UIDs: they are given again
@@ -356,7 +437,7 @@ func (mb *mailbox) show(jobs []*addJob, recs []uidRecord) error {
 	}
 	for _, j := range jobs {
 		for _, it := range j.items {
-			mb.addIn(tx, recs[k], it.name, it.more, it.known)
+			mb.addIn(tx, recs[k], it.name, it.more, it.known, j.ticket != nil)
 			if it.name[0] == 'c' {
 				recent = append(recent, recs[k].uid)
 			}
@@ -372,6 +453,16 @@ func (mb *mailbox) show(jobs []*addJob, recs []uidRecord) error {
 func (j *addJob) moved() (uids []uint32) {
 	for i, it := range j.items {
 		if !it.copied {
+			uids = append(uids, j.from[i])
+		}
+	}
+	return uids
+}
+
+// movedUnsynced gives those of them that the journal may bring back.
+func (j *addJob) movedUnsynced() (uids []uint32) {
+	for i, it := range j.items {
+		if it.unsynced {
 			uids = append(uids, j.from[i])
 		}
 	}

@@ -88,7 +88,7 @@ func (mb *mailbox) collect(set numset.Set, kind addKind) (*addJob, []uint32, err
 		_, ext, _ := splitLoc(r.Loc)
 		nf := parseInfo(info)
 		it := &addItem{kind: kind, from: mb.path(name), flags: nf.sys, other: nf.other, tail: nf.tail,
-			keywords: v.Keywords(r.Keywords), base: mb.copyName(base)}
+			keywords: v.Keywords(r.Keywords), base: mb.copyName(base), unsynced: r.Bits&bitUnsynced != 0}
 		// A copy keeps the message's GUID, whatever its name, and gets a SAVEDATE.
 		it.known = index.Facts{Size: r.Size, Date: r.Date, Saved: mb.s.now().Unix(), Sent: r.Sent}
 		text, ok := extKey(ext, 'G')

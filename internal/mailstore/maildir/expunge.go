@@ -88,6 +88,9 @@ func (mb *mailbox) removeFiles(uids []uint32, done *numset.Set) (left []uint32, 
 		if xerr := mb.expungeFromView(gone); err == nil {
 			err = xerr
 		}
+		if jerr := mb.journalExpunge(numset.FromSorted(set)); err == nil {
+			err = jerr
+		}
 	}
 	mb.distrust(wrong)
 	return left, err

@@ -55,26 +55,9 @@ func (mb *mailbox) eachStep(set numset.Set, f func(uids []uint32) error) error {
 			return mb.gone()
 		}
 		err := f(part)
-		if err == nil {
-			err = mb.syncChange()
-		}
 		mb.op.Unlock()
 		if err != nil {
 			return err
-		}
-	}
-	return nil
-}
-
-// syncChange puts the renames and removals of a step on disk where that was
-// asked for; op is held.
-func (mb *mailbox) syncChange() error {
-	if !mb.s.opt.SyncChanges {
-		return nil
-	}
-	for _, d := range [...]string{"cur", "new"} {
-		if err := mb.s.fs.SyncDir(join(mb.dir, d)); err != nil {
-			return mb.s.fail("sync", err)
 		}
 	}
 	return nil
@@ -162,6 +145,7 @@ type storing struct {
 	res *mailstore.StoreResult
 
 	wrong uint32 // a message that the index is wrong about
+	made  []flagged
 }
 
 // todo is one message of a pass.
@@ -195,7 +179,7 @@ func (st *storing) pass(uids []uint32) (left []uint32, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := mb.saveMore(beyond, mb.s.opt.SyncChanges); err != nil {
+	if err := mb.saveMore(beyond, false); err != nil {
 		tx.Abort()
 		return nil, mb.s.fail("write keywords", err)
 	}
@@ -212,7 +196,10 @@ func (st *storing) pass(uids []uint32) (left []uint32, err error) {
 	own.end()
 	mb.put(tx)
 	mb.distrust(st.wrong)
-	st.wrong = 0
+	if jerr := mb.journalFlags(st.made); err == nil {
+		err = jerr
+	}
+	st.wrong, st.made = 0, nil
 	return left, err
 }
 
@@ -245,6 +232,11 @@ func (st *storing) one(tx *index.Tx, seek *seeker, v *index.View, t todo, left *
 		st.res.Changed.Add(t.uid)
 	}
 	mb.reshape(tx, v, t.pos, sh)
+	if changed := !slices.Equal(t.more, t.was); to != t.name || changed {
+		_, was := splitName(t.name)
+		_, is := splitName(to)
+		st.made = append(st.made, flagged{t.uid, t.name[:1] + was, is, t.more, changed})
+	}
 	return nil
 }
 

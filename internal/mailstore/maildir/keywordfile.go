@@ -67,6 +67,7 @@ func (mb *mailbox) takeMore(m moreKeywords) {
 func (mb *mailbox) setTable(letters [letterCount]string, more []string, keyf, moref fileStamp) {
 	if mb.kw.setNames(letters, more) {
 		mb.disk = nil
+		mb.kwNow.Store(&keywordTable{letters, more})
 	}
 	mb.kwOf = [2]fileStamp{keyf, moref}
 }

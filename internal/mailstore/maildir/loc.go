@@ -18,6 +18,9 @@ import (
 const (
 	bitNew uint8 = 1 << iota
 	bitOdd       // the information stands in the index
+	// bitUnsynced says that the message came through the journal, and that nobody
+	// knows whether its file was synced since: a copy must do it.
+	bitUnsynced
 )
 
 // maxLoc bounds what the index keeps of one message: a file name is at most 255

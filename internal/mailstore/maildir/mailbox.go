@@ -17,7 +17,8 @@ type mailbox struct {
 	s       *Store
 	snap    atomic.Pointer[index.View] // what sessions are shown; nil until the first look
 	boxNow  atomic.Pointer[index.Box]
-	damaged atomic.Bool // the index says so
+	damaged atomic.Bool                  // the index says so
+	kwNow   atomic.Pointer[keywordTable] // a copy of kw, for who does not hold op
 
 	// op is held by whoever works on the disk; it guards all up to mu. A mailbox
 	// that waits for a lock of the file system holds op, so op of two mailboxes
@@ -131,6 +132,7 @@ func (s *Store) claim(name mailstore.Name, dir string) (*mailbox, error) {
 			mb = &mailbox{s: s, name: name, dir: s.mailDir(dir), ctl: s.ctlDir(dir), idx: s.idxDir(dir), kw: newKeywordTable(),
 				watchers: map[*watcher]struct{}{}}
 			mb.snap.Store(&index.View{})
+			mb.kwNow.Store(newKeywordTable())
 		}
 		s.open[name] = mb
 	}

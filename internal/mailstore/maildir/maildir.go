@@ -50,6 +50,7 @@ import (
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/index"
+	"rookery/internal/mailstore/journal"
 	"rookery/internal/vfs"
 )
 
@@ -80,6 +81,18 @@ type Special struct {
 	Auto Auto
 }
 
+// Sync says what is certain when (mail_fsync).
+type Sync uint8
+
+// The ways. SyncOptimized: messages and folders before the answer, flag changes
+// and expunges within a second. SyncAlways: those, and the uidlist, before the
+// answer, too. SyncNever: nothing is synced but by the kernel's own leave.
+const (
+	SyncOptimized Sync = iota
+	SyncAlways
+	SyncNever
+)
+
 // Options say where and how. Paths are relative to FS; "" for Inbox, Control and
 // Index means Mail.
 type Options struct {
@@ -94,23 +107,26 @@ type Options struct {
 	LockWait                                    time.Duration     // how long a lock is waited for; 0: 30 s
 	FolderMode, FileMode                        fs.FileMode       // 0: 0700, 0600
 	MaxFolders                                  int               // mailboxes that Create allows; 0: 10,000
-	SyncChanges                                 bool              // mail_fsync = "always": flag changes and expunges are on disk before they are answered
+	Sync                                        Sync              // mail_fsync
 }
 
 // Store is one user's Maildir++ tree. It implements mailstore.Store.
 type Store struct {
-	fs     vfs.FS
-	opt    Options
-	prefix string // of names: the namespace's, with '/'
-	user   *index.User
-	boot   uint64 // hash of the boot's id
-	can    abilities
-	names  nameMaker
+	fs        vfs.FS
+	opt       Options
+	prefix    string // of names: the namespace's, with '/'
+	user      *index.User
+	journal   *journal.Journal // nil where there is none
+	replaying *replay          // while a Store is being opened
+	boot      uint64           // hash of the boot's id
+	can       abilities
+	names     nameMaker
 
 	mu     sync.Mutex // the maps and lists below
 	open   map[mailstore.Name]*mailbox
 	idle   []*mailbox                  // closed by all, kept a while: last used last
 	boxes  map[mailstore.GUID]*mailbox // who uses an index
+	places map[mailstore.GUID]place    // where mailboxes were seen last
 	closed bool
 
 	folderMu sync.Mutex // one change of the folders' tree at a time in this process
@@ -122,7 +138,8 @@ var _ mailstore.Store = (*Store)(nil)
 // in it are made when they are first used.
 func Open(opt Options) (*Store, error) {
 	opt = withDefaults(opt)
-	s := &Store{fs: opt.FS, opt: opt, open: map[mailstore.Name]*mailbox{}, boxes: map[mailstore.GUID]*mailbox{}, boot: bootHash(opt.FS.BootID())}
+	s := &Store{fs: opt.FS, opt: opt, open: map[mailstore.Name]*mailbox{}, boxes: map[mailstore.GUID]*mailbox{},
+		places: map[mailstore.GUID]place{}, boot: bootHash(opt.FS.BootID())}
 	s.prefix = strings.ReplaceAll(opt.Namespace.Prefix, string(rune(opt.Namespace.Separator)), "/")
 	s.names = newNameMaker(opt.Host, rand.Uint64())
 	s.can = abilities{link: true, lock: true, write: true}
@@ -141,6 +158,10 @@ func Open(opt Options) (*Store, error) {
 		LockWait: opt.LockWait, Note: opt.Note, KeepClean: false})
 	if err != nil {
 		return nil, s.fail("open index", err)
+	}
+	if err := s.openJournal(); err != nil {
+		s.user.Close()
+		return nil, err
 	}
 	return s, nil
 }
@@ -213,13 +234,27 @@ func (s *Store) Quota() (mailstore.Quota, bool, error) { return mailstore.Quota{
 // Close gives up everything.
 func (s *Store) Close() error {
 	s.mu.Lock()
+	closed := s.closed
+	s.closed = true
+	s.mu.Unlock()
+	if closed {
+		return nil
+	}
+	var err error
+	if s.journal != nil { // its checkpoint finds files by the indexes that are open
+		err = s.fail("close journal", s.journal.Close())
+	}
+	s.mu.Lock()
 	idle := s.idle
-	s.idle, s.closed = nil, true
+	s.idle = nil
 	s.mu.Unlock()
 	for _, mb := range idle {
 		mb.retire()
 	}
-	return s.fail("close index", s.user.Close())
+	if cerr := s.user.Close(); err == nil {
+		err = s.fail("close index", cerr)
+	}
+	return err
 }
 
 // Trim gives back memory that is kept only for speed: mailboxes that nobody has

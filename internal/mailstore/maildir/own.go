@@ -2,6 +2,7 @@ package maildir
 
 import (
 	"rookery/internal/mailstore/index"
+	"rookery/internal/mailstore/journal"
 	"rookery/internal/numset"
 )
 
@@ -159,4 +160,25 @@ func (mb *mailbox) claim() error {
 	mb.recent = mb.recent.Union(numset.FromSorted(moved))
 	mb.put(tx)
 	return err
+}
+
+// journalMoved notes that messages left this mailbox, before the move is answered:
+// one that came through the journal would come back after a power cut. It must
+// come after the move is certain in the other mailbox. The user's lock is held.
+func (src *mailbox) journalMoved(uids []uint32) error {
+	j := src.s.journal
+	box := src.boxNow.Load()
+	if j == nil || box == nil || len(uids) == 0 {
+		return nil
+	}
+	t, err := j.Append(journal.Now, journal.Record{Kind: journal.Expunge, Box: box.GUID(), UIDValidity: box.View().UIDValidity(), UIDs: numset.FromSorted(uids)})
+	if err == nil {
+		if err = t.Wait(); err == nil {
+			t.Done()
+		}
+	}
+	if err != nil { // it was moved, but a power cut may bring it back here, too
+		return src.s.fail("move", err)
+	}
+	return nil
 }

@@ -77,6 +77,7 @@ func (mb *mailbox) useBox(hdr uidHeader) error {
 		}
 	}
 	mb.boxNow.Store(box)
+	mb.s.setPlace(guid, place{mb.dir, mb.ctl})
 	box.OnDamage(func() { mb.damaged.Store(true) })
 	mb.load(true)
 	return nil
@@ -270,7 +271,7 @@ func (mb *mailbox) fileOf(v *index.View, r index.Record) string {
 		letter = "n"
 	}
 	switch {
-	case r.Bits&bitOdd != 0:
+	case r.Bits&bitOdd != 0: // see also nameBy
 		return letter + base + info
 	case r.Bits&bitNew != 0:
 		return letter + base
@@ -357,6 +358,7 @@ func (mb *mailbox) shapeOf(name, ext string, more []uint16) shape {
 func (mb *mailbox) reshape(tx *index.Tx, v *index.View, pos int, sh shape) {
 	r := v.Rec(pos)
 	tx.Set(pos, sh.flags, setOf(tx, sh.names))
+	sh.bits |= r.Bits & bitUnsynced
 	if sh.bits != r.Bits {
 		tx.Bits(pos, sh.bits)
 		mb.countNew(r.UID, r.Bits, sh.bits)

@@ -420,7 +420,8 @@ func (mb *mailbox) apply(f *files, p *plan) error {
 		mb.removeIn(tx, v, p.missing)
 	}
 	for i, r := range p.add {
-		mb.addIn(tx, r, f.list[p.addFile[i]].name, mb.more.of(r.uid, r.base), index.Facts{Size: -1})
+		_, ours := nameSum(r.base)
+		mb.addIn(tx, r, f.list[p.addFile[i]].name, mb.more.of(r.uid, r.base), index.Facts{Size: -1}, ours)
 	}
 	// Only now: what the list gave a UID and the index had not is in it.
 	tx.Next(mb.hdr.next)
@@ -431,9 +432,13 @@ func (mb *mailbox) apply(f *files, p *plan) error {
 	return nil
 }
 
-// addIn adds a message to the index.
-func (mb *mailbox) addIn(tx *index.Tx, r uidRecord, name string, more []uint16, known index.Facts) {
+// addIn adds a message to the index. unsynced says that its bytes may be in the
+// journal alone.
+func (mb *mailbox) addIn(tx *index.Tx, r uidRecord, name string, more []uint16, known index.Facts, unsynced bool) {
 	sh := mb.shapeOf(name, r.ext, more)
+	if unsynced {
+		sh.bits |= bitUnsynced
+	}
 	if known.Size < 0 {
 		known.Size = toldSize(r.base, r.ext)
 	}

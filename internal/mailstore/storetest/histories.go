@@ -131,9 +131,13 @@ func (e *env) cut(name string, run func(*model), k int, kind memfs.Fate, seed ui
 	if err == nil {
 		run(m)
 	}
+	if !f.Dead() { // the power may go while the store is being closed
+		if err := p.Close(); !f.Dead() {
+			e.must(err)
+		}
+	}
 	if !f.Dead() {
 		*changes = f.Changes()
-		e.must(p.Close())
 		if k == 1 {
 			e.Fatalf("history %s changes nothing", name)
 		}

@@ -1,0 +1,568 @@
+package maildir
+
+import (
+	"encoding/binary"
+	"slices"
+
+	"rookery/internal/errkind"
+	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/index"
+	"rookery/internal/mailstore/journal"
+	"rookery/internal/numset"
+	"rookery/internal/vfs"
+)
+
+// What goes through the user's journal: small messages whole, so that one sync
+// makes them certain for all who wait; flag changes and expunges, which then
+// survive a power cut without a sync of the folder.
+//
+// A message's record has its base name, flags, keywords and bytes; Payload has
+// the keys of its uidlist record. A record of flags has the file names as they
+// were and are (see appendFlagged), so that recovery changes nothing that another
+// program changed since. Both and expunges name the mailbox by its GUID: it may
+// have another name when it is recovered.
+
+// openJournal opens the user's journal and does what a crash left undone. A disk
+// that cannot be written has none; everything is then made certain in its place.
+func (s *Store) openJournal() error {
+	if s.opt.Sync == SyncNever {
+		return nil
+	}
+	j, err := journal.Open(journal.Options{FS: s.fs, Dir: s.opt.ControlPath, FileMode: s.opt.FileMode, Checkpoint: s.settle, Note: s.opt.Note, LockWait: s.opt.LockWait})
+	if err != nil {
+		kind := diskKind(err)
+		_, serr := s.fs.Stat(join(s.opt.ControlPath, journal.FileName))
+		if notExist(serr) && (kind == errkind.ReadOnly || kind == errkind.NoPermission || kind == errkind.NoSpace) {
+			return nil // nothing is in it that would have to be recovered
+		}
+		if kind == errkind.Other {
+			kind = errkind.Of(err)
+		}
+		return errkind.New("open journal", kind, err)
+	}
+	r := &replay{s: s, boxes: map[mailstore.GUID]*replayBox{}}
+	s.replaying = r
+	err = j.Recover(r.add)
+	s.replaying = nil
+	if err != nil {
+		j.Close()
+		return s.fail("recover journal", err)
+	}
+	s.journal = j
+	return nil
+}
+
+// journalable reports whether a job can go through the journal: new messages that
+// fit together into one batch of records.
+func (mb *mailbox) journalable(j *addJob) bool {
+	if mb.s.journal == nil {
+		return false
+	}
+	size := 0
+	for _, it := range j.items {
+		if it.kind != moveTmp || it.data == nil {
+			return false
+		}
+		r := mb.messageRecord(it, 1)
+		n := r.EncodedSize()
+		if n > journal.MaxRecord {
+			return false
+		}
+		size += n
+	}
+	return size > 0 && size <= journal.MaxAppend
+}
+
+func (mb *mailbox) messageRecord(it *addItem, uid uint32) journal.Record {
+	return journal.Record{Kind: journal.Message, Box: guidOf(mb.hdr.guid), UIDValidity: mb.hdr.validity, UID: uid, Base: it.base,
+		Flags: it.flags, Keywords: it.keywords, GUID: messageGUID(it.base, it.ext), InternalDate: it.date, Size: it.known.Size,
+		Payload: []byte(it.ext), Data: it.data}
+}
+
+// journalJobs makes jobs certain through the journal and shows them. Those that
+// the journal does not take come back in rest. Op and all locks are held.
+func (mb *mailbox) journalJobs(jobs []*addJob) (rest []*addJob, err error) {
+	own := mb.beginOwn()
+	next := mb.hdr.next
+	var took []*addJob
+	for _, j := range jobs {
+		if j.err = mb.giveNames(j); j.err != nil {
+			continue
+		}
+		first, err := mb.newUIDs(len(j.items))
+		if err != nil {
+			j.err = err
+			continue
+		}
+		recs := make([]journal.Record, len(j.items))
+		for i, it := range j.items {
+			recs[i] = mb.messageRecord(it, first+uint32(i))
+			j.uids = append(j.uids, first+uint32(i))
+		}
+		if j.ticket, err = mb.s.journal.Append(journal.Now, recs...); err != nil {
+			j.uids = nil
+			rest = append(rest, j)
+			continue
+		}
+		took = append(took, j)
+	}
+	took, left := mb.certain(took)
+	rest = append(rest, left...)
+	mb.placeAll(took)
+	if err := mb.showJournaled(took, own); err != nil {
+		for _, j := range took {
+			mb.cancel(j)
+		}
+		if len(took) > 0 && took[len(took)-1].uids == nil {
+			mb.hdr.next = next
+		}
+		return rest, err
+	}
+	return rest, nil
+}
+
+// certain waits for the records. What the journal had no room for goes another way.
+func (mb *mailbox) certain(jobs []*addJob) (took, left []*addJob) {
+	for _, j := range jobs {
+		err := j.ticket.Wait()
+		switch {
+		case err == nil:
+			took = append(took, j)
+		case errkind.Is(err, errkind.Unavailable):
+			j.ticket, j.uids = nil, nil
+			left = append(left, j)
+		default:
+			j.ticket, j.uids = nil, nil
+			j.err = mb.s.fail("sync", err)
+		}
+	}
+	return took, left
+}
+
+// placeAll puts the files into place; a job that fails is cancelled.
+func (mb *mailbox) placeAll(jobs []*addJob) {
+	for _, j := range jobs {
+		for i, it := range j.items {
+			if j.err = mb.placeFile(it); j.err != nil {
+				for _, done := range j.items[:i] {
+					mb.takeBack(done)
+				}
+				mb.cancel(j)
+				break
+			}
+		}
+	}
+}
+
+// cancel takes a job's records back: it is about to be answered NO.
+func (mb *mailbox) cancel(j *addJob) {
+	if j.ticket == nil {
+		return
+	}
+	if err := j.ticket.Cancel(); err != nil {
+		mb.s.opt.Note("a message of " + mb.nameNow() + " that was refused may come back after a power cut: " + err.Error())
+	}
+	j.ticket, j.uids = nil, nil
+}
+
+// showJournaled writes the uidlist, without a sync, and the index.
+func (mb *mailbox) showJournaled(jobs []*addJob, own *ownChange) error {
+	var done []*addJob
+	var recs []uidRecord
+	var beyond []moreChange
+	for _, j := range jobs {
+		if j.err != nil {
+			continue
+		}
+		done = append(done, j)
+		j.uidv = mb.hdr.validity
+		for i, it := range j.items {
+			base, _ := splitName(it.name[1:])
+			recs = append(recs, uidRecord{j.uids[i], it.ext, base})
+			if len(it.more) > 0 {
+				beyond = append(beyond, moreChange{j.uids[i], base, it.more})
+			}
+		}
+	}
+	if len(done) == 0 {
+		return mb.keepState(own)
+	}
+	err := mb.saveMore(beyond, true)
+	if err == nil {
+		err = mb.appendUIDs(nil, recs, mb.s.opt.Sync == SyncAlways)
+	}
+	if err != nil {
+		mb.undo(done)
+		return mb.s.fail("write uidlist", err)
+	}
+	own.end()
+	if err := mb.show(done, recs); err != nil {
+		return err
+	}
+	for _, j := range done {
+		j.ticket.Done()
+	}
+	return nil
+}
+
+// flagged is one message of a record of flags.
+type flagged struct {
+	uid      uint32
+	was, is  string   // the file's name after its base name; was begins with 'n' or 'c', for new/ or cur/
+	more     []uint16 // keywords beyond the letters, now
+	moreSome bool     // which changed
+}
+
+// appendFlagged encodes one: UID (4 octets, little-endian), was, is (a length
+// octet and the text each), and how many keywords it has beyond the letters plus
+// one, or 0 if those are as they were, with two octets each.
+func (f flagged) append(b []byte) []byte {
+	b = binary.LittleEndian.AppendUint32(b, f.uid)
+	for _, s := range [...]string{f.was, f.is} {
+		s = s[:min(len(s), 255)]
+		b = append(append(b, byte(len(s))), s...)
+	}
+	if !f.moreSome {
+		return append(b, 0)
+	}
+	b = append(b, byte(len(f.more)+1))
+	for _, n := range f.more {
+		b = binary.LittleEndian.AppendUint16(b, n)
+	}
+	return b
+}
+
+// parseFlagged reads a payload; it ends where something is wrong.
+func parseFlagged(b []byte) (list []flagged) {
+	text := func() (string, bool) {
+		if len(b) == 0 || len(b) <= int(b[0]) {
+			return "", false
+		}
+		s := string(b[1 : 1+int(b[0])])
+		b = b[1+int(b[0]):]
+		return s, true
+	}
+	for len(b) >= 4 {
+		f := flagged{uid: binary.LittleEndian.Uint32(b)}
+		b = b[4:]
+		var ok1, ok2 bool
+		f.was, ok1 = text()
+		f.is, ok2 = text()
+		if !ok1 || !ok2 || f.was == "" || len(b) == 0 {
+			return list
+		}
+		n := int(b[0]) - 1
+		if b = b[1:]; n >= 0 {
+			if len(b) < 2*n {
+				return list
+			}
+			f.moreSome = true
+			for range n {
+				f.more = append(f.more, binary.LittleEndian.Uint16(b))
+				b = b[2:]
+			}
+		}
+		list = append(list, f)
+	}
+	return list
+}
+
+// journalFlags notes changes of flags that were made. An error is one only where
+// they have to be certain.
+func (mb *mailbox) journalFlags(list []flagged) error {
+	if len(list) == 0 || mb.s.opt.Sync == SyncNever {
+		return nil
+	}
+	// Pieces of which each fits into a record, whatever the names.
+	for part := range slices.Chunk(list, 64) {
+		var uids numset.Set
+		var payload []byte
+		for _, f := range part {
+			uids.Add(f.uid)
+			payload = f.append(payload)
+		}
+		if err := mb.journalChange(journal.Record{Kind: journal.Flags, UIDs: uids, Payload: payload}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// journalExpunge notes what was removed.
+func (mb *mailbox) journalExpunge(uids numset.Set) error {
+	if uids.Empty() || mb.s.opt.Sync == SyncNever {
+		return nil
+	}
+	return mb.journalChange(journal.Record{Kind: journal.Expunge, UIDs: uids})
+}
+
+// journalChange notes a change that has been made. Where it must be certain
+// before the answer and the journal cannot do it, the folder is synced.
+func (mb *mailbox) journalChange(r journal.Record) error {
+	r.Box, r.UIDValidity = guidOf(mb.hdr.guid), mb.hdr.validity
+	class := journal.Soon
+	if mb.s.opt.Sync == SyncAlways {
+		class = journal.Now
+	}
+	err := errNoJournal
+	if mb.s.journal != nil {
+		var t *journal.Ticket
+		if t, err = mb.s.journal.Append(class, r); err == nil {
+			if err = t.Wait(); err == nil {
+				t.Done()
+			}
+		}
+	}
+	if err == nil || class == journal.Soon {
+		return nil
+	}
+	return mb.syncDirs()
+}
+
+var errNoJournal = errkind.Newf("journal", errkind.Unavailable, "there is none")
+
+// syncDirs makes the names of a folder certain.
+func (mb *mailbox) syncDirs() error {
+	for _, d := range [...]string{"cur", "new"} {
+		if err := mb.s.fs.SyncDir(join(mb.dir, d)); err != nil {
+			return mb.s.fail("sync", err)
+		}
+	}
+	if err := mb.s.syncFile(join(mb.ctl, moreFile)); err != nil {
+		return mb.s.fail("sync", err)
+	}
+	return nil
+}
+
+// syncFile makes a file certain that may not be there.
+func (s *Store) syncFile(path string) error {
+	f, err := s.fs.OpenFile(path, vfs.Read, 0)
+	if err != nil {
+		if notExist(err) {
+			return nil
+		}
+		return err
+	}
+	err = f.Sync()
+	f.Close()
+	return err
+}
+
+// journalGone notes that a mailbox was deleted: what the journal has of it is
+// not to come back.
+func (s *Store) journalGone(guid mailstore.GUID) {
+	if s.journal == nil {
+		return
+	}
+	if t, err := s.journal.Append(journal.Soon, journal.Record{Kind: journal.Gone, Box: guid}); err == nil {
+		t.Done()
+	}
+}
+
+// place is where a mailbox lies.
+type place struct{ dir, ctl string }
+
+// placeOf finds a mailbox by its GUID, in memory or on the disk.
+func (s *Store) placeOf(guid mailstore.GUID) (place, bool, error) {
+	s.mu.Lock()
+	p, ok := s.places[guid]
+	s.mu.Unlock()
+	has := func(p place) bool {
+		mb := mailbox{s: s, dir: p.dir, ctl: p.ctl}
+		hdr, ok, err := mb.readHeader()
+		return err == nil && ok && guidOf(hdr.guid) == guid
+	}
+	if ok && has(p) {
+		return p, true, nil
+	}
+	list, err := s.folders()
+	if err != nil {
+		return place{}, false, err
+	}
+	for _, f := range append(list, folder{}) { // and INBOX, whose directory is ""
+		if p = (place{s.mailDir(f.dir), s.ctlDir(f.dir)}); has(p) {
+			s.setPlace(guid, p)
+			return p, true, nil
+		}
+	}
+	return place{}, false, nil
+}
+
+func (s *Store) setPlace(guid mailstore.GUID, p place) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.places[guid] = p
+}
+
+// errLater has the journal ask again.
+var errLater = errkind.Newf("settle", errkind.InUse, "what another process wrote is not in place yet")
+
+// settle makes the effects of records certain in their own places. It waits for
+// no lock that somebody may hold who waits for the journal.
+func (s *Store) settle(recs []journal.Record) error {
+	if r := s.replaying; r != nil {
+		if err := r.run(); err != nil {
+			return err
+		}
+	}
+	byBox := map[mailstore.GUID][]journal.Record{}
+	for _, r := range recs {
+		byBox[r.Box] = append(byBox[r.Box], r)
+	}
+	for guid, list := range byBox {
+		p, there, err := s.placeOf(guid)
+		if err != nil {
+			return s.fail("settle", err)
+		}
+		if !there {
+			continue // deleted
+		}
+		if err := s.settleBox(guid, p, list); err != nil {
+			if notExist(err) {
+				err = errLater // it is being renamed
+			}
+			return s.fail("settle", err)
+		}
+	}
+	return nil
+}
+
+func (s *Store) settleBox(guid mailstore.GUID, p place, recs []journal.Record) error {
+	var want []journal.Record
+	for _, r := range recs {
+		if (r.Kind == journal.Message || r.Kind == journal.Large) && !r.Expunged {
+			want = append(want, r)
+		}
+	}
+	for part := range slices.Chunk(want, 128) { // files that are open at once
+		if err := s.settleFiles(guid, p, part); err != nil {
+			return err
+		}
+	}
+	for _, d := range [...]string{"cur", "new"} {
+		if err := s.fs.SyncDir(join(p.dir, d)); err != nil {
+			return err
+		}
+	}
+	for _, n := range [...]string{uidlistFile, moreFile} {
+		if err := s.syncFile(join(p.ctl, n)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settleFiles syncs the files of messages.
+func (s *Store) settleFiles(guid mailstore.GUID, p place, recs []journal.Record) error {
+	var files []vfs.File
+	defer func() {
+		for _, f := range files {
+			f.Close()
+		}
+	}()
+	var missing []journal.Record
+	for _, r := range recs {
+		f, err := s.openKnown(guid, p, r)
+		if err != nil {
+			return err
+		}
+		if f != nil {
+			files = append(files, f)
+		} else {
+			missing = append(missing, r)
+		}
+	}
+	if len(missing) > 0 {
+		more, err := s.openMissing(p, missing)
+		files = append(files, more...)
+		if err != nil {
+			return err
+		}
+	}
+	return journal.SyncFiles(files)
+}
+
+// openKnown opens a message's file by the name that the index gives it; nil if it
+// is not there.
+func (s *Store) openKnown(guid mailstore.GUID, p place, r journal.Record) (vfs.File, error) {
+	s.mu.Lock()
+	mb := s.boxes[guid]
+	s.mu.Unlock()
+	if mb == nil {
+		return nil, nil
+	}
+	for range 3 {
+		v, kw := mb.snap.Load(), mb.kwNow.Load()
+		pos, ok := v.Find(r.UID)
+		if !ok {
+			return nil, nil
+		}
+		rec := v.Rec(pos)
+		if kw == nil || locBase(rec.Loc) != r.Base {
+			return nil, nil
+		}
+		f, err := s.fs.OpenFile(join(p.dir, pathIn(nameBy(kw, v, rec))), vfs.Read, 0)
+		if err == nil || !notExist(err) {
+			return f, err
+		}
+	}
+	return nil, nil
+}
+
+// openMissing looks for files in the folder. What is not there under the user's
+// lock is gone for good, or never came.
+func (s *Store) openMissing(p place, recs []journal.Record) (files []vfs.File, err error) {
+	if s.replaying == nil {
+		if err := s.user.Lock(0); err != nil {
+			return nil, errLater
+		}
+		defer s.user.Unlock()
+	}
+	for try := 0; len(recs) > 0 && try < 3; try++ {
+		f, err := s.scan(p.dir)
+		if err != nil {
+			return files, err
+		}
+		var left []journal.Record
+		for _, r := range recs {
+			_, i := f.slot(r.Base)
+			if i < 0 {
+				left = append(left, r)
+				continue
+			}
+			o, err := s.fs.OpenFile(join(p.dir, pathIn(f.list[i].name)), vfs.Read, 0)
+			if notExist(err) {
+				left = append(left, r)
+			} else if err != nil {
+				return files, err
+			} else {
+				files = append(files, o)
+			}
+		}
+		if recs = left; f.stable {
+			break
+		}
+	}
+	return files, nil
+}
+
+// pathIn gives the path of a stored name below a mailbox's directory.
+func pathIn(name string) string {
+	if name[0] == 'n' {
+		return "new/" + name[1:]
+	}
+	return "cur/" + name[1:]
+}
+
+// nameBy is mailbox.fileOf with a table of keywords of its own.
+func nameBy(kw *keywordTable, v *index.View, r index.Record) string {
+	base, _, info := splitLoc(r.Loc)
+	switch {
+	case r.Bits&bitNew != 0:
+		return "n" + base + info
+	case r.Bits&bitOdd != 0:
+		return "c" + base + info
+	}
+	d, _ := kw.find(v.Keywords(r.Keywords))
+	return "c" + base + nameFlags{sys: r.Flags, forwarded: d.forwarded, letters: d.letters}.info()
+}
