@@ -23,7 +23,11 @@ func (h *Host) OpenStore(protocol string) (mailstore.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return h.OpenAs(place.Driver, place.at(paths))
+	store, err := h.OpenAs(place.Driver, place.at(paths))
+	if err != nil {
+		return nil, err
+	}
+	return h.dress(store, place.Driver, place.at(paths), protocol), nil
 }
 
 // OpenAs opens the user's mail in the format and at the places given, which a
