@@ -136,5 +136,10 @@ func verbs() map[string]verb {
 		toolmsg.Move:        {need: 1, args: toolmsg.MaxArgs, run: moveMail},
 		toolmsg.Import:      {need: 0, args: 1, run: importMail},
 		toolmsg.Export:      {need: 0, args: toolmsg.MaxArgs, run: export},
+		toolmsg.Index:       {need: 0, args: toolmsg.MaxArgs, run: index},
+		toolmsg.Verify:      {need: 0, args: toolmsg.MaxArgs, run: verify},
+		toolmsg.Purge:       {need: 0, args: 0, run: purge},
+		toolmsg.Quota:       {need: 0, args: 0, run: quota},
+		toolmsg.Undelete:    {need: 0, args: 0, run: undelete},
 	}
 }

@@ -13,11 +13,15 @@ import (
 // OpenStore opens the user's mail store as the settings have it. protocol is
 // "imap" or "pop3", for paths that differ by it.
 func (h *Host) OpenStore(protocol string) (mailstore.Store, error) {
-	paths, err := h.Settings.MailPaths(h.User.User, h.User.Home, protocol)
+	paths, err := h.paths(protocol)
 	if err != nil {
-		return nil, errkind.New("open store", errkind.Invalid, err)
+		return nil, err
 	}
-	return h.OpenAs(settings.MailDriver.Get(h.Settings), paths)
+	place, err := h.place(paths)
+	if err != nil {
+		return nil, err
+	}
+	return h.OpenAs(place.Driver, place.at(paths))
 }
 
 // OpenAs opens the user's mail in the format and at the places given, which a

@@ -381,7 +381,18 @@ func (mb *mailbox) sync() (*index.View, error) {
 		return nil, err
 	}
 	defer c.abort()
-	if err := mb.box.Sync(c.Edit); err != nil {
+	err = mb.box.Sync(c.Edit)
+	if errkind.Is(err, errkind.Corrupt) && v.Built() {
+		// What the index has cannot be made to fit: begin anew, once.
+		c.abort()
+		mb.index.Reset(err.Error())
+		if c, err = mb.begin(); err != nil {
+			return nil, err
+		}
+		defer c.abort()
+		err = mb.box.Sync(c.Edit)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return c.commit(), nil

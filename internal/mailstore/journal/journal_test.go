@@ -1,9 +1,11 @@
 package journal
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -74,20 +76,20 @@ func TestAcknowledgedIsReplayedAfterAPowerCut(t *testing.T) {
 	after := p.Survivor(memfs.Lost, 1)
 	_, got := start(t, manual(after, &n))
 	if !slices.Equal(uids(got), []uint32{1, 2}) {
-		t.Fatalf("replayed %v", got)
+		t.Fatalf("replayed %v", uids(got))
 	}
 	want := msg(1, 4000)
 	r := got[0]
 	if r.ID != 1 || r.Boot != "boot-1" || r.SameBoot || r.Base != want.Base || string(r.Data) != string(want.Data) || r.Flags != want.Flags ||
 		!slices.Equal(r.Keywords, want.Keywords) || r.GUID != want.GUID || !r.InternalDate.Equal(want.InternalDate) || !r.SaveDate.IsZero() {
-		t.Fatalf("came back as %+v", r)
+		t.Fatalf("came back as %.300v", r)
 	}
 	if len(n) != 0 {
 		t.Fatal(n)
 	}
 	// What was replayed is settled.
 	if _, again := start(t, manual(after.Survive(memfs.Lost, 1), &n)); len(again) != 0 {
-		t.Fatalf("replayed twice: %v", again)
+		t.Fatalf("replayed twice: %v", uids(again))
 	}
 }
 
@@ -107,16 +109,16 @@ func TestCleanMark(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(settled) != 2 || !settled[0].Own || !settled[0].Expunged {
-		t.Fatalf("settled %+v", settled)
+		t.Fatalf("settled %.300v", settled)
 	}
 	j, got := start(t, o)
 	if !j.Clean() || len(got) != 0 {
-		t.Fatalf("clean %v, replayed %v", j.Clean(), got)
+		t.Fatalf("clean %v, replayed %v", j.Clean(), uids(got))
 	}
 	put(t, j, Now, msg(2, 10)).Done()
 	j, got = start(t, manual(disk.Survive(memfs.Lost, 3), &n))
 	if j.Clean() || !slices.Equal(uids(got), []uint32{2}) {
-		t.Fatalf("clean %v, replayed %v", j.Clean(), got)
+		t.Fatalf("clean %v, replayed %v", j.Clean(), uids(got))
 	}
 }
 
@@ -157,7 +159,7 @@ func TestIntents(t *testing.T) {
 	put(t, j, Now, Record{Kind: Step, Ref: b, Payload: []byte("b2")}, Record{Kind: IntentDone, Ref: a})
 	_, got := start(t, manual(disk.Survive(memfs.Lost, 1), &n))
 	if len(got) != 2 || string(got[0].Payload) != "b" || len(got[0].Steps) != 2 || string(got[0].Steps[1]) != "b2" || !got[1].Undone {
-		t.Fatalf("replayed %+v", got)
+		t.Fatalf("replayed %.600v", got)
 	}
 	list, err := j.Pending()
 	if err != nil || len(list) != 1 || list[0].ID != b || len(list[0].Steps) != 2 || !list[0].Own {
@@ -175,7 +177,7 @@ func TestGoneForgets(t *testing.T) {
 	put(t, j, Now, Record{Kind: Gone, Box: mailstore.GUID{1}}).Done()
 	_, got := start(t, manual(disk.Survive(memfs.Lost, 1), &n))
 	if len(got) != 2 || got[0].Box != other.Box || got[1].Kind != Gone {
-		t.Fatalf("replayed %+v", got)
+		t.Fatalf("replayed %.600v", got)
 	}
 }
 
@@ -203,7 +205,7 @@ func TestRoundAndRound(t *testing.T) {
 	o2 := manual(after, &n)
 	_, got := start(t, o2)
 	if got[0].ID != id || string(got[0].Steps[0]) != "step" {
-		t.Fatalf("the intent is lost: %+v", got[0])
+		t.Fatalf("the intent is lost: %.300v", got[0])
 	}
 	for _, r := range got[1:] {
 		settled[r.UID]++
@@ -256,5 +258,122 @@ func TestNothingBeforeRecover(t *testing.T) {
 	}
 	if _, err := j.Append(Now, msg(1, 1)); !errkind.Is(err, errkind.Invalid) {
 		t.Fatal(err)
+	}
+}
+
+// A failed sync: the NO stays a NO, whatever reached the disk; what was answered
+// before stays answered; and the journal goes on.
+func TestFailedSync(t *testing.T) {
+	for seed := range uint64(40) {
+		var n notes
+		disk := memfs.New(memfs.Options{})
+		p := faultfs.New(disk)
+		j, _ := start(t, manual(p, &n))
+		put(t, j, Now, msg(1, 3000)).Done()
+		put(t, j, Unsynced, msg(2, 3000)).Done()
+		k, err := j.Append(Now, msg(3, 3000))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.FailAt(p.Ops()+5, 1, syscall.EIO) // lock, read, read, write, sync
+		if err := k.Wait(); !errkind.Is(err, errkind.IO) || !errors.Is(err, syscall.EIO) || !strings.HasPrefix(p.Failed(), "datasync") {
+			t.Fatal(err, p.Failed())
+		}
+		_, got := start(t, manual(disk.Survive(memfs.Torn, seed), &n))
+		if slices.Contains(uids(got), 3) || !slices.Contains(uids(got), 1) {
+			t.Fatalf("seed %d: replayed %v", seed, uids(got))
+		}
+		put(t, j, Now, msg(4, 10)).Done()
+		_, got = start(t, manual(disk.Survive(memfs.Torn, seed), &n))
+		if !slices.Equal(uids(got), []uint32{1, 2, 4}) {
+			t.Fatalf("seed %d: replayed %v after the next append", seed, uids(got))
+		}
+	}
+}
+
+// Records that are in the file twice count once: those of a failed batch are
+// written again under their old IDs.
+func TestResolveTakesEachOnce(t *testing.T) {
+	r := msg(1, 10)
+	r.ID = 5
+	body := appendRecord(nil, &r)
+	h := head{cycle: 1, seq: 1, size: uint32(len(body)), bodyCRC: crcOf(body), records: 1, boot: "b"}
+	again := h
+	again.seq = 2
+	set := resolve([]batch{{head: h, body: body}, {head: again, body: body}}, "b")
+	if len(set.recs) != 1 || !set.recs[0].SameBoot {
+		t.Fatalf("%d records", len(set.recs))
+	}
+}
+
+// A batch that was on disk and cannot be read is told of, and what follows it counts.
+func TestDamageIsToldAndStepped(t *testing.T) {
+	var n notes
+	disk := memfs.New(memfs.Options{})
+	j, _ := start(t, manual(disk, &n))
+	for u := range uint32(4) {
+		put(t, j, Now, msg(u+1, 10)).Done()
+	}
+	f, err := disk.OpenFile(FileName, vfs.Read|vfs.Write, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt([]byte("noise"), offset(1, 2)+batchHead+3); err != nil {
+		t.Fatal(err)
+	}
+	f.Sync()
+	_, got := start(t, manual(disk.Survive(memfs.Kept, 1), &n))
+	if !slices.Equal(uids(got), []uint32{1, 3, 4}) || len(n) != 1 || !strings.Contains(n[0], "1 of its batches, from number 2 on") {
+		t.Fatalf("replayed %v, told %v", uids(got), n)
+	}
+}
+
+// A file whose heads are noise is kept aside, and mail goes on.
+func TestHeadsOfNoise(t *testing.T) {
+	var n notes
+	disk := memfs.New(memfs.Options{})
+	j, _ := start(t, manual(disk, &n))
+	put(t, j, Now, msg(1, 10)).Done()
+	disk = disk.Survive(memfs.Lost, 1)
+	f, _ := disk.OpenFile(FileName, vfs.Read|vfs.Write, 0)
+	for s := range segments - 1 {
+		f.WriteAt([]byte("noise"), int64(s)*segmentSize)
+	}
+	if _, got := start(t, manual(disk.Survive(memfs.Kept, 1), &n)); !slices.Equal(uids(got), []uint32{1}) {
+		t.Fatalf("one head is enough, replayed %v", uids(got))
+	}
+	f.WriteAt([]byte("noise"), (segments-1)*segmentSize)
+	f.Close()
+	j, got := start(t, manual(disk, &n))
+	if len(got) != 0 || len(n) != 1 || !strings.Contains(n[0], "rookery-journal.damaged") {
+		t.Fatalf("replayed %v, told %v", uids(got), n)
+	}
+	put(t, j, Now, msg(2, 10)).Done()
+	if _, err := disk.Stat(FileName + ".damaged"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A mail that contains a whole batch, byte by byte, is not taken for one.
+func TestForgedBatch(t *testing.T) {
+	var n notes
+	disk := memfs.New(memfs.Options{})
+	j, _ := start(t, manual(disk, &n))
+	evil := msg(66, 10)
+	body := appendRecord(nil, &evil)
+	h := head{cycle: 1, seq: 2, liveCycle: 1, liveSeq: 1, synced: 1, nextID: 9, size: uint32(len(body)), bodyCRC: crcOf(body), records: 1}
+	forged := append(make([]byte, batchHead), body...)
+	h.put(forged, nonce{})
+	m := msg(1, 3*blockSize)
+	pad := blockSize - batchHead - (m.EncodedSize() - len(m.Data))
+	copy(m.Data[pad:], forged)
+	put(t, j, Now, m).Done()
+	put(t, j, Now, msg(2, 10)).Done()
+	f, _ := disk.OpenFile(FileName, vfs.Read|vfs.Write, 0)
+	f.WriteAt([]byte("noise"), offset(1, 1)) // so that the scan looks into the message
+	f.Sync()
+	_, got := start(t, manual(disk.Survive(memfs.Kept, 1), &n))
+	if !slices.Equal(uids(got), []uint32{2}) {
+		t.Fatalf("replayed %v", uids(got))
 	}
 }

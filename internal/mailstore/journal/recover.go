@@ -121,6 +121,9 @@ func sound(found []batch) (live []batch, damaged []uint64, cut int) {
 		if b.cycle < liveCycle || b.seq < next {
 			continue
 		}
+		if b.seq-next > segments*segmentBlocks {
+			next = b.seq - 1 // more than there can be: one stands for all
+		}
 		for ; next < b.seq; next++ {
 			switch {
 			case skip[next]:

@@ -10,6 +10,7 @@ import (
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/crlf"
+	"rookery/internal/mailstore/index"
 	"rookery/internal/vfs"
 )
 
@@ -163,7 +164,9 @@ func (d *draft) item(s *Store) (*addItem, error) {
 	now := s.now()
 	base := withSum(withSizes(d.base, d.n, d.n+d.bare), d.sum.Sum32())
 	it := &addItem{kind: moveTmp, from: d.base, file: d.file, base: base, flags: d.meta.Flags & mailstore.AllFlags, keywords: d.meta.Keywords}
+	it.known = index.Facts{Size: d.n + d.bare, Date: now.Unix(), Saved: now.Unix()}
 	if when := d.meta.InternalDate; !when.IsZero() {
+		it.known.Date = when.Unix()
 		if err := d.file.SetModTime(when); err != nil {
 			return nil, err
 		}

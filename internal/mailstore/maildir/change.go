@@ -257,7 +257,10 @@ func (s *Store) Delete(name mailstore.Name) error {
 		mb.op.Lock()
 		defer mb.op.Unlock()
 	}
-	err = s.remove(dir)
+	if err = s.lock(); err == nil {
+		err = s.remove(dir)
+		s.unlock()
+	}
 	if mb != nil {
 		if _, serr := s.fs.Stat(join(s.mailDir(dir), "cur")); err == nil || serr != nil && notExist(serr) {
 			mb.die()
@@ -269,12 +272,21 @@ func (s *Store) Delete(name mailstore.Name) error {
 // remove takes a mailbox off the disk.
 func (s *Store) remove(dir string) error {
 	ctl := s.ctlDir(dir)
-	if data, err := vfs.ReadFile(s.fs, join(ctl, uidlistFile), maxUIDList); err == nil {
-		if l, err := parseUIDList(data); err == nil {
-			// The next mailbox of this name must get a higher one.
-			if err := s.raiseValidity(l.hdr.validity); err != nil {
-				return err
+	mb := mailbox{s: s, dir: s.mailDir(dir), ctl: ctl}
+	hdr, known, err := mb.readHeader()
+	if err != nil {
+		return err
+	}
+	if !known {
+		if data, err := vfs.ReadFile(s.fs, join(ctl, uidlistFile), maxUIDList); err == nil {
+			if l, err := parseUIDList(data); err == nil {
+				hdr = l.hdr
 			}
+		}
+	}
+	if hdr.validity != 0 { // the next mailbox of this name must get a higher one
+		if err := s.raiseValidity(hdr.validity); err != nil {
+			return err
 		}
 	}
 	path := s.mailDir(dir)
@@ -300,6 +312,9 @@ func (s *Store) remove(dir string) error {
 	if err := s.fs.SyncDir(moved); err != nil {
 		return err
 	}
+	if known {
+		s.dropIndex(guidOf(hdr.guid), dir)
+	}
 	if s.opt.ControlPath != s.opt.MailPath || s.opt.Layout == FSLayout {
 		s.dropControl(ctl)
 	}
@@ -308,6 +323,20 @@ func (s *Store) remove(dir string) error {
 	}
 	s.removeTree(gone, 4)
 	return nil
+}
+
+// dropIndex forgets a mailbox that is gone; the user's lock is held.
+func (s *Store) dropIndex(guid mailstore.GUID, dir string) {
+	box, err := s.user.Box(guid, s.idxDir(dir))
+	if err == nil {
+		if err = box.Drop(); err == nil && s.opt.IndexPath != s.opt.MailPath {
+			s.fs.RemoveDir(s.idxDir(dir))
+		}
+		box.Close()
+	}
+	if err != nil {
+		s.opt.Note("the index of a deleted mailbox stays: " + err.Error())
+	}
 }
 
 // Rename moves a mailbox and its children.
@@ -416,6 +445,10 @@ func (s *Store) doMoves(from, to mailstore.Name, moves []move) error {
 			defer loaded[i].op.Unlock()
 		}
 	}
+	if err := s.lock(); err != nil {
+		return err
+	}
+	defer s.unlock()
 	apart := s.opt.ControlPath != s.opt.MailPath
 	if apart { // there under both names while the mail moves
 		for i, m := range moves {
@@ -431,6 +464,7 @@ func (s *Store) doMoves(from, to mailstore.Name, moves []move) error {
 	if err != nil {
 		return s.fail("rename", err)
 	}
+	s.moveIndexes(moves)
 	for i, mb := range loaded {
 		if mb != nil {
 			s.renamed(mb, moves[i])
@@ -508,8 +542,30 @@ func (s *Store) renamed(mb *mailbox, m move) {
 	mb.name = m.to
 	mb.mu.Unlock()
 	s.mu.Unlock()
-	mb.dir, mb.ctl = s.mailDir(m.toDir), s.ctlDir(m.toDir)
+	mb.dir, mb.ctl, mb.idx = s.mailDir(m.toDir), s.ctlDir(m.toDir), s.idxDir(m.toDir)
+	if mb.box != nil {
+		if err := mb.box.Rename(mb.idx); err != nil {
+			s.opt.Note("the index of " + m.to + " is lost: " + err.Error())
+		}
+	}
 	mb.wake()
+}
+
+// moveIndexes renames the directories of index files that lie apart from the
+// mail. One that cannot be is built anew.
+func (s *Store) moveIndexes(moves []move) {
+	if s.opt.IndexPath == s.opt.MailPath {
+		return
+	}
+	for _, m := range moves {
+		from, to := s.idxDir(m.fromDir), s.idxDir(m.toDir)
+		if _, err := s.fs.Stat(from); err != nil {
+			continue
+		}
+		if err := s.makeDirs(parentOf(to)); err == nil {
+			s.fs.Rename(from, to)
+		}
+	}
 }
 
 // copyControl puts a mailbox's control files into another directory, certain.

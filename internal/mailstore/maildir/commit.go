@@ -3,12 +3,12 @@ package maildir
 import (
 	"errors"
 	"io"
-	"slices"
 	"sync"
 	"syscall"
 
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/index"
 	"rookery/internal/numset"
 	"rookery/internal/vfs"
 )
@@ -33,6 +33,7 @@ type addItem struct {
 	other    string // flag letters and tail of the source's name, kept
 	tail     string
 	ext      string
+	known    index.Facts
 
 	name   string // stored name, once placed
 	more   []uint16
@@ -42,6 +43,9 @@ type addItem struct {
 // addJob is what one caller adds, all or none.
 type addJob struct {
 	items []*addItem
+	src   *mailbox // of a move: where the messages are now
+	from  []uint32 // their UIDs there
+	away  *away
 	uids  []uint32
 	uidv  uint32
 	err   error
@@ -75,12 +79,13 @@ func (mb *mailbox) commit(job *addJob) (uidv uint32, err error) {
 	return job.uidv, job.err
 }
 
-// batch does jobs under the mailbox's lock; op is held. Its error is everybody's.
+// batch does jobs; op is held. Its error is everybody's.
 func (mb *mailbox) batch(jobs []*addJob) error {
-	if mb.isDead() {
-		return mb.gone()
+	if err := mb.enter(); err != nil {
+		return err
 	}
-	if mb.uids.readOnly {
+	defer mb.leave()
+	if mb.readOnly {
 		return errkind.Newf("add", errkind.ReadOnly, "the mailbox cannot be written")
 	}
 	lock, err := mb.s.lockUIDs(mb.ctl)
@@ -88,23 +93,25 @@ func (mb *mailbox) batch(jobs []*addJob) error {
 		return err
 	}
 	defer lock.release()
-	// What other processes added has its UIDs before ours.
+	// What others added has its UIDs before ours.
 	have, err := mb.readUIDs()
 	if err != nil {
 		return mb.s.fail("read uidlist", err)
 	}
-	if !have || len(mb.fresh) > 0 || mb.freshAll {
+	if err := mb.readKeywords(); err != nil {
+		return err
+	}
+	if !have || len(mb.fresh) > 0 || mb.freshAll || mb.reflag || !mb.loaded {
 		if err := mb.decide(); err != nil {
 			return err
 		}
 	}
-	if err := mb.readKeywords(); err != nil {
-		return err
-	}
 	own := mb.beginOwn()
-	defer own.end()
 	var ready []*addJob
 	for _, j := range jobs {
+		if j.src != nil && j.src != mb {
+			j.away = j.src.leaving()
+		}
 		if j.err = mb.place(j); j.err == nil {
 			ready = append(ready, j)
 		}
@@ -113,9 +120,14 @@ func (mb *mailbox) batch(jobs []*addJob) error {
 		mb.undo(ready)
 		return mb.s.fail("sync", err)
 	}
-	if err := mb.record(ready); err != nil {
+	if err := mb.record(ready, own); err != nil {
 		mb.undo(ready)
 		return mb.s.fail("write uidlist", err)
+	}
+	for _, j := range ready {
+		if j.away != nil {
+			j.away.left(j.moved())
+		}
 	}
 	return nil
 }
@@ -278,33 +290,30 @@ func (mb *mailbox) syncItems(jobs []*addJob) error {
 }
 
 // record gives UIDs, makes them certain, and shows the messages.
-func (mb *mailbox) record(jobs []*addJob) error {
+func (mb *mailbox) record(jobs []*addJob, own *ownChange) error {
 	count := 0
 	for _, j := range jobs {
 		count += len(j.items)
 	}
 	if count == 0 {
-		return nil
+		return mb.keepState(own)
 	}
+	next := mb.hdr.next
 	first, err := mb.newUIDs(count)
 	if err != nil {
 		return err
 	}
 	var recs []uidRecord
-	var beyond []uint32
+	var beyond []moreChange
 	uid := first
 	for _, j := range jobs {
-		j.uidv = mb.uids.hdr.validity
+		j.uidv, j.uids = mb.hdr.validity, nil
 		for _, it := range j.items {
 			j.uids = append(j.uids, uid)
 			base, _ := splitName(it.name[1:])
 			recs = append(recs, uidRecord{uid, it.ext, base})
-			if len(it.more) > 0 || len(mb.more[uid]) > 0 {
-				// Also where a crash left a line of a UID that nobody got.
-				if mb.more[uid] = it.more; len(it.more) == 0 {
-					delete(mb.more, uid)
-				}
-				beyond = append(beyond, uid)
+			if len(it.more) > 0 {
+				beyond = append(beyond, moreChange{uid, base, it.more})
 			}
 			uid++
 		}
@@ -312,36 +321,70 @@ func (mb *mailbox) record(jobs []*addJob) error {
 	// Keywords first: without its record a line of theirs means nothing.
 	err = mb.saveMore(beyond, true)
 	if err == nil {
-		err = mb.appendUIDs(nil, recs)
+		err = mb.appendUIDs(nil, recs, true)
 	}
 	if err != nil {
-		// Nobody saw the UIDs: they are given again. Their keywords stay in
-		// mb.more, which is how the next owner knows of lines to take back.
-		mb.uids.hdr.next = first
+		mb.hdr.next = next // nobody saw the UIDs: they are given again
 		return err
 	}
-	mb.show(jobs, recs)
-	return nil
+	own.end()
+	return mb.show(jobs, recs)
 }
 
-func (mb *mailbox) show(jobs []*addJob, recs []uidRecord) {
-	seq := mb.s.modseq.next()
-	ed := mb.edit()
+// keepState keeps in the index what the disk's stamps are now.
+func (mb *mailbox) keepState(own *ownChange) error {
+	own.end()
+	tx, err := mb.begin()
+	if err == nil {
+		mb.put(tx)
+	}
+	return err
+}
+
+func (mb *mailbox) show(jobs []*addJob, recs []uidRecord) error {
+	tx, err := mb.begin()
+	if err != nil {
+		return err
+	}
 	var recent []uint32
 	k := 0
 	for _, j := range jobs {
+		if j.src == mb {
+			mb.removeIn(tx, mb.view(), mb.positions(j.moved()))
+			mb.st.dropped += len(j.items)
+		}
+	}
+	for _, j := range jobs {
 		for _, it := range j.items {
-			u := recs[k].uid
-			mb.keepExt(recs[k])
-			_, info := splitName(it.name)
-			nf := parseInfo(info)
-			ed.add(entry{seq, u, pack(nf.sys, mb.kw.number(nf, mb.more[u]))}, it.name)
+			mb.addIn(tx, recs[k], it.name, it.more, it.known)
 			if it.name[0] == 'c' {
-				recent = append(recent, u)
+				recent = append(recent, recs[k].uid)
 			}
 			k++
 		}
 	}
-	mb.recent = mb.recent.Union(numset.FromSorted(slices.Compact(recent)))
-	ed.publish()
+	mb.recent = mb.recent.Union(numset.FromSorted(recent))
+	mb.put(tx)
+	return nil
+}
+
+// moved gives the source's UIDs of what a move renamed.
+func (j *addJob) moved() (uids []uint32) {
+	for i, it := range j.items {
+		if !it.copied {
+			uids = append(uids, j.from[i])
+		}
+	}
+	return uids
+}
+
+// positions finds those of uids that are there.
+func (mb *mailbox) positions(uids []uint32) (out []int) {
+	v := mb.view()
+	for _, u := range uids {
+		if pos, ok := v.Find(u); ok {
+			out = append(out, pos)
+		}
+	}
+	return out
 }

@@ -5,6 +5,7 @@ import (
 
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/index"
 	"rookery/internal/numset"
 )
 
@@ -39,7 +40,7 @@ func (mb *mailbox) transfer(set numset.Set, to mailstore.Name, kind addKind) (ma
 		if errors.Is(err, errSource) && try < 8 {
 			// Renamed or removed by another session or program since we looked.
 			mb.op.Lock()
-			mb.cur.stale = true
+			mb.look = true
 			err = mb.refresh()
 			mb.op.Unlock()
 			if err != nil {
@@ -68,37 +69,42 @@ func (mb *mailbox) collect(set numset.Set, kind addKind) (*addJob, []uint32, err
 	if mb.isDead() {
 		return nil, nil, mb.gone()
 	}
-	if kind == moveFile && mb.uids.readOnly {
+	if kind == moveFile && mb.readOnly {
 		return nil, nil, errkind.Newf("move", errkind.ReadOnly, "the mailbox cannot be written")
 	}
 	job := &addJob{}
-	var from []uint32
-	s := mb.snap.Load()
+	if kind == moveFile {
+		job.src = mb
+	}
+	v := mb.known()
 	for _, u := range mb.existing(set) {
-		pos, ok := s.Find(u)
+		pos, ok := v.Find(u)
 		if !ok {
 			continue
 		}
-		name := mb.nameAt(s, pos)
+		r := v.Rec(pos)
+		name := mb.fileOf(v, r)
 		base, info := splitName(name[1:])
+		_, ext, _ := splitLoc(r.Loc)
 		nf := parseInfo(info)
 		it := &addItem{kind: kind, from: mb.path(name), flags: nf.sys, other: nf.other, tail: nf.tail,
-			keywords: s.Keywords(s.at(pos).keywords()), base: mb.copyName(base)}
+			keywords: v.Keywords(r.Keywords), base: mb.copyName(base)}
 		// A copy keeps the message's GUID, whatever its name, and gets a SAVEDATE.
-		text, ok := extKey(mb.ext[u], 'G')
+		it.known = index.Facts{Size: r.Size, Date: r.Date, Saved: mb.s.now().Unix(), Sent: r.Sent}
+		text, ok := extKey(ext, 'G')
 		if !ok {
 			text = guidText(guidOf(base))
 		}
-		it.ext = "G" + text + " T" + utoa64(mb.s.now().Unix())
-		if v, ok := mb.virtSize(u, base); ok && v >= 0 {
+		it.ext = "G" + text + " T" + utoa64(it.known.Saved)
+		if r.Size >= 0 {
 			if _, w := nameSizes(base); w < 0 {
-				it.ext += " W" + utoa64(v)
+				it.ext += " W" + utoa64(r.Size)
 			}
 		}
 		job.items = append(job.items, it)
-		from = append(from, u)
+		job.from = append(job.from, u)
 	}
-	return job, from, nil
+	return job, job.from, nil
 }
 
 // copyName makes a base name for a copy: what the source's says of its bytes is
@@ -114,25 +120,42 @@ func (mb *mailbox) copyName(base string) string {
 	return out
 }
 
-// forget takes moved messages out of the source's picture. Where a file had to
-// be copied, the source's goes now that the copy is certain.
+// forget ends a move. What was renamed has left the source's index already; where
+// files had to be copied, the source's go now that the copies are certain.
 func (mb *mailbox) forget(job *addJob, from []uint32) error {
 	mb.op.Lock()
 	defer mb.op.Unlock()
 	if mb.isDead() {
 		return nil
 	}
-	// The renames changed cur/ or new/ without a bracket of ours: look again.
-	mb.cur.stale, mb.new.stale = true, true
-	mb.ours++
+	mb.load(false)
+	mb.recent = mb.recent.Minus(numset.FromSorted(job.moved()))
+	moved := job.moved()
+	if len(moved) == len(from) {
+		if pos := mb.positions(moved); len(pos) == 0 {
+			return nil
+		}
+		mb.look = true // the bracket failed
+		return mb.refresh()
+	}
+	return mb.removeCopied(job, from)
+}
+
+// removeCopied removes the source's files of messages that were copied.
+func (mb *mailbox) removeCopied(job *addJob, from []uint32) error {
+	if err := mb.enter(); err != nil {
+		return err
+	}
+	defer mb.leave()
+	own := mb.beginOwn()
 	var first error
-	copied := false
 	var gone []int
-	var uids []uint32
-	s := mb.snap.Load()
 	for i, u := range from {
+		pos, ok := mb.view().Find(u)
+		if !ok {
+			continue
+		}
 		if job.items[i].copied {
-			copied = true
 			if err := mb.s.fs.Remove(job.items[i].from); err != nil && !notExist(err) {
 				if first == nil {
 					first = mb.s.fail("move", err)
@@ -140,20 +163,17 @@ func (mb *mailbox) forget(job *addJob, from []uint32) error {
 				continue
 			}
 		}
-		if pos, ok := s.Find(u); ok {
-			gone, uids = append(gone, pos), append(uids, u)
+		gone = append(gone, pos)
+	}
+	for _, d := range []string{"cur", "new"} { // a rename was synced with its target; this was not
+		if err := mb.s.fs.SyncDir(join(mb.dir, d)); err != nil && first == nil {
+			first = mb.s.fail("move", err)
 		}
 	}
-	if copied { // a rename was synced with its target; this was not
-		for _, d := range []string{"cur", "new"} {
-			if err := mb.s.fs.SyncDir(join(mb.dir, d)); err != nil && first == nil {
-				first = mb.s.fail("move", err)
-			}
-		}
-	}
-	if len(gone) > 0 {
-		mb.uids.dropped += len(gone)
-		mb.expungeFromView(gone, numset.FromSorted(uids))
+	own.end()
+	mb.st.dropped += len(gone)
+	if err := mb.expungeFromView(gone); first == nil {
+		first = err
 	}
 	return first
 }

@@ -21,21 +21,24 @@ func (mb *mailbox) Expunge(set numset.Set) (numset.Set, error) {
 }
 
 // expungeStep does a piece; op is held.
-func (mb *mailbox) expungeStep(uids []uint32) (numset.Set, error) {
-	if mb.uids.readOnly {
-		return numset.Set{}, errkind.Newf("expunge", errkind.ReadOnly, "the mailbox cannot be written")
+func (mb *mailbox) expungeStep(uids []uint32) (done numset.Set, err error) {
+	if mb.readOnly {
+		return done, errkind.Newf("expunge", errkind.ReadOnly, "the mailbox cannot be written")
 	}
-	own := mb.beginOwn()
-	defer own.end()
-	var done numset.Set
+	if err := mb.enter(); err != nil {
+		return done, err
+	}
+	defer mb.leave()
+	if err := mb.settled(); err != nil {
+		return done, err
+	}
 	for try := 0; ; try++ {
 		left, err := mb.removeFiles(uids, &done)
 		if err != nil || len(left) == 0 || try == 8 {
 			return done, err
 		}
 		// Renamed by others, or gone already: look, and remove what is left.
-		own.lost()
-		if err := mb.resync(); err != nil {
+		if err := mb.resync(nil); err != nil {
 			return done, err
 		}
 		uids = left
@@ -43,29 +46,49 @@ func (mb *mailbox) expungeStep(uids []uint32) (numset.Set, error) {
 }
 
 func (mb *mailbox) removeFiles(uids []uint32, done *numset.Set) (left []uint32, err error) {
-	s := mb.snap.Load()
+	v := mb.view()
+	seek, err := mb.seekUIDs()
+	if err != nil {
+		return nil, mb.s.fail("read uidlist", err)
+	}
+	defer seek.close()
+	own := mb.beginOwn()
 	var gone []int
 	var set []uint32
+	wrong := uint32(0)
 	for _, u := range uids {
-		pos, ok := s.Find(u)
+		pos, ok := v.Find(u)
 		if !ok {
 			continue
 		}
-		if err = mb.s.fs.Remove(mb.path(mb.nameAt(s, pos))); err != nil {
-			if notExist(err) {
-				left, err = append(left, u), nil
-				continue
-			}
+		r := v.Rec(pos)
+		same, serr := seek.is(u, locBase(r.Loc))
+		if err = serr; err == nil && !same {
+			wrong, left = u, append(left, u)
+			continue
+		}
+		if err == nil {
+			err = mb.s.fs.Remove(mb.path(mb.fileOf(v, r)))
+		}
+		if notExist(err) {
+			left, err = append(left, u), nil
+			own.lost()
+			continue
+		}
+		if err != nil {
 			err = mb.s.fail("remove", err)
 			break
 		}
 		gone, set = append(gone, pos), append(set, u)
 	}
+	own.end()
 	if len(gone) > 0 {
-		removed := numset.FromSorted(set)
-		*done = done.Union(removed)
-		mb.uids.dropped += len(gone)
-		mb.expungeFromView(gone, removed)
+		*done = done.Union(numset.FromSorted(set))
+		mb.st.dropped += len(gone)
+		if xerr := mb.expungeFromView(gone); err == nil {
+			err = xerr
+		}
 	}
+	mb.distrust(wrong)
 	return left, err
 }

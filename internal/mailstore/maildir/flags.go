@@ -6,6 +6,7 @@ import (
 
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/index"
 	"rookery/internal/numset"
 )
 
@@ -81,11 +82,11 @@ func (mb *mailbox) syncChange() error {
 
 // existing gives the UIDs of set that the newest picture has.
 func (mb *mailbox) existing(set numset.Set) []uint32 {
-	s := mb.snap.Load()
+	v := mb.known()
 	var out []uint32
 	for _, r := range set.Ranges() {
-		for pos, _ := s.Find(r.First); pos < s.n; pos++ {
-			u := s.at(pos).uid
+		for pos, _ := v.Find(r.First); pos < v.Len(); pos++ {
+			u := v.At(pos).UID
 			if u > r.Last {
 				break
 			}
@@ -95,49 +96,58 @@ func (mb *mailbox) existing(set numset.Set) []uint32 {
 	return out
 }
 
+// settled makes sure that the index stands for the uidlist and the keyword files
+// as they are now; the mailbox is entered.
+func (mb *mailbox) settled() error {
+	if mb.loaded && !mb.look {
+		stamp, err := mb.s.stampAt(join(mb.ctl, uidlistFile))
+		if err != nil {
+			return mb.s.fail("stat uidlist", err)
+		}
+		if stamp == mb.st.uids {
+			if err := mb.readKeywords(); err != nil || !mb.reflag {
+				return err
+			}
+		}
+	}
+	mb.look = false
+	return mb.resync(nil)
+}
+
 // storeStep does a piece; op is held.
 func (mb *mailbox) storeStep(c mailstore.FlagChange, uids []uint32, res *mailstore.StoreResult) error {
-	if mb.uids.readOnly {
+	if mb.readOnly {
 		return errkind.Newf("store", errkind.ReadOnly, "the mailbox cannot be written")
+	}
+	if err := mb.enter(); err != nil {
+		return err
+	}
+	defer mb.leave()
+	if err := mb.settled(); err != nil {
+		return err
 	}
 	keywords := c.Keywords
 	if c.Op == mailstore.RemoveFlags { // what nobody has needs no place
 		keywords = nil
+		mb.table()
 		for _, k := range c.Keywords {
 			if _, missing := mb.kw.find([]string{k}); len(missing) == 0 {
 				keywords = append(keywords, k)
 			}
 		}
 	}
-	d, ok, err := mb.placeFor(keywords, false)
+	d, _, err := mb.placeFor(keywords, true)
 	if err != nil {
 		return err
 	}
-	beyond := func() bool { return len(d.more) > 0 || c.Op == mailstore.SetFlags && len(mb.more) > 0 }
-	if !ok || beyond() {
-		// Names to make, or sets kept in a file of ours: one writer at a time.
-		lock, err := mb.s.lockUIDs(mb.ctl)
-		if err != nil {
-			return err
-		}
-		defer lock.release()
-		if err := mb.readKeywords(); err != nil {
-			return err
-		}
-		if d, _, err = mb.placeFor(keywords, true); err != nil {
-			return err
-		}
-	}
-	st := &storing{mb: mb, c: c, d: d, res: res, own: mb.beginOwn()}
-	defer st.own.end()
+	st := &storing{mb: mb, c: c, d: d, res: res}
 	left := uids
 	for try := 0; len(left) > 0; try++ {
 		if left, err = st.pass(left); err != nil || len(left) == 0 || try == 8 {
 			break
 		}
 		// Some files are not where they were: renamed by others, or expunged.
-		st.own.lost()
-		if err = mb.resync(); err != nil {
+		if err = mb.resync(nil); err != nil {
 			break
 		}
 	}
@@ -150,8 +160,8 @@ type storing struct {
 	c   mailstore.FlagChange
 	d   diskSet
 	res *mailstore.StoreResult
-	own *ownChange
-	seq uint64
+
+	wrong uint32 // a message that the index is wrong about
 }
 
 // todo is one message of a pass.
@@ -159,9 +169,11 @@ type todo struct {
 	uid  uint32
 	pos  int
 	name string
+	ext  string
 	to   nameFlags
 	old  nameFlags
-	more []uint16 // before
+	was  []uint16 // beyond the letters, before
+	more []uint16 // and after
 }
 
 // pass changes what it can and gives those whose file was not found. Keywords
@@ -169,85 +181,116 @@ type todo struct {
 // taken back where a rename then fails.
 func (st *storing) pass(uids []uint32) (left []uint32, err error) {
 	mb := st.mb
-	s := mb.snap.Load()
-	list, beyond := st.plan(s, uids)
+	v := mb.view()
+	list, beyond := st.plan(v, uids)
+	if len(list) == 0 {
+		return nil, nil
+	}
+	seek, err := mb.seekUIDs()
+	if err != nil {
+		return nil, mb.s.fail("read uidlist", err)
+	}
+	defer seek.close()
+	tx, err := mb.begin()
+	if err != nil {
+		return nil, err
+	}
 	if err := mb.saveMore(beyond, mb.s.opt.SyncChanges); err != nil {
-		for _, t := range list {
-			mb.putMore(t.uid, t.more)
-		}
+		tx.Abort()
 		return nil, mb.s.fail("write keywords", err)
 	}
-	ed := mb.edit()
+	own := mb.beginOwn()
 	for k, t := range list {
-		base, _ := splitName(t.name[1:])
-		if to := "c" + base + t.to.info(); t.to.info() != t.old.info() {
-			if err = mb.s.fs.Rename(mb.path(t.name), mb.path(to)); err != nil {
-				if notExist(err) {
-					left, err = append(left, t.uid), nil
-					continue
-				}
-				err = mb.s.fail("rename", err)
-				st.takeBack(list[k:], beyond)
-				break
-			}
-			if t.name[0] == 'n' { // in cur/ now, yet nobody was told of it
-				mb.recent = mb.recent.Union(numset.Of(t.uid))
-			}
-			mb.setName(s, t.pos, to)
-		}
-		if kf := pack(t.to.sys, mb.kw.number(t.to, mb.more[t.uid])); kf != s.at(t.pos).kf {
-			if st.seq == 0 {
-				st.seq = mb.s.modseq.next()
-			}
-			ed.set(t.pos, kf, st.seq)
-			st.res.Changed.Add(t.uid)
+		if err = st.one(tx, seek, v, t, &left); err != nil {
+			st.takeBack(list[k:], beyond)
+			break
 		}
 	}
-	ed.publish()
+	if len(left) > 0 {
+		own.lost()
+	}
+	own.end()
+	mb.put(tx)
+	mb.distrust(st.wrong)
+	st.wrong = 0
 	return left, err
 }
 
-// plan computes what becomes of each message, and notes it for keywords beyond
-// the letters.
-func (st *storing) plan(s *snapshot, uids []uint32) (list []todo, beyond []uint32) {
+// one changes one message.
+func (st *storing) one(tx *index.Tx, seek *seeker, v *index.View, t todo, left *[]uint32) error {
+	mb := st.mb
+	base, _ := splitName(t.name[1:])
+	to := t.name
+	if t.to.info() != t.old.info() {
+		if same, err := seek.is(t.uid, base); err != nil {
+			return mb.s.fail("read uidlist", err)
+		} else if !same {
+			st.wrong, *left = t.uid, append(*left, t.uid)
+			return nil
+		}
+		to = "c" + base + t.to.info()
+		if err := mb.s.fs.Rename(mb.path(t.name), mb.path(to)); err != nil {
+			if notExist(err) {
+				*left = append(*left, t.uid)
+				return nil
+			}
+			return mb.s.fail("rename", err)
+		}
+		if t.name[0] == 'n' { // in cur/ now, yet nobody was told of it
+			mb.recent = mb.recent.Union(numset.Of(t.uid))
+		}
+	}
+	sh := mb.shapeOf(to, t.ext, t.more)
+	if r := v.At(t.pos); sh.flags != r.Flags || setOf(tx, sh.names) != r.Keywords {
+		st.res.Changed.Add(t.uid)
+	}
+	mb.reshape(tx, v, t.pos, sh)
+	return nil
+}
+
+// distrust says that the index names another file for a message than the uidlist:
+// it is built anew at the next look, which must come before anything is touched.
+func (mb *mailbox) distrust(uid uint32) {
+	if uid != 0 {
+		mb.rebuild = "it gave the message " + utoa(uid) + " another file than the uidlist does"
+		mb.load(true)
+	}
+}
+
+// plan computes what becomes of each message, and what has to be noted for
+// keywords beyond the letters.
+func (st *storing) plan(v *index.View, uids []uint32) (list []todo, beyond []moreChange) {
 	mb := st.mb
 	for _, u := range uids {
-		pos, ok := s.Find(u)
+		pos, ok := v.Find(u)
 		if !ok {
 			continue
 		}
-		e := s.at(pos)
-		if lim := st.c.UnchangedSince; lim != nil && e.modseq > uint64(*lim) && e.modseq != st.seq {
+		r := v.Rec(pos)
+		if lim := st.c.UnchangedSince; lim != nil && r.ModSeq > uint64(*lim) {
 			st.res.Modified.Add(u)
 			continue
 		}
-		t := todo{uid: u, pos: pos, name: mb.nameAt(s, pos), more: mb.more[u]}
+		base, ext, _ := splitLoc(r.Loc)
+		t := todo{uid: u, pos: pos, name: mb.fileOf(v, r), ext: ext, was: mb.moreOf(v, r.Keywords)}
 		_, info := splitName(t.name)
 		t.old = parseInfo(info)
-		var more []uint16
-		t.to, more = st.change(t.old, t.more)
-		if !slices.Equal(more, t.more) {
-			beyond = append(beyond, u)
-			mb.putMore(u, more)
+		if t.to, t.more = st.change(t.old, t.was); !slices.Equal(t.more, t.was) {
+			beyond = append(beyond, moreChange{u, base, t.more})
 		}
 		list = append(list, t)
 	}
 	return list, beyond
 }
 
-func (mb *mailbox) putMore(uid uint32, more []uint16) {
-	if mb.more[uid] = more; len(more) == 0 {
-		delete(mb.more, uid)
-	}
-}
-
 // takeBack gives messages whose rename failed their old keywords.
-func (st *storing) takeBack(list []todo, beyond []uint32) {
-	var again []uint32
+func (st *storing) takeBack(list []todo, beyond []moreChange) {
+	var again []moreChange
 	for _, t := range list {
-		if slices.Contains(beyond, t.uid) {
-			st.mb.putMore(t.uid, t.more)
-			again = append(again, t.uid)
+		for _, b := range beyond {
+			if b.uid == t.uid {
+				again = append(again, moreChange{b.uid, b.base, t.was})
+			}
 		}
 	}
 	if err := st.mb.saveMore(again, false); err != nil {
@@ -293,88 +336,4 @@ func union(a, b []uint16) []uint16 {
 
 func minus(a, b []uint16) []uint16 {
 	return slices.DeleteFunc(slices.Clone(a), func(n uint16) bool { return slices.Contains(b, n) })
-}
-
-// ownChange brackets changes of ours to new/ and cur/, so that they cost no new
-// look: stat before shows whether others changed something that nobody looked
-// at, stat after is what is known from then on. What others do in between hides
-// behind the same stamps; a doubt stays, and a later look clears it.
-type ownChange struct{ mb *mailbox }
-
-func (mb *mailbox) beginOwn() *ownChange {
-	o := &ownChange{mb}
-	o.check()
-	return o
-}
-
-func (o *ownChange) check() {
-	cur, new, err := o.mb.s.stampDirs(o.mb.dir)
-	if err != nil || cur != o.mb.cur.known {
-		o.mb.cur.stale = true
-	}
-	if err != nil || new != o.mb.new.known {
-		o.mb.new.stale = true
-	}
-}
-
-// lost ends the bracket because the folder has to be looked at.
-func (o *ownChange) lost() { o.mb.cur.stale, o.mb.new.stale = true, true }
-
-func (o *ownChange) end() {
-	o.mb.ours++
-	cur, new, err := o.mb.s.stampDirs(o.mb.dir)
-	if err != nil {
-		o.lost()
-		return
-	}
-	for _, d := range []struct {
-		st    *dirState
-		stamp fileStamp
-	}{{&o.mb.cur, cur}, {&o.mb.new, new}} {
-		if !d.st.stale && d.stamp != d.st.known {
-			d.st.known, d.st.doubt = d.stamp, true
-		}
-	}
-}
-
-// ClaimRecent gives the messages that no session has seen yet. A message that
-// lies in new/ is one; taking it is the rename to cur/, which only one of
-// several processes can do.
-func (mb *mailbox) ClaimRecent(peek bool) (numset.Set, error) {
-	mb.op.Lock()
-	defer mb.op.Unlock()
-	if mb.isDead() {
-		return numset.Set{}, mb.gone()
-	}
-	if peek || mb.uids.readOnly {
-		return mb.recentNow(), nil
-	}
-	got := mb.recent
-	mb.recent = numset.Set{}
-	own := mb.beginOwn()
-	defer own.end()
-	s := mb.snap.Load()
-	var moved numset.Set
-	for c, list := range s.chunks {
-		for i, e := range list {
-			name := mb.names[c][i]
-			if name[0] != 'n' {
-				continue
-			}
-			base, info := splitName(name[1:])
-			to := "c" + base + parseInfo(info).info()
-			err := mb.s.fs.Rename(mb.path(name), mb.path(to))
-			switch {
-			case err == nil:
-				mb.names[c][i] = to
-				moved.Add(e.uid)
-			case notExist(err):
-				own.lost() // taken by another process, or gone
-			default:
-				mb.recent = got.Union(moved)
-				return numset.Set{}, mb.s.fail("claim recent", err)
-			}
-		}
-	}
-	return got.Union(moved), nil
 }

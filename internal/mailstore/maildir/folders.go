@@ -8,6 +8,7 @@ import (
 	"rookery/internal/errkind"
 	"rookery/internal/imapname"
 	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/index"
 	"rookery/internal/vfs"
 )
 
@@ -41,6 +42,20 @@ func (s *Store) ctlDir(dir string) string {
 		return join(s.opt.ControlPath, ".INBOX")
 	}
 	return join(s.opt.ControlPath, dir)
+}
+
+// idxDir gives the directory of the index files; in a tree of their own, INBOX's
+// are in .INBOX, as the control files'.
+func (s *Store) idxDir(dir string) string {
+	switch {
+	case s.opt.IndexPath == s.opt.MailPath:
+		return s.mailDir(dir)
+	case dir != "":
+		return join(s.opt.IndexPath, dir)
+	case s.opt.Layout == FSLayout:
+		return join(s.opt.IndexPath, "INBOX")
+	}
+	return join(s.opt.IndexPath, ".INBOX")
 }
 
 // dirOf gives the directory that a name has by the layout.
@@ -269,52 +284,40 @@ func (s *Store) Status(name mailstore.Name, want mailstore.StatusWant) (mailstor
 	defer s.put(mb)
 	mb.op.Lock()
 	defer mb.op.Unlock()
-	snap := mb.snap.Load()
-	st := mailstore.Status{Messages: uint32(snap.n), Recent: uint32(mb.recentNow().Len()), UIDNext: snap.next,
-		UIDValidity: mb.uids.hdr.validity, HighestModSeq: mailstore.ModSeq(snap.high), GUID: guidOf(mb.uids.hdr.guid)}
-	for _, c := range snap.chunks {
-		for _, e := range c {
-			if e.flags()&mailstore.Seen == 0 {
-				st.Unseen++
-			}
-			if e.flags()&mailstore.Deleted != 0 {
-				st.Deleted++
-			}
-		}
-	}
 	if want.Size {
-		if st.Size, err = mb.sumSizes(); err != nil {
+		if err := mb.countSizes(); err != nil {
 			return mailstore.Status{}, errkind.Wrap("status", err)
 		}
 	}
-	return st, nil
+	v := mb.known()
+	c := v.Counts()
+	return mailstore.Status{Messages: uint32(c.Messages), Recent: uint32(mb.recentNow().Len()), Unseen: uint32(c.Unseen), Deleted: uint32(c.Deleted),
+		UIDNext: v.UIDNext(), UIDValidity: mb.hdr.validity, Size: uint64(c.Size), HighestModSeq: v.HighestModSeq(), GUID: guidOf(mb.hdr.guid)}, nil
 }
 
-// sumSizes adds the sizes in CRLF form; op is held.
-func (mb *mailbox) sumSizes() (uint64, error) {
-	var sum uint64
-	var unknown []uint32
-	s := mb.snap.Load()
-	for c, list := range s.chunks {
-		for i, e := range list {
-			base, _ := splitName(mb.names[c][i][1:])
-			if v, ok := mb.virtSize(e.uid, base); ok {
-				sum += uint64(v)
-			} else {
-				unknown = append(unknown, e.uid)
-			}
-		}
+// countSizes finds out the sizes in CRLF form that are not known yet; op is held.
+func (mb *mailbox) countSizes() error {
+	if mb.keepFacts(); mb.known().Counts().SizeUnknown == 0 {
+		return nil
 	}
+	var unknown []uint32
+	mb.known().Each(0, func(_ int, r index.Record) bool {
+		if r.Size < 0 {
+			unknown = append(unknown, r.UID)
+		}
+		return true
+	})
 	for _, u := range unknown {
 		m, err := mb.message(u)
 		if errkind.Is(err, errkind.Expunged) {
 			continue
 		}
 		if err != nil {
-			return 0, err
+			return err
 		}
-		sum += uint64(m.size)
+		mb.learn(u, index.Facts{Size: m.size})
 		m.Close()
 	}
-	return sum, nil
+	mb.keepFacts()
+	return nil
 }

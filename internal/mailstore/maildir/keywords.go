@@ -17,7 +17,6 @@ const (
 	letterCount    = 26
 	maxKeywords    = 1024
 	maxKeywordSize = 255
-	maxSets        = 1 << 20 // different combinations in one mailbox
 )
 
 // forwarded is the keyword that the file flag P stands for.
@@ -77,14 +76,29 @@ func formatLetters(names [letterCount]string) []byte {
 //
 //	<crc> V <uidvalidity>
 //	<crc> K <index from 26> <name>
-//	<crc> U <uid> <index>,<index>…     ("-" is none); the last line of a UID counts
+//	<crc> U <uid> <index>,<index>… <sum>   ("-" is none); the last line of a UID counts
+//
+// sum is the CRC-32C of the message's base name up to its first comma: a line
+// that a crash left for a UID which another message then got means nothing.
 
 // moreKeywords is the parsed file.
 type moreKeywords struct {
 	validity uint32
-	names    []string            // index 26 and on
-	uids     map[uint32][]uint16 // ascending indices, 26 and on
-	lines    int                 // lines read: many more than uids means rewrite
+	names    []string // index 26 and on
+	uids     map[uint32]moreSet
+	lines    int // lines read: many more than uids means rewrite
+}
+
+// moreSet is what a message has beyond the letters.
+type moreSet struct {
+	list []uint16 // ascending indices, 26 and on
+	sum  uint32   // of the message's name
+}
+
+// nameMark is the sum that binds a line to a message.
+func nameMark(base string) uint32 {
+	base, _, _ = strings.Cut(base, ",")
+	return crc32.Checksum([]byte(base), castagnoli)
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -95,7 +109,7 @@ func moreLine(dst []byte, text string) []byte {
 
 // parseMore reads the file; lines that are wrong are left out.
 func parseMore(data string) moreKeywords {
-	m := moreKeywords{uids: map[uint32][]uint16{}}
+	m := moreKeywords{uids: map[uint32]moreSet{}}
 	for line := range strings.SplitSeq(data, "\n") {
 		if len(line) < 11 || line[8] != ' ' {
 			continue
@@ -124,9 +138,10 @@ func (m *moreKeywords) line(text string) {
 		if n := int(number(f[1])); n == letterCount+len(m.names) && n < maxKeywords && goodKeyword(f[2]) {
 			m.names = append(m.names, f[2])
 		}
-	case f[0] == "U" && len(f) == 3:
+	case f[0] == "U" && len(f) == 4:
 		uid := number(f[1])
-		if uid == 0 {
+		sum, err := strconv.ParseUint(f[3], 16, 32)
+		if uid == 0 || err != nil {
 			return
 		}
 		delete(m.uids, uid)
@@ -137,12 +152,23 @@ func (m *moreKeywords) line(text string) {
 			}
 		}
 		if slices.Sort(list); len(list) > 0 {
-			m.uids[uid] = slices.Compact(list)
+			m.uids[uid] = moreSet{slices.Compact(list), uint32(sum)}
 		}
 	}
 }
 
-func moreUser(dst []byte, uid uint32, list []uint16) []byte {
+// of gives what the message uid, whose base name is base, has beyond the letters.
+func (m *moreKeywords) of(uid uint32, base string) []uint16 {
+	if m == nil {
+		return nil
+	}
+	if x, ok := m.uids[uid]; ok && x.sum == nameMark(base) {
+		return x.list
+	}
+	return nil
+}
+
+func moreUser(dst []byte, uid uint32, base string, list []uint16) []byte {
 	text := "-"
 	for i, n := range list {
 		if i == 0 {
@@ -151,28 +177,16 @@ func moreUser(dst []byte, uid uint32, list []uint16) []byte {
 			text += "," + strconv.Itoa(int(n))
 		}
 	}
-	return moreLine(dst, "U "+strconv.FormatUint(uint64(uid), 10)+" "+text)
+	return moreLine(dst, "U "+strconv.FormatUint(uint64(uid), 10)+" "+text+fmt.Sprintf(" %08x", nameMark(base)))
 }
 
-// keywordTable is what one mailbox knows of keywords. Sets of keywords have
-// numbers; a number keeps its meaning while the mailbox is open.
+// keywordTable is what one mailbox knows of keywords.
 type keywordTable struct {
 	letters [letterCount]string
 	more    []string
-	sets    [][]string // by number; 0 is the empty set
-	byKey   map[setKey]uint32
 }
 
-// setKey is a set as the disk has it.
-type setKey struct {
-	letters   uint32
-	forwarded bool
-	more      string // indices, two octets each
-}
-
-func newKeywordTable() *keywordTable {
-	return &keywordTable{sets: [][]string{nil}, byKey: map[setKey]uint32{{}: 0}}
-}
+func newKeywordTable() *keywordTable { return &keywordTable{} }
 
 // names gives every keyword in stable order.
 func (k *keywordTable) names() []string {
@@ -185,52 +199,16 @@ func (k *keywordTable) names() []string {
 	return append(out, k.more...)
 }
 
-// setNames changes the names of the letters or the others; what numbers of
-// sets mean to the disk is then looked up anew.
-func (k *keywordTable) setNames(letters [letterCount]string, more []string) {
-	if letters != k.letters || !slices.Equal(more, k.more) {
-		k.letters, k.more = letters, more
-		k.byKey = map[setKey]uint32{{}: 0}
+// setNames changes the names of the letters or the others.
+func (k *keywordTable) setNames(letters [letterCount]string, more []string) (changed bool) {
+	if letters == k.letters && slices.Equal(more, k.more) {
+		return false
 	}
+	k.letters, k.more = letters, more
+	return true
 }
 
-// number gives the number of a set as the disk has it.
-func (k *keywordTable) number(f nameFlags, more []uint16) uint32 {
-	key := setKey{letters: f.letters, forwarded: f.forwarded}
-	if len(more) > 0 {
-		b := make([]byte, 0, 2*len(more))
-		for _, n := range more {
-			b = append(b, byte(n>>8), byte(n))
-		}
-		key.more = string(b)
-	}
-	if n, ok := k.byKey[key]; ok {
-		return n
-	}
-	list := k.list(f, more)
-	n := uint32(0)
-	if len(list) > 0 {
-		n = uint32(len(k.sets))
-		for i, s := range k.sets {
-			if i > 0 && slices.Equal(s, list) {
-				n = uint32(i)
-				break
-			}
-			if i > 4096 { // looking through many costs more than a second number
-				break
-			}
-		}
-		if int(n) == len(k.sets) {
-			if len(k.sets) >= maxSets {
-				return 0
-			}
-			k.sets = append(k.sets, list)
-		}
-	}
-	k.byKey[key] = n
-	return n
-}
-
+// list gives the names of what a file has, sorted.
 func (k *keywordTable) list(f nameFlags, more []uint16) []string {
 	var list []string
 	fwd := f.forwarded

@@ -12,8 +12,8 @@ import (
 
 // Names of the locks.
 const (
-	lockFile     = "rookery-lock"         // per mailbox: an OFD lock, and the file that the dotlock is a link of
-	userLockFile = "rookery-user-lock"    // per user: folders, subscriptions, UIDVALIDITY
+	lockFile     = "rookery-lock"         // per user, taken by the index; dotlocks are links of it
+	userLockFile = "rookery-user-lock"    // per user: changes of the tree of folders
 	uidlistLock  = "dovecot-uidlist.lock" // Dovecot's own
 )
 
@@ -68,17 +68,24 @@ func (s *Store) lockOFD(path string) (*held, error) {
 	return nil, err
 }
 
-// lockUIDs takes a mailbox's locks: ours first, so that a dotlock that is ours
-// can only be left over from a crash; then Dovecot's.
-func (s *Store) lockUIDs(dir string) (*held, error) {
-	keep := join(dir, lockFile)
-	h, err := s.lockOFD(keep)
+// lockUIDs takes Dovecot's lock of a mailbox's uidlist. The user's lock is held:
+// a dotlock that is ours can only be left over from a crash.
+func (s *Store) lockUIDs(ctl string) (*held, error) {
+	h, err := s.dotlockOf(join(ctl, uidlistLock))
+	return h, s.fail("lock mailbox", err)
+}
+
+// dotlockOf makes a dotlock, under the user's lock.
+func (s *Store) dotlockOf(dot string) (*held, error) {
+	keep := join(s.opt.ControlPath, lockFile)
+	file, err := s.fs.OpenFile(keep, vfs.Read|vfs.Write|vfs.Create, s.opt.FileMode)
 	if err != nil {
-		return nil, s.fail("lock mailbox", err)
+		return nil, err
 	}
-	if err := s.dotlock(h, keep, join(dir, uidlistLock)); err != nil {
+	h := &held{s: s, file: file}
+	if err := s.dotlock(h, keep, dot); err != nil {
 		h.release()
-		return nil, s.fail("lock mailbox", err)
+		return nil, err
 	}
 	return h, nil
 }
@@ -145,7 +152,7 @@ func (s *Store) staleDot(h *held, dot string) (bool, error) {
 		}
 		return false, err
 	}
-	if h.file != nil {
+	if h.file != nil && s.can.lock {
 		if own, err := h.file.Stat(); err == nil && own.Inode == info.Inode && own.Device == info.Device {
 			return true, nil
 		}

@@ -8,41 +8,47 @@ import (
 	"rookery/internal/errkind"
 	"rookery/internal/imapname"
 	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/index"
 	"rookery/internal/numset"
-	"rookery/internal/vfs"
 )
 
 // mailbox is one folder, open. All opens of a Store share it.
 type mailbox struct {
-	s    *Store
-	snap atomic.Pointer[snapshot]
+	s       *Store
+	snap    atomic.Pointer[index.View] // what sessions are shown; nil until the first look
+	boxNow  atomic.Pointer[index.Box]
+	damaged atomic.Bool // the index says so
 
 	// op is held by whoever works on the disk; it guards all up to mu. A mailbox
 	// that waits for a lock of the file system holds op, so op of two mailboxes
-	// is never held by one goroutine.
-	op       sync.Mutex
-	dir      string     // of new/, cur/, tmp/
-	ctl      string     // of the control files
-	names    [][]string // file names, in the shape of snap's pieces; the first byte is 'n' for new/, 'c' for cur/
-	ext      map[uint32]string
-	kw       *keywordTable
-	more     map[uint32][]uint16 // keywords beyond the letters
-	uids     uidState
-	fresh    []uidRecord // records read and not yet matched with files
-	cur      dirState
-	new      dirState
-	keyf     fileStamp  // dovecot-keywords
-	moref    fileStamp  // rookery-keywords
-	moreN    int        // lines in it
-	recent   numset.Set // in cur/, and nobody was told yet
-	hist     history
-	virt     map[uint32]int64 // sizes in CRLF form that had to be counted
-	loaded   bool
-	ours     uint64 // counts own changes of new/ and cur/
-	rescan   bool   // a background look is under way
-	rename   bool   // keyword names changed: judge all flags anew
-	freshAll bool   // fresh holds every record
-	noRoom   bool   // the disk is full: new messages wait for their UIDs, as was noted
+	// is never held by one goroutine, but for a change of the folders.
+	op      sync.Mutex
+	dir     string // of new/, cur/, tmp/
+	ctl     string // of the control files
+	idx     string // of the index
+	box     *index.Box
+	seen    *index.View // the newest, to which st belongs
+	st      state
+	loaded  bool   // st says what seen stands for
+	rebuild string // why the index must be built anew, "" if it need not
+	hdr     uidHeader
+	hdrOf   uint64      // inode of the uidlist that hdr was read from
+	fresh   []uidRecord // records read and not yet in the index
+	kw      *keywordTable
+	kwOf    [2]fileStamp // dovecot-keywords and rookery-keywords that kw was read from
+	disk    map[uint32]setPlace
+	more    *moreKeywords // rookery-keywords, if it was read just now
+	recent  numset.Set    // in cur/, and nobody was told yet
+	facts   map[uint32]index.Facts
+	counted int // sizes that had to be counted and stand in the index alone
+	looked  time.Time
+	look    bool // our own doubt: look again at the next chance
+	rescan  bool // a background look is under way
+	reflag  bool // keyword names changed: judge all flags anew
+	// freshAll says that fresh holds every record.
+	freshAll bool
+	readOnly bool
+	noRoom   bool // the disk is full: new messages wait for their UIDs, as was noted
 	work     sync.WaitGroup
 
 	mu       sync.Mutex
@@ -122,9 +128,9 @@ func (s *Store) claim(name mailstore.Name, dir string) (*mailbox, error) {
 			}
 		}
 		if mb == nil {
-			mb = &mailbox{s: s, name: name, dir: s.mailDir(dir), ctl: s.ctlDir(dir), kw: newKeywordTable(),
-				ext: map[uint32]string{}, more: map[uint32][]uint16{}, watchers: map[*watcher]struct{}{}, virt: map[uint32]int64{}}
-			mb.snap.Store(&snapshot{next: 1})
+			mb = &mailbox{s: s, name: name, dir: s.mailDir(dir), ctl: s.ctlDir(dir), idx: s.idxDir(dir), kw: newKeywordTable(),
+				watchers: map[*watcher]struct{}{}}
+			mb.snap.Store(&index.View{})
 		}
 		s.open[name] = mb
 	}
@@ -135,11 +141,8 @@ func (s *Store) claim(name mailstore.Name, dir string) (*mailbox, error) {
 }
 
 // idleMailboxes is how many closed mailboxes stay in memory, since clients come
-// back to them; idleMessages bounds the messages in them.
-const (
-	idleMailboxes = 3
-	idleMessages  = 50000
-)
+// back to them: they cost little beside their tables, and an open index.
+const idleMailboxes = 64
 
 // put gives a reference back.
 func (s *Store) put(mb *mailbox) {
@@ -157,14 +160,9 @@ func (s *Store) put(mb *mailbox) {
 			out = append(out, mb)
 		} else {
 			s.idle = append(s.idle, mb)
-			sum := 0
-			for i := len(s.idle) - 1; i >= 0; i-- {
-				sum += s.idle[i].snap.Load().n
-				if len(s.idle)-i > idleMailboxes || sum > idleMessages {
-					out = append(out, s.idle[:i+1]...)
-					s.idle = append([]*mailbox(nil), s.idle[i+1:]...)
-					break
-				}
+			if n := len(s.idle) - idleMailboxes; n > 0 {
+				out = append(out, s.idle[:n]...)
+				s.idle = append([]*mailbox(nil), s.idle[n:]...)
 			}
 		}
 	}
@@ -182,6 +180,7 @@ func (mb *mailbox) retire() {
 	if !mb.isDead() && mb.loaded {
 		mb.tidy()
 	}
+	mb.closeBox()
 }
 
 func (mb *mailbox) isDead() bool { mb.mu.Lock(); defer mb.mu.Unlock(); return mb.dead }
@@ -211,14 +210,15 @@ func (mb *mailbox) die() {
 func (mb *mailbox) Info() mailstore.Info {
 	mb.op.Lock()
 	defer mb.op.Unlock()
-	return mailstore.Info{Name: mb.s.outName(mb.nameNow()), UIDValidity: mb.uids.hdr.validity, GUID: guidOf(mb.uids.hdr.guid),
-		Namespace: mb.s.opt.Namespace, PermanentFlags: mailstore.AllFlags, NewKeywords: true, ReadOnly: mb.uids.readOnly || !mb.s.can.write}
+	return mailstore.Info{Name: mb.s.outName(mb.nameNow()), UIDValidity: mb.hdr.validity, GUID: guidOf(mb.hdr.guid),
+		Namespace: mb.s.opt.Namespace, PermanentFlags: mailstore.AllFlags, NewKeywords: true, ReadOnly: mb.readOnly || !mb.s.can.write}
 }
 
 // Keywords gives every name that the mailbox knows.
 func (mb *mailbox) Keywords() []string {
 	mb.op.Lock()
 	defer mb.op.Unlock()
+	mb.table()
 	return mb.kw.names()
 }
 
@@ -280,102 +280,19 @@ func (s *Store) outName(name mailstore.Name) mailstore.Name {
 	return s.prefix + name
 }
 
-// fileStamp tells whether a control file is the one that was read.
-type fileStamp struct {
-	inode uint64
-	size  int64
-	mtime time.Time
-}
-
-func stampOf(i vfs.Info) fileStamp { return fileStamp{i.Inode, i.Size, i.ModTime} }
-
-// stampAt is the stamp of path, zero if nothing is there.
-func (s *Store) stampAt(path string) (fileStamp, error) {
-	i, err := s.fs.Stat(path)
-	if err != nil {
-		if notExist(err) {
-			return fileStamp{}, nil
-		}
-		return fileStamp{}, err
-	}
-	return stampOf(i), nil
-}
-
-// dirState is what is known of new/ or cur/.
-type dirState struct {
-	known   fileStamp // of the last look, or after our own last change
-	stale   bool      // somebody changed it since: look again
-	doubt   bool      // a change may hide behind the same stamp: look again later
-	looked  time.Time // end of the last look
-	tookMax time.Duration
-}
-
 // tick bounds how coarse a file system's times may be, judged by one of them:
 // a change within it of another may leave the same stamp.
-func tick(t time.Time) time.Duration {
-	if t.Nanosecond() == 0 {
+func tick(f fileStamp) time.Duration {
+	if f.mtime%1e9 == 0 {
 		return 2100 * time.Millisecond // whole or even seconds
 	}
 	return 50 * time.Millisecond
 }
 
-// history is what was expunged while the mailbox was in memory.
-type history struct {
-	from uint64 // complete after this MODSEQ
-	ev   []expunged
-}
-
-type expunged struct {
-	modseq uint64
-	uids   numset.Set
-}
-
-// maxHistory bounds the ranges that are remembered.
-const maxHistory = 4096
-
-func (h *history) add(modseq uint64, uids numset.Set) {
-	h.ev = append(h.ev, expunged{modseq, uids})
-	n := 0
-	for i := len(h.ev) - 1; i >= 0; i-- {
-		if n += len(h.ev[i].uids.Ranges()); n > maxHistory {
-			h.from = h.ev[i].modseq
-			h.ev = append([]expunged(nil), h.ev[i+1:]...)
-			return
-		}
-	}
-}
-
-// ExpungedSince gives the UIDs expunged after m.
-func (mb *mailbox) ExpungedSince(m mailstore.ModSeq) (numset.Set, bool, error) {
-	mb.op.Lock()
-	defer mb.op.Unlock()
-	if uint64(m) < mb.hist.from {
-		return numset.Set{}, false, nil
-	}
-	var out numset.Set
-	for _, e := range mb.hist.ev {
-		if e.modseq > uint64(m) {
-			out = out.Union(e.uids)
-		}
-	}
-	return out, true, nil
-}
-
-// fullName gives the path of a message's file; op is held.
+// path gives the path of a message's file; op is held.
 func (mb *mailbox) path(name string) string {
 	if name[0] == 'n' {
 		return join(mb.dir, "new/"+name[1:])
 	}
 	return join(mb.dir, "cur/"+name[1:])
-}
-
-// nameAt gives the stored name at a position of the newest snapshot.
-func (mb *mailbox) nameAt(s *snapshot, pos int) string {
-	c, i := s.locate(pos)
-	return mb.names[c][i]
-}
-
-func (mb *mailbox) setName(s *snapshot, pos int, name string) {
-	c, i := s.locate(pos)
-	mb.names[c][i] = name
 }

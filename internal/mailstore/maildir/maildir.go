@@ -17,8 +17,16 @@
 // MODSEQs are handed out). rookery-lock and rookery-user-lock hold nothing; they
 // are locked, and never removed.
 //
-// Index: none of its own yet; what a session sees is derived from the uidlist
-// and the file names when a mailbox is opened.
+// Index: what package index keeps, rookery.index.log and, in each folder,
+// rookery.index and rookery.index.cache. What a session sees is a view of it. With
+// each change the index keeps the stamps of the directories and control files that
+// it stands for: while they are the same, opening a mailbox reads nothing else.
+// All of it can be made anew from the uidlist and the file names.
+//
+// # Locks
+//
+// Whoever changes a mailbox holds the user's lock (rookery-lock) and, where he
+// writes a uidlist or dovecot-keywords, Dovecot's own dotlock inside it.
 //
 // # Order of syncs
 //
@@ -41,6 +49,7 @@ import (
 
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/index"
 	"rookery/internal/vfs"
 )
 
@@ -93,14 +102,15 @@ type Store struct {
 	fs     vfs.FS
 	opt    Options
 	prefix string // of names: the namespace's, with '/'
-	modseq modseqs
-	cache  cache
+	user   *index.User
+	boot   uint64 // hash of the boot's id
 	can    abilities
 	names  nameMaker
 
 	mu     sync.Mutex // the maps and lists below
 	open   map[mailstore.Name]*mailbox
-	idle   []*mailbox // closed by all, kept a while: last used last
+	idle   []*mailbox                  // closed by all, kept a while: last used last
+	boxes  map[mailstore.GUID]*mailbox // who uses an index
 	closed bool
 
 	folderMu sync.Mutex // one change of the folders' tree at a time in this process
@@ -112,10 +122,9 @@ var _ mailstore.Store = (*Store)(nil)
 // in it are made when they are first used.
 func Open(opt Options) (*Store, error) {
 	opt = withDefaults(opt)
-	s := &Store{fs: opt.FS, opt: opt, open: map[mailstore.Name]*mailbox{}}
+	s := &Store{fs: opt.FS, opt: opt, open: map[mailstore.Name]*mailbox{}, boxes: map[mailstore.GUID]*mailbox{}, boot: bootHash(opt.FS.BootID())}
 	s.prefix = strings.ReplaceAll(opt.Namespace.Prefix, string(rune(opt.Namespace.Separator)), "/")
 	s.names = newNameMaker(opt.Host, rand.Uint64())
-	s.modseq.store = s
 	s.can = abilities{link: true, lock: true, write: true}
 	for _, dir := range []string{opt.MailPath, opt.InboxPath, opt.ControlPath, opt.IndexPath} {
 		if err := s.makeDirs(dir); err != nil {
@@ -126,6 +135,12 @@ func Open(opt Options) (*Store, error) {
 		if err := s.probe(); err != nil {
 			return nil, err
 		}
+	}
+	var err error
+	s.user, err = index.Open(index.Options{FS: opt.FS, LogDir: opt.IndexPath, ControlDir: opt.ControlPath, FileMode: opt.FileMode, DirMode: opt.FolderMode,
+		LockWait: opt.LockWait, Note: opt.Note, KeepClean: false})
+	if err != nil {
+		return nil, s.fail("open index", err)
 	}
 	return s, nil
 }
@@ -204,11 +219,11 @@ func (s *Store) Close() error {
 	for _, mb := range idle {
 		mb.retire()
 	}
-	return s.modseq.close()
+	return s.fail("close index", s.user.Close())
 }
 
 // Trim gives back memory that is kept only for speed: mailboxes that nobody has
-// open, and derived facts. A worker calls it when its user is quiet.
+// open. A worker calls it when its user is quiet.
 func (s *Store) Trim() {
 	s.mu.Lock()
 	idle := s.idle
@@ -217,7 +232,6 @@ func (s *Store) Trim() {
 	for _, mb := range idle {
 		mb.retire()
 	}
-	s.cache.clear()
 }
 
 // join puts a name below a directory.
@@ -242,7 +256,7 @@ func diskError(op string, err error) error {
 		return nil
 	}
 	var e *errkind.Error
-	if errors.As(err, &e) {
+	if errors.As(err, &e) && errkind.Of(err) != errkind.Other {
 		return errkind.Wrap(op, err)
 	}
 	return errkind.New(op, diskKind(err), err)

@@ -92,7 +92,31 @@ func remove(disk vfs.FS, name mailstore.Name, text string) error {
 	return disk.Remove(path + "/" + file)
 }
 
-func dropIndex(disk vfs.FS) error { return nil } // there is none yet
+// dropIndex removes every index file.
+func dropIndex(disk vfs.FS) error { return dropBelow(disk, ".", 5) }
+
+func dropBelow(disk vfs.FS, dir string, depth int) error {
+	var files, dirs []string
+	err := disk.ReadDir(dir, func(e vfs.DirEntry) bool {
+		if e.Type.IsDir() {
+			dirs = append(dirs, e.Name)
+		} else if strings.HasPrefix(e.Name, "rookery.index") {
+			files = append(files, e.Name)
+		}
+		return true
+	})
+	for _, n := range files {
+		if err := disk.Remove(strings.TrimPrefix(dir+"/"+n, "./")); err != nil {
+			return err
+		}
+	}
+	for _, n := range dirs {
+		if err == nil && depth > 0 {
+			err = dropBelow(disk, strings.TrimPrefix(dir+"/"+n, "./"), depth-1)
+		}
+	}
+	return err
+}
 
 func harness(layout maildir.Layout, mail, inbox, control string) storetest.Harness {
 	h := storetest.Harness{DropIndex: dropIndex, Open: func(disk vfs.FS) (mailstore.Store, error) {

@@ -149,35 +149,34 @@ func allZero(p []byte) bool {
 	return true
 }
 
-// readOnly opens a mailbox that cannot be written: what has a UID is shown.
-func (mb *mailbox) readOnly(cause error) error {
-	if mb.uids.hdr.validity == 0 {
+// showReadOnly opens a mailbox that cannot be written: what has a UID is shown,
+// from an index in memory. f is a look at the folder, or nil.
+func (mb *mailbox) showReadOnly(f *files, cause error) error {
+	if mb.hdr.validity == 0 {
 		return errkind.Wrap("the mailbox cannot be written, and has no uidlist", cause)
 	}
-	f, err := mb.s.scan(mb.dir)
-	if err != nil {
-		return err
-	}
-	mb.uids.readOnly = true
-	p := mb.match(f)
-	p.unknown = nil
-	mb.apply(f, p)
-	return nil
+	mb.readOnly = true
+	return mb.showSome(f)
 }
 
-// cramped shows what has a UID where there is no room to give one to what is new:
-// a user whose disk is full must be able to read and to expunge. The next look
-// tries again.
-func (mb *mailbox) cramped(cause error) error {
-	if mb.uids.hdr.validity == 0 {
-		return cause
+// showSome shows what has a UID, without a lock.
+func (mb *mailbox) showSome(f *files) (err error) {
+	if f == nil {
+		if f, err = mb.s.scan(mb.dir); err != nil {
+			return mb.lost(err)
+		}
 	}
-	f, err := mb.s.scan(mb.dir)
-	if err != nil {
-		return mb.lost(err)
+	have, err := mb.readUIDs()
+	if err != nil || !have {
+		return mb.s.fail("read uidlist", err)
 	}
-	if mb.freshAll && mb.loaded {
-		mb.dropStrangers()
+	if err := mb.readKeywords(); err != nil {
+		return err
+	}
+	if mb.freshAll {
+		if err := mb.dropStrangers(); err != nil {
+			return err
+		}
 	}
 	p := mb.match(f)
 	again := len(p.unknown)+len(p.reborn) > 0 || !f.stable
@@ -185,10 +184,24 @@ func (mb *mailbox) cramped(cause error) error {
 	if !f.stable { // without the lock only a look that nothing disturbed proves that a file is gone
 		p.missing = nil
 	}
-	mb.apply(f, p)
-	if again {
-		mb.cur.stale, mb.new.stale = true, true
+	if err := mb.apply(f, p); err != nil {
+		return err
 	}
+	mb.look = mb.look || again
+	return nil
+}
+
+// cramped shows what has a UID where there is no room to give one to what is new:
+// a user whose disk is full must be able to read and to expunge. The next look
+// tries again.
+func (mb *mailbox) cramped(f *files, cause error) error {
+	if mb.hdr.validity == 0 {
+		return cause
+	}
+	if err := mb.showSome(f); err != nil {
+		return err
+	}
+	mb.look = true
 	if !mb.noRoom {
 		mb.noRoom = true
 		mb.s.opt.Note("new messages of " + mb.nameNow() + " are not shown until there is room for their UIDs: " + cause.Error())
@@ -216,20 +229,34 @@ func (mb *mailbox) sweepTmp() {
 	}
 }
 
-// tidy is done when the mailbox leaves memory: old files of tmp/, and a uidlist
-// that holds much of what is gone, or lacks sizes that had to be counted.
+// tidy is done when the mailbox leaves memory: what was learnt is kept, old files
+// of tmp/ go, and so does a uidlist that holds much of what is gone, or lacks
+// sizes that had to be counted.
 func (mb *mailbox) tidy() {
-	if mb.uids.readOnly {
+	if mb.readOnly {
 		return
 	}
+	mb.keepFacts()
 	mb.sweepTmp()
-	if w := mb.uids.dropped + len(mb.virt); w == 0 || w < rewriteAt(mb.uids.records) && mb.uids.records > 2000 {
+	if w := mb.st.dropped + mb.counted; w == 0 || w < rewriteAt(mb.st.records) && mb.st.records > 2000 {
 		return
 	}
-	if lock, err := mb.s.lockUIDs(mb.ctl); err == nil {
-		defer lock.release()
-		if have, err := mb.readUIDs(); err == nil && have && len(mb.fresh) == 0 && !mb.freshAll {
-			mb.writeUIDs(mb.knownRecords())
-		}
+	if mb.enter() != nil {
+		return
+	}
+	defer mb.leave()
+	lock, err := mb.s.lockUIDs(mb.ctl)
+	if err != nil {
+		return
+	}
+	defer lock.release()
+	if have, err := mb.readUIDs(); err != nil || !have || !mb.loaded || len(mb.fresh) > 0 || mb.freshAll {
+		return
+	}
+	if err := mb.writeUIDs(nil, nil); err != nil {
+		return
+	}
+	if tx, err := mb.begin(); err == nil {
+		mb.put(tx)
 	}
 }

@@ -3,12 +3,12 @@ package maildir
 import (
 	"errors"
 	"io"
-	"strconv"
 	"time"
 
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/crlf"
+	"rookery/internal/mailstore/index"
 	"rookery/internal/vfs"
 )
 
@@ -57,12 +57,12 @@ func (mb *mailbox) openAt(uid uint32) (vfs.File, string, error) {
 		if mb.isDead() {
 			return nil, "", mb.gone()
 		}
-		s := mb.snap.Load()
-		pos, ok := s.Find(uid)
+		v := mb.known()
+		pos, ok := v.Find(uid)
 		if !ok {
 			return nil, "", errkind.Newf("open message "+utoa(uid), errkind.Expunged, "the message is gone")
 		}
-		name := mb.nameAt(s, pos)
+		name := mb.nameAt(v, pos)
 		f, err := mb.s.fs.OpenFile(mb.path(name), vfs.Read, 0)
 		if err == nil {
 			return f, name, nil
@@ -73,7 +73,8 @@ func (mb *mailbox) openAt(uid uint32) (vfs.File, string, error) {
 		if try == 8 {
 			return nil, "", errkind.New("open message "+utoa(uid), errkind.Unavailable, errors.New("its file is renamed again and again"))
 		}
-		if err := mb.resync(); err != nil {
+		mb.look = true
+		if err := mb.refresh(); err != nil {
 			return nil, "", err
 		}
 	}
@@ -100,7 +101,7 @@ func (mb *mailbox) message(uid uint32) (*message, error) {
 }
 
 // present finds out how the stored bytes relate to the CRLF form: from the sizes
-// in the name if they can be true, else by reading.
+// that are known if they can be true, else by reading.
 func (mb *mailbox) present(uid uint32, f vfs.File, name string) (*message, error) {
 	info, err := f.Stat()
 	if err != nil {
@@ -108,7 +109,7 @@ func (mb *mailbox) present(uid uint32, f vfs.File, name string) (*message, error
 	}
 	base, _ := splitName(name[1:])
 	phys, virt := nameSizes(base)
-	if v, ok := mb.virtSize(uid, base); ok {
+	if v, ok := mb.virtSize(uid); ok {
 		virt = v
 	}
 	if virt == info.Size && (phys < 0 || phys == info.Size) {
@@ -118,10 +119,14 @@ func (mb *mailbox) present(uid uint32, f vfs.File, name string) (*message, error
 	if err != nil {
 		return nil, mb.s.fail("read message", err)
 	}
-	if phys >= 0 && phys != info.Size || virt >= 0 && virt != view.Size() {
+	wrong := phys >= 0 && phys != info.Size || virt >= 0 && virt != view.Size()
+	if wrong {
 		mb.mendSizes(uid, name, info.Size, view.Size())
 	}
-	mb.virt[uid] = view.Size()
+	if wrong || virt < 0 {
+		mb.counted++
+		mb.learn(uid, index.Facts{Size: view.Size()})
+	}
 	m := &message{file: f, size: view.Size(), view: view}
 	if view.Plain() {
 		m.view = nil
@@ -129,66 +134,123 @@ func (mb *mailbox) present(uid uint32, f vfs.File, name string) (*message, error
 	return m, nil
 }
 
-// virtSize gives a message's size in CRLF form without reading it: counted
-// before, from the uidlist, or from its name.
-func (mb *mailbox) virtSize(uid uint32, base string) (int64, bool) {
-	if v, ok := mb.virt[uid]; ok {
-		return v, true
+// virtSize gives a message's size in CRLF form, if it is known.
+func (mb *mailbox) virtSize(uid uint32) (int64, bool) {
+	if f, ok := mb.facts[uid]; ok && f.Size >= 0 {
+		return f.Size, true
 	}
-	if text, ok := extKey(mb.ext[uid], 'W'); ok {
-		if v, err := strconv.ParseInt(text, 10, 64); err == nil && v >= 0 {
-			return v, true
+	v := mb.known()
+	if pos, ok := v.Find(uid); ok {
+		size := v.Rec(pos).Size
+		return size, size >= 0
+	}
+	return 0, false
+}
+
+// maxLearnt is how many messages' facts wait to be written to the index at once.
+const maxLearnt = 256
+
+// learn keeps what was found out of a message; op is held.
+func (mb *mailbox) learn(uid uint32, f index.Facts) {
+	if mb.facts == nil {
+		mb.facts = map[uint32]index.Facts{}
+	}
+	if old, ok := mb.facts[uid]; ok {
+		if f.Size < 0 {
+			f.Size = old.Size
+		}
+		if f.Date == 0 {
+			f.Date = old.Date
+		}
+		if f.Saved == 0 {
+			f.Saved = old.Saved
 		}
 	}
-	_, v := nameSizes(base)
-	return v, v >= 0
+	if mb.facts[uid] = f; len(mb.facts) >= maxLearnt {
+		mb.keepFacts()
+	}
+}
+
+// keepFacts writes what was learnt to the index. Where that cannot be now, it is
+// learnt again another time.
+func (mb *mailbox) keepFacts() {
+	facts := mb.facts
+	mb.facts = nil
+	if len(facts) == 0 || mb.readOnly || mb.enter() != nil {
+		return
+	}
+	defer mb.leave()
+	if !mb.loaded {
+		return
+	}
+	if tx, err := mb.begin(); err == nil {
+		for uid, f := range facts {
+			if pos, ok := mb.view().Find(uid); ok {
+				tx.Facts(pos, f)
+			}
+		}
+		mb.put(tx)
+	}
 }
 
 // mendSizes renames a file whose name tells wrong sizes, and writes the uidlist
 // anew, where the name stands. What fails is tried again at the next reading.
 func (mb *mailbox) mendSizes(uid uint32, name string, phys, virt int64) {
+	if mb.readOnly || mb.enter() != nil {
+		return
+	}
+	defer mb.leave()
 	lock, err := mb.s.lockUIDs(mb.ctl)
 	if err != nil {
 		return
 	}
 	defer lock.release()
-	if have, err := mb.readUIDs(); err != nil || !have || len(mb.fresh) > 0 || mb.freshAll {
+	if have, err := mb.readUIDs(); err != nil || !have || !mb.loaded || len(mb.fresh) > 0 || mb.freshAll {
 		return
 	}
-	s := mb.snap.Load()
-	pos, ok := s.Find(uid)
-	if !ok || mb.nameAt(s, pos) != name {
+	v := mb.view()
+	pos, ok := v.Find(uid)
+	if !ok || mb.nameAt(v, pos) != name {
 		return
 	}
 	base, info := splitName(name[1:])
 	to := name[:1] + withSizes(base, phys, virt) + info
-	delete(mb.virt, uid)
-	if text, ok := extKey(mb.ext[uid], 'W'); ok && text != utoa64(virt) {
-		mb.ext[uid] = extSet(mb.ext[uid], 'W', utoa64(virt))
+	_, ext, _ := splitLoc(v.Loc(pos))
+	if text, ok := extKey(ext, 'W'); ok && text != utoa64(virt) {
+		ext = extSet(ext, 'W', utoa64(virt))
 	}
-	if text, ok := extKey(mb.ext[uid], 'S'); ok && text != utoa64(phys) {
-		mb.ext[uid] = extSet(mb.ext[uid], 'S', utoa64(phys))
+	if text, ok := extKey(ext, 'S'); ok && text != utoa64(phys) {
+		ext = extSet(ext, 'S', utoa64(phys))
 	}
-	if _, ok := extKey(mb.ext[uid], 'G'); !ok {
+	if _, ok := extKey(ext, 'G'); !ok {
 		// The GUID of a message without one is its name: keep it.
-		mb.ext[uid] = extSet(mb.ext[uid], 'G', guidText(guidOf(base)))
+		ext = extSet(ext, 'G', guidText(guidOf(base)))
 	}
-	own := mb.beginOwn()
-	defer own.end()
-	if to != name {
-		if err := mb.s.fs.RenameNoReplace(mb.path(name), mb.path(to)); err != nil {
-			return
-		}
-		mb.setName(s, pos, to)
-	}
-	if err := mb.writeUIDs(mb.knownRecords()); err != nil {
-		mb.s.opt.Note("the uidlist of " + mb.nameNow() + " cannot be written: " + err.Error())
-		if to != name && mb.s.fs.RenameNoReplace(mb.path(to), mb.path(name)) == nil {
-			mb.setName(s, pos, name)
-		}
-		mb.uids.stamp = fileStamp{}
+	tx, err := mb.begin()
+	if err != nil {
 		return
 	}
+	own := mb.beginOwn()
+	if to != name {
+		if err := mb.s.fs.RenameNoReplace(mb.path(name), mb.path(to)); err != nil {
+			tx.Abort()
+			return
+		}
+	}
+	newBase, _ := splitName(to[1:])
+	if err := mb.writeUIDs(nil, &uidRecord{uid, ext, newBase}); err != nil {
+		mb.s.opt.Note("the uidlist of " + mb.nameNow() + " cannot be written: " + err.Error())
+		if to != name {
+			mb.s.fs.RenameNoReplace(mb.path(to), mb.path(name))
+		}
+		tx.Abort()
+		mb.look = true
+		return
+	}
+	mb.reshape(tx, v, pos, mb.shapeOf(to, ext, mb.moreOf(v, v.Rec(pos).Keywords)))
+	tx.Facts(pos, index.Facts{Size: virt})
+	own.end()
+	mb.put(tx)
 	mb.s.opt.Note("mended the sizes in the name of " + base + " of " + mb.nameNow() + ": " + utoa64(phys) + " octets, " + utoa64(virt) + " with CRLF")
 }
 
@@ -200,26 +262,27 @@ func (mb *mailbox) Facts(uid mailstore.UID, want mailstore.FactsWant) (mailstore
 	if mb.isDead() {
 		return out, mb.gone()
 	}
-	s := mb.snap.Load()
-	pos, ok := s.Find(uid)
+	v := mb.known()
+	pos, ok := v.Find(uid)
 	if !ok {
 		return out, errkind.Newf("facts of message "+utoa(uid), errkind.Expunged, "the message is gone")
 	}
-	base, _ := splitName(mb.nameAt(s, pos)[1:])
-	ext := mb.ext[uid]
-	out.BaseName = base
-	if text, ok := extKey(ext, 'G'); ok {
-		out.GUID = guidOf(text)
-	} else {
-		out.GUID = guidOf(base)
+	r := v.Rec(pos)
+	base, ext, _ := splitLoc(r.Loc)
+	if f, ok := mb.facts[uid]; ok {
+		if f.Size >= 0 {
+			r.Size = f.Size
+		}
+		if f.Date != 0 {
+			r.Date, r.Saved = f.Date, f.Saved
+		}
 	}
+	out.BaseName, out.GUID, out.Size = base, messageGUID(base, ext), max(r.Size, 0)
 	out.UIDL, _ = extKey(ext, 'P')
 	if text, ok := extKey(ext, 'O'); ok {
 		out.Order = number(text)
 	}
-	if v, ok := mb.virtSize(uid, base); ok {
-		out.Size = v
-	} else if want.Size {
+	if r.Size < 0 && want.Size {
 		m, err := mb.message(uid)
 		if err != nil {
 			return out, err
@@ -227,37 +290,33 @@ func (mb *mailbox) Facts(uid mailstore.UID, want mailstore.FactsWant) (mailstore
 		out.Size = m.size
 		m.Close()
 	}
-	saved, hasSaved := extKey(ext, 'T')
-	if sec, err := strconv.ParseInt(saved, 10, 64); hasSaved && err == nil {
-		out.SaveDate = time.Unix(sec, 0)
-	}
-	if want.InternalDate || want.SaveDate && out.SaveDate.IsZero() {
+	if want.InternalDate && r.Date == 0 || want.SaveDate && r.Saved == 0 {
 		info, err := mb.statAt(uid)
 		if err != nil {
 			return out, err
 		}
-		out.InternalDate = info.ModTime
-		if out.SaveDate.IsZero() {
-			out.SaveDate = info.ModTime
+		r.Date = info.ModTime.Unix()
+		if r.Saved == 0 {
+			r.Saved = r.Date
 		}
+		mb.learn(uid, index.Facts{Size: -1, Date: r.Date, Saved: r.Saved})
+	}
+	if r.Date != 0 {
+		out.InternalDate = time.Unix(r.Date, 0)
+	}
+	if r.Saved != 0 {
+		out.SaveDate = time.Unix(r.Saved, 0)
 	}
 	return out, nil
 }
 
 // statAt stats a message's file, following renames by others; op is held.
 func (mb *mailbox) statAt(uid uint32) (vfs.Info, error) {
-	for try := 0; ; try++ {
-		s := mb.snap.Load()
-		pos, ok := s.Find(uid)
-		if !ok {
-			return vfs.Info{}, errkind.Newf("stat message "+utoa(uid), errkind.Expunged, "the message is gone")
-		}
-		info, err := mb.s.fs.Stat(mb.path(mb.nameAt(s, pos)))
-		if err == nil || !notExist(err) || try == 8 {
-			return info, mb.s.fail("stat message "+utoa(uid), err)
-		}
-		if err := mb.resync(); err != nil {
-			return vfs.Info{}, err
-		}
+	f, _, err := mb.openAt(uid)
+	if err != nil {
+		return vfs.Info{}, err
 	}
+	defer f.Close()
+	info, err := f.Stat()
+	return info, mb.s.fail("stat message "+utoa(uid), err)
 }

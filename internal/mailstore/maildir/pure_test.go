@@ -81,19 +81,19 @@ func TestMoreKeywords(t *testing.T) {
 	data := moreLine(nil, "V 77")
 	data = moreLine(data, "K 26 first")
 	data = moreLine(data, "K 27 second")
-	data = moreUser(data, 5, []uint16{27, 26})
-	data = moreUser(data, 6, []uint16{26})
-	data = moreUser(data, 6, nil)
+	data = moreUser(data, 5, "five", []uint16{27, 26})
+	data = moreUser(data, 6, "six", []uint16{26})
+	data = moreUser(data, 6, "six", nil)
 	data = append(data, "00000000 U 7 26\ngarbage\n\x00\x00\x00\n"...)
-	data = moreUser(data, 8, []uint16{26, 99})
+	data = moreUser(data, 8, "eight,S=5", []uint16{26, 99})
 	m := parseMore(string(data))
 	if m.validity != 77 || !slices.Equal(m.names, []string{"first", "second"}) || len(m.uids) != 2 ||
-		!slices.Equal(m.uids[5], []uint16{26, 27}) || !slices.Equal(m.uids[8], []uint16{26}) {
+		!slices.Equal(m.of(5, "five"), []uint16{26, 27}) || !slices.Equal(m.of(8, "eight,S=5,W=6"), []uint16{26}) || m.of(8, "another") != nil {
 		t.Fatalf("%+v", m)
 	}
 	// A torn line is no line, wherever it is cut.
 	for i := range data {
-		if got := parseMore(string(data[:i]) + "\n"); len(got.uids[5]) == 1 {
+		if got := parseMore(string(data[:i]) + "\n"); len(got.of(5, "five")) == 1 {
 			t.Fatalf("cut at %d: half a set", i)
 		}
 	}
@@ -184,15 +184,16 @@ func FuzzKeywords(f *testing.F) {
 			if len(m.names) > maxKeywords {
 				t.Fatal("too many names")
 			}
-			for u, list := range m.uids {
+			for u, set := range m.uids {
+				list := set.list
 				if u == 0 || len(list) == 0 || !slices.IsSorted(list) || int(list[len(list)-1]) >= letterCount+len(m.names) {
 					t.Fatal(u, list)
 				}
 			}
 			k := newKeywordTable()
 			k.setNames(l, m.names)
-			for _, list := range m.uids {
-				k.number(nameFlags{letters: 1<<26 - 1, forwarded: true}, list)
+			for _, set := range m.uids {
+				k.list(nameFlags{letters: 1<<26 - 1, forwarded: true}, set.list)
 			}
 		}
 	})
@@ -227,12 +228,9 @@ func FuzzSubscriptions(f *testing.F) {
 	})
 }
 
-func FuzzModseqAndValidity(f *testing.F) {
+func FuzzValidity(f *testing.F) {
 	f.Add("00000000000000000007\n")
 	f.Fuzz(func(t *testing.T, s string) {
-		if parseModseq(s) > maxModseq {
-			t.Fatal("beyond its bound")
-		}
 		parseHex8(s)
 	})
 }

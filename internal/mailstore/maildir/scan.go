@@ -55,7 +55,7 @@ func (s *Store) scan(dir string) (*files, error) {
 	if err != nil {
 		return nil, err
 	}
-	old := func(at fileStamp) bool { return f.start.Sub(at.mtime) > tick(at.mtime) }
+	old := func(at fileStamp) bool { return f.start.Sub(at.when()) > tick(at) }
 	f.racy = !old(cur) || !old(new)
 	f.stable = cur == f.cur && new == f.new && !f.racy
 	f.index()

@@ -169,13 +169,11 @@ func (s *Store) Subscribe(name mailstore.Name, on bool) error {
 			return errkind.Wrap("subscribe", err)
 		}
 	}
-	keep := join(s.opt.ControlPath, "rookery-subscriptions-lock")
-	lock, err := s.lockOFD(keep)
-	if err != nil {
-		return s.fail("subscribe", err)
+	if err := s.lock(); err != nil {
+		return errkind.Wrap("subscribe", err)
 	}
-	defer lock.release()
-	_, err = s.replaceLocked(keep, join(s.opt.ControlPath, subsFile), func() ([]byte, error) {
+	defer s.unlock()
+	_, err := s.replaceLocked(join(s.opt.ControlPath, subsFile), func() ([]byte, error) {
 		l, err := s.readSubs()
 		if err != nil {
 			return nil, err

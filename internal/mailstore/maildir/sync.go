@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"rookery/internal/errkind"
-	"rookery/internal/numset"
+	"rookery/internal/mailstore/index"
 )
 
 // smallScan is how long a look at a folder may take to be done within an
@@ -15,56 +15,85 @@ import (
 const smallScan = 3 * time.Millisecond
 
 // refresh brings the mailbox up to date; op is held. If stat shows no change it
-// costs four of them.
+// costs five of them, and a look at the index's log.
 func (mb *mailbox) refresh() error {
 	if mb.isDead() {
 		return mb.gone()
 	}
-	changed, err := mb.statDirs()
+	if err := mb.openBox(); err != nil {
+		return err
+	}
+	if _, err := mb.box.Follow(); err != nil {
+		return mb.s.fail("read index", err)
+	}
+	mb.load(false)
+	if mb.look || !mb.loaded {
+		return mb.renew()
+	}
+	changed, err := mb.changed()
 	if err != nil {
 		return err
 	}
-	if !mb.loaded || changed {
-		return mb.resync()
-	}
-	stamp, err := mb.s.stampAt(join(mb.ctl, uidlistFile))
-	if err != nil {
-		return mb.s.fail("stat uidlist", err)
-	}
-	more, err := mb.s.stampAt(join(mb.ctl, moreFile))
-	if err != nil {
-		return mb.s.fail("stat keywords", err)
-	}
-	if stamp != mb.uids.stamp || more != mb.moref {
-		return mb.resync()
+	if changed {
+		return mb.renew()
 	}
 	return mb.doubts()
 }
 
-// statDirs reports whether new/ or cur/ differs from what was last seen. A
-// mailbox whose directories were lost gets them back; one that is gone dies.
-func (mb *mailbox) statDirs() (changed bool, err error) {
-	for _, d := range []struct {
-		st   *dirState
-		name string
-	}{{&mb.cur, "cur"}, {&mb.new, "new"}} {
-		stamp, err := mb.s.stampAt(join(mb.dir, d.name))
+// changed compares the disk's stamps with those that the index stands for.
+func (mb *mailbox) changed() (bool, error) {
+	cur, new, err := mb.s.stampDirs(mb.dir)
+	if err != nil || cur != mb.st.cur.known || new != mb.st.new.known || mb.st.cur.stale || mb.st.new.stale {
+		return true, err
+	}
+	for _, f := range [...]struct {
+		name  string
+		known fileStamp
+	}{{uidlistFile, mb.st.uids}, {keywordsFile, mb.st.keyf}, {moreFile, mb.st.moref}} {
+		stamp, err := mb.s.stampAt(join(mb.ctl, f.name))
 		if err != nil {
-			return false, mb.s.fail("stat "+d.name, err)
+			return true, mb.s.fail("stat "+f.name, err)
 		}
-		if stamp.inode == 0 {
-			if err := mb.mend(); err != nil {
-				return false, err
-			}
-			if stamp, err = mb.s.stampAt(join(mb.dir, d.name)); err != nil {
-				return false, mb.s.fail("stat "+d.name, err)
-			}
-		}
-		if stamp != d.st.known || d.st.stale {
-			changed = true
+		if stamp != f.known {
+			return true, nil
 		}
 	}
-	return changed, nil
+	return false, nil
+}
+
+// renew looks at the disk and takes over what changed. The look at the folder
+// comes before the lock: nobody waits for it, unless somebody changed the
+// mailbox meanwhile.
+func (mb *mailbox) renew() error {
+	f, err := mb.s.scan(mb.dir)
+	if errkind.Is(err, errkind.NotFound) {
+		if err = mb.mend(); err == nil {
+			f, err = mb.s.scan(mb.dir)
+		}
+	}
+	if err != nil {
+		return mb.lost(err)
+	}
+	before := mb.seen
+	if err := mb.enter(); err != nil {
+		if errkind.Is(err, errkind.ReadOnly) || errkind.Is(err, errkind.NoPermission) {
+			return mb.showReadOnly(f, err)
+		}
+		if errkind.Is(err, errkind.NoSpace) {
+			return mb.cramped(f, err)
+		}
+		return err
+	}
+	defer mb.leave()
+	if mb.seen != before {
+		f = nil
+	}
+	mb.look = false
+	err = mb.resync(f)
+	if err != nil {
+		mb.look = true
+	}
+	return err
 }
 
 // mend makes new/, cur/ and tmp/ where some are missing. A folder that is gone as
@@ -98,16 +127,16 @@ func (mb *mailbox) mend() error {
 func (mb *mailbox) doubts() error {
 	now := mb.s.now()
 	due := func(d *dirState) bool {
-		return d.doubt && now.Sub(d.known.mtime) > tick(d.known.mtime) && now.Sub(d.looked) > 20*d.tookMax
+		return d.doubt && now.Sub(d.known.when()) > tick(d.known) && now.Sub(mb.looked) > 20*d.took
 	}
-	if !due(&mb.cur) && !due(&mb.new) || mb.rescan {
+	if !due(&mb.st.cur) && !due(&mb.st.new) || mb.rescan {
 		return nil
 	}
-	if mb.cur.tookMax <= smallScan {
-		return mb.resync()
+	if mb.st.cur.took <= smallScan {
+		return mb.renew()
 	}
 	mb.rescan = true
-	ours, dir := mb.ours, mb.dir
+	before, dir := mb.seen, mb.dir
 	mb.work.Add(1)
 	go func() {
 		defer mb.work.Done()
@@ -115,22 +144,31 @@ func (mb *mailbox) doubts() error {
 		mb.op.Lock()
 		defer mb.op.Unlock()
 		mb.rescan = false
-		if err != nil || mb.isDead() || mb.ours != ours {
-			return // we changed something ourselves meanwhile: another time
+		if err != nil || mb.isDead() || mb.box == nil {
+			return
 		}
-		if _, err := mb.readUIDs(); err == nil {
-			mb.settle(files)
+		if err := mb.enter(); err != nil {
+			return
+		}
+		defer mb.leave()
+		if mb.seen != before {
+			return // something changed meanwhile: another time
+		}
+		if err := mb.resync(files); err != nil {
+			mb.s.opt.Note("looking at " + mb.nameNow() + " again: " + err.Error())
 		}
 	}()
 	return nil
 }
 
-// resync looks at the disk and takes over what changed; op is held. The mailbox's
+// resync takes over what changed on the disk; the mailbox is entered. f is a look
+// that was made since the picture is what it is, nil if there is none. Dovecot's
 // lock is taken only if something has to be decided.
-func (mb *mailbox) resync() error {
-	f, err := mb.s.scan(mb.dir)
-	if err != nil {
-		return mb.lost(err)
+func (mb *mailbox) resync(f *files) (err error) {
+	if f == nil {
+		if f, err = mb.s.scan(mb.dir); err != nil {
+			return mb.lost(err)
+		}
 	}
 	have, err := mb.readUIDs()
 	if err != nil {
@@ -139,8 +177,10 @@ func (mb *mailbox) resync() error {
 	if err := mb.readKeywords(); err != nil {
 		return err
 	}
-	if have && mb.try(f) {
-		return nil
+	if have {
+		if done, err := mb.try(f); done || err != nil {
+			return err
+		}
 	}
 	return mb.resyncLocked()
 }
@@ -158,52 +198,40 @@ func (mb *mailbox) lost(err error) error {
 	return err
 }
 
-// settle takes over a look that a background check made.
-func (mb *mailbox) settle(f *files) {
-	if mb.readKeywords() == nil && !mb.try(f) {
-		if err := mb.resyncLocked(); err != nil {
-			mb.s.opt.Note("looking at " + mb.nameNow() + " again: " + err.Error())
-		}
-	}
-}
-
-// try applies a look if nothing in it has to be decided under the lock.
-func (mb *mailbox) try(f *files) bool {
-	if mb.freshAll && mb.loaded {
-		return false // somebody wrote the list anew: compare under the lock
+// try applies a look if nothing in it has to be decided under Dovecot's lock.
+func (mb *mailbox) try(f *files) (bool, error) {
+	if mb.freshAll && mb.view().Len() > 0 {
+		return false, nil // somebody wrote the list anew: compare under the lock
 	}
 	p := mb.match(f)
 	if len(f.twins) > 0 || len(p.unknown) > 0 || len(p.missing)+len(p.reborn)+p.stale > 0 && !f.stable {
 		for i := range f.list {
 			f.list[i].used = false
 		}
-		return false
+		return false, nil
 	}
-	mb.apply(f, p)
-	return true
+	return true, mb.apply(f, p)
 }
 
-// resyncLocked looks again under the mailbox's lock, gives UIDs to files that
-// have none, and only now believes that a file is gone.
+// resyncLocked looks again under Dovecot's lock, gives UIDs to files that have
+// none, and only now believes that a file is gone.
 func (mb *mailbox) resyncLocked() error {
-	if mb.ctl != mb.dir {
-		if err := mb.s.makeDirs(mb.ctl); err != nil {
-			return mb.s.fail("make control directory", err)
-		}
+	if err := mb.haveControl(); err != nil {
+		return err
 	}
 	lock, err := mb.s.lockUIDs(mb.ctl)
 	if err != nil {
 		if errkind.Is(err, errkind.ReadOnly) || errkind.Is(err, errkind.NoPermission) {
-			return mb.readOnly(err)
+			return mb.showReadOnly(nil, err)
 		}
 		if errkind.Is(err, errkind.NoSpace) {
-			return mb.cramped(err)
+			return mb.cramped(nil, err)
 		}
 		return err
 	}
 	defer lock.release()
 	if err = mb.decide(); errkind.Is(err, errkind.NoSpace) {
-		return mb.cramped(err)
+		return mb.cramped(nil, err)
 	}
 	mb.noRoom = mb.noRoom && err != nil
 	return err
@@ -239,8 +267,10 @@ func (mb *mailbox) decide() error {
 	if err := mb.readKeywords(); err != nil {
 		return err
 	}
-	if mb.freshAll && mb.loaded {
-		mb.dropStrangers()
+	if mb.freshAll {
+		if err := mb.dropStrangers(); err != nil {
+			return err
+		}
 	}
 	if err := mb.twins(f); err != nil {
 		return mb.s.fail("mend doubles", err)
@@ -250,62 +280,65 @@ func (mb *mailbox) decide() error {
 	if err := mb.adopt(f, p); err != nil {
 		return mb.s.fail("give UIDs", err)
 	}
-	mb.apply(f, p)
-	return nil
+	return mb.apply(f, p)
 }
 
-// dropStrangers compares the messages in memory with a list that was written
+// dropStrangers compares the messages of the index with a list that was written
 // anew: a message that it no longer has, or has under another name, is gone.
-func (mb *mailbox) dropStrangers() {
-	s := mb.snap.Load()
+// mb.fresh then has only what is new.
+func (mb *mailbox) dropStrangers() error {
+	v := mb.view()
 	var gone []int
-	var uids []uint32
 	k := 0
 	var left []uidRecord
-	for pos := range s.n {
-		e := s.at(pos)
-		for k < len(mb.fresh) && mb.fresh[k].uid < e.uid {
+	exts := map[int]string{}
+	v.Each(0, func(pos int, r index.Record) bool {
+		for k < len(mb.fresh) && mb.fresh[k].uid < r.UID {
 			left = append(left, mb.fresh[k])
 			k++
 		}
-		base, _ := splitName(mb.nameAt(s, pos)[1:])
-		if k < len(mb.fresh) && mb.fresh[k].uid == e.uid && mb.fresh[k].base == base {
-			mb.keepExt(mb.fresh[k])
+		base, ext, _ := splitLoc(r.Loc)
+		if k < len(mb.fresh) && mb.fresh[k].uid == r.UID && mb.fresh[k].base == base {
+			if mb.fresh[k].ext != ext {
+				exts[pos] = mb.fresh[k].ext
+			}
 			k++
-			continue
+		} else {
+			gone = append(gone, pos)
 		}
-		gone = append(gone, pos)
-		uids = append(uids, e.uid)
+		return true
+	})
+	left = append(left, mb.fresh[k:]...)
+	if len(gone)+len(exts) > 0 {
+		if err := mb.commitStrangers(v, gone, exts); err != nil {
+			return err
+		}
 	}
-	// Fresh holds what is new from here on: should what follows fail, the next
-	// look must not take all others for gone.
-	mb.fresh, mb.freshAll = append(left, mb.fresh[k:]...), false
+	mb.fresh, mb.freshAll = left, false
+	return nil
+}
+
+// commitStrangers is dropStrangers' change of the index. What was read of the
+// disk so far stays in memory: the index does not stand for it yet.
+func (mb *mailbox) commitStrangers(v *index.View, gone []int, exts map[int]string) error {
+	tx, err := mb.begin()
+	if err != nil {
+		return err
+	}
+	st, fresh, more, reflag := mb.st, mb.fresh, mb.more, mb.reflag
+	for pos, ext := range exts {
+		r := v.Rec(pos)
+		base, _, info := splitLoc(r.Loc)
+		tx.Loc(pos, joinLoc(base, ext, info, r.Bits&bitOdd != 0))
+	}
 	if len(gone) > 0 {
-		mb.expungeFromView(gone, numset.FromSorted(uids))
+		mb.removeIn(tx, v, gone)
+		st.inNew, st.lowNew = mb.st.inNew, mb.st.lowNew
 	}
-}
-
-func (mb *mailbox) keepExt(r uidRecord) {
-	if r.ext != "" {
-		mb.ext[r.uid] = strings.Clone(r.ext)
-	} else {
-		delete(mb.ext, r.uid)
-	}
-}
-
-// expungeFromView takes messages out of the picture.
-func (mb *mailbox) expungeFromView(gone []int, uids numset.Set) {
-	m := mb.s.modseq.next()
-	ed := mb.edit()
-	ed.remove(gone, m)
-	for u := range uids.All() {
-		delete(mb.ext, u)
-		delete(mb.more, u)
-		delete(mb.virt, u)
-	}
-	mb.recent = mb.recent.Minus(uids)
-	mb.hist.add(m, uids)
-	ed.publish()
+	tx.Commit() // the state of before stays with it
+	mb.load(true)
+	mb.st, mb.fresh, mb.more, mb.reflag = st, fresh, more, reflag
+	return nil
 }
 
 // plan is what a look means.
@@ -320,31 +353,24 @@ type plan struct {
 	stale   int   // records without a file
 }
 
-// match compares files, messages in memory, and new records.
+// match compares files, the messages of the index, and new records.
 func (mb *mailbox) match(f *files) *plan {
 	p := &plan{}
-	s := mb.snap.Load()
-	pos := 0
-	for c := range s.chunks {
-		for _, name := range mb.names[c] {
-			base, _ := splitName(name[1:])
-			if _, i := f.slot(base); i < 0 {
-				p.missing = append(p.missing, pos)
-			} else {
-				f.list[i].used = true
-				if f.list[i].name != name {
-					p.moved, p.to = append(p.moved, pos), append(p.to, i)
-				}
+	v := mb.view()
+	v.Each(0, func(pos int, r index.Record) bool {
+		if _, i := f.slot(locBase(r.Loc)); i < 0 {
+			p.missing = append(p.missing, pos)
+		} else {
+			f.list[i].used = true
+			if mb.reflag || f.list[i].name != mb.fileOf(v, r) {
+				p.moved, p.to = append(p.moved, pos), append(p.to, i)
 			}
-			pos++
 		}
-	}
+		return true
+	})
 	last := uint32(0)
-	if s.n > 0 {
-		last = s.at(s.n - 1).uid
-	}
-	if mb.loaded {
-		last = max(last, s.next-1)
+	if v.Built() {
+		last = v.UIDNext() - 1
 	}
 	// From the end: where a name stands twice, the newer line counts. That happens
 	// when an expunged message's file comes back, and Dovecot reads it so, too.
@@ -372,72 +398,58 @@ func (mb *mailbox) match(f *files) *plan {
 }
 
 // apply makes the next picture of a plan.
-func (mb *mailbox) apply(f *files, p *plan) {
-	mb.uids.dropped += p.stale + len(p.missing)
-	mb.fresh, mb.freshAll = nil, false
-	mb.looked(f)
-	var m uint64
-	seq := func() uint64 {
-		if m == 0 {
-			m = mb.s.modseq.next()
-		}
-		return m
+func (mb *mailbox) apply(f *files, p *plan) error {
+	tx, err := mb.begin()
+	if err != nil {
+		return err
 	}
-	if !mb.loaded {
-		mb.hist.from = seq()
-	}
-	s := mb.snap.Load()
-	ed := mb.edit()
-	if mb.rename {
-		mb.reflag(ed, seq)
-	}
+	mb.st.dropped += p.stale + len(p.missing)
+	mb.lookedAt(f)
+	mb.table()
+	v := mb.view()
 	for i, pos := range p.moved {
-		name := f.list[p.to[i]].name
-		e := ed.entryAt(pos)
-		_, info := splitName(name)
-		nf := parseInfo(info)
-		if kf := pack(nf.sys, mb.kw.number(nf, mb.more[e.uid])); kf != e.kf {
-			ed.set(pos, kf, seq())
+		r := v.Rec(pos)
+		base, ext, _ := splitLoc(r.Loc)
+		more := mb.moreOf(v, r.Keywords)
+		if mb.more != nil {
+			more = mb.more.of(r.UID, base)
 		}
-		mb.setName(s, pos, name)
+		mb.reshape(tx, v, pos, mb.shapeOf(f.list[p.to[i]].name, ext, more))
 	}
 	if len(p.missing) > 0 {
-		gone := make([]uint32, len(p.missing))
-		for i, pos := range p.missing {
-			gone[i] = s.at(pos).uid
-			delete(mb.ext, gone[i])
-			delete(mb.more, gone[i])
-			delete(mb.virt, gone[i])
-		}
-		set := numset.FromSorted(gone)
-		ed.remove(p.missing, seq())
-		mb.recent = mb.recent.Minus(set)
-		mb.hist.add(m, set)
+		mb.removeIn(tx, v, p.missing)
 	}
 	for i, r := range p.add {
-		name := f.list[p.addFile[i]].name
-		_, info := splitName(name)
-		nf := parseInfo(info)
-		mb.keepExt(r)
-		ed.add(entry{seq(), r.uid, pack(nf.sys, mb.kw.number(nf, mb.more[r.uid]))}, strings.Clone(name))
+		mb.addIn(tx, r, f.list[p.addFile[i]].name, mb.more.of(r.uid, r.base), index.Facts{Size: -1})
 	}
-	ed.next = max(ed.next, mb.uids.hdr.next)
-	if !mb.loaded {
-		ed.high = max(ed.high, seq())
+	// Only now: what the list gave a UID and the index had not is in it.
+	tx.Next(mb.hdr.next)
+	if !v.Built() {
+		tx.RaiseHigh()
 	}
-	mb.loaded = true
-	ed.publish()
+	mb.put(tx)
+	return nil
 }
 
-// looked notes what stamps a look stands for.
-func (mb *mailbox) looked(f *files) {
-	now := mb.s.now()
-	for _, d := range []struct {
-		st    *dirState
-		stamp fileStamp
-	}{{&mb.cur, f.cur}, {&mb.new, f.new}} {
-		*d.st = dirState{known: d.stamp, doubt: f.racy, looked: now, tookMax: f.took}
+// addIn adds a message to the index.
+func (mb *mailbox) addIn(tx *index.Tx, r uidRecord, name string, more []uint16, known index.Facts) {
+	sh := mb.shapeOf(name, r.ext, more)
+	if known.Size < 0 {
+		known.Size = toldSize(r.base, r.ext)
 	}
+	if known.Saved == 0 {
+		known.Saved = toldSaved(r.ext)
+	}
+	tx.Add(index.Record{UID: r.uid, Flags: sh.flags, Keywords: setOf(tx, sh.names), Bits: sh.bits, Loc: sh.loc,
+		Size: known.Size, Date: known.Date, Saved: known.Saved, Sent: known.Sent})
+	mb.countNew(r.uid, 0, sh.bits)
+}
+
+// lookedAt notes what stamps a look stands for.
+func (mb *mailbox) lookedAt(f *files) {
+	mb.looked = mb.s.now()
+	mb.st.cur = dirState{known: f.cur, doubt: f.racy, took: f.took}
+	mb.st.new = dirState{known: f.new, doubt: f.racy, took: f.took}
 }
 
 // byArrival orders files that get UIDs: by the time that base names begin with.
@@ -485,52 +497,13 @@ func (mb *mailbox) adopt(f *files, p *plan) error {
 		return err
 	}
 	recs := make([]uidRecord, len(list))
-	var left []uint32 // keywords that a crash left for a UID that nobody got
 	for k, i := range list {
 		recs[k] = uidRecord{uid: first + uint32(k), base: f.list[i].baseName()}
-		if _, ok := mb.more[recs[k].uid]; ok {
-			delete(mb.more, recs[k].uid)
-			left = append(left, recs[k].uid)
-		}
 	}
-	if err := mb.saveMore(left, true); err != nil {
-		mb.uids.hdr.next = first
-		return err
-	}
-	if err := mb.appendUIDs(p.add, recs); err != nil {
-		mb.uids.hdr.next = first // nobody saw them
+	if err := mb.appendUIDs(p.add, recs, true); err != nil {
+		mb.hdr.next = first // nobody saw them
 		return err
 	}
 	p.add, p.addFile, p.reborn = append(p.add, recs...), append(p.addFile, list...), nil
 	return nil
-}
-
-// reflag judges all flags anew, since letters have got other names.
-func (mb *mailbox) reflag(ed *editor, seq func() uint64) {
-	pos := 0
-	for c, list := range ed.old.chunks {
-		for i, e := range list {
-			_, info := splitName(mb.names[c][i])
-			nf := parseInfo(info)
-			if kf := pack(nf.sys, mb.kw.number(nf, mb.more[e.uid])); kf != e.kf {
-				ed.set(pos, kf, seq())
-			}
-			pos++
-		}
-	}
-	mb.rename = false
-}
-
-// recentNow gives the messages that no session was told of.
-func (mb *mailbox) recentNow() numset.Set {
-	s := mb.snap.Load()
-	var out numset.Set
-	for c, list := range s.chunks {
-		for i, e := range list {
-			if mb.names[c][i][0] == 'n' {
-				out.Add(e.uid)
-			}
-		}
-	}
-	return out.Union(mb.recent)
 }

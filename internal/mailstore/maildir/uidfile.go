@@ -1,9 +1,10 @@
 package maildir
 
 import (
-	"strconv"
+	"bytes"
 
 	"rookery/internal/errkind"
+	"rookery/internal/mailstore/index"
 	"rookery/internal/vfs"
 )
 
@@ -15,20 +16,123 @@ const (
 	moreFile     = "rookery-keywords"
 	maxUIDList   = 1 << 30
 	maxKeyFile   = 64 << 20
+	maxHeader    = 4 << 10
 )
 
-// uidState is what is known of the uidlist on disk.
-type uidState struct {
-	hdr      uidHeader
-	stamp    fileStamp
-	read     int64 // octets read of it: whole lines
-	records  int
-	dropped  int // records whose message is gone, and lines that are damaged
-	readOnly bool
+// readHeader reads the uidlist's first line. ok is false if there is no list, or
+// none that names a mailbox.
+func (mb *mailbox) readHeader() (hdr uidHeader, ok bool, err error) {
+	f, err := mb.s.fs.OpenFile(join(mb.ctl, uidlistFile), vfs.Read, 0)
+	if err != nil {
+		if notExist(err) {
+			return hdr, false, nil
+		}
+		return hdr, false, mb.s.fail("read uidlist", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return hdr, false, mb.s.fail("stat uidlist", err)
+	}
+	buf := make([]byte, min(maxHeader, info.Size))
+	n, _ := f.ReadAt(buf, 0)
+	line, _, whole := bytes.Cut(buf[:n], []byte("\n"))
+	if !whole {
+		return hdr, false, nil
+	}
+	version, hdr, err := parseUIDHeader(string(line))
+	if err != nil || version != 3 || hdr.guid == "" {
+		return hdr, false, nil
+	}
+	mb.hdrOf = info.Inode
+	return hdr, true, nil
+}
+
+// makeHeader makes a uidlist where there is none, or none that can be used, or
+// gives one that has no GUID a GUID; op is held.
+func (mb *mailbox) makeHeader() (uidHeader, error) {
+	if err := mb.haveControl(); err != nil {
+		return uidHeader{}, err
+	}
+	if err := mb.s.lock(); err != nil {
+		return mb.bareHeader(err)
+	}
+	defer mb.s.unlock()
+	lock, err := mb.s.lockUIDs(mb.ctl)
+	if err != nil {
+		return mb.bareHeader(err)
+	}
+	defer lock.release()
+	if hdr, ok, err := mb.readHeader(); err != nil || ok {
+		return hdr, err // somebody was faster
+	}
+	l, err := mb.firstList()
+	if err != nil {
+		return l.hdr, mb.s.fail("make uidlist", err)
+	}
+	if err := mb.writeList(l.hdr, l.recs); err != nil {
+		return l.hdr, mb.s.fail("write uidlist", err)
+	}
+	return l.hdr, nil
+}
+
+// haveControl makes the directory of the control files, where it is one of its own.
+func (mb *mailbox) haveControl() error {
+	if mb.ctl == mb.dir {
+		return nil
+	}
+	return mb.s.fail("make control directory", mb.s.makeDirs(mb.ctl))
+}
+
+// bareHeader is what a mailbox that cannot be written is known by: its list, if
+// it has one without a GUID.
+func (mb *mailbox) bareHeader(cause error) (uidHeader, error) {
+	if !errkind.Is(cause, errkind.ReadOnly) && !errkind.Is(cause, errkind.NoPermission) {
+		return uidHeader{}, cause
+	}
+	data, err := vfs.ReadFile(mb.s.fs, join(mb.ctl, uidlistFile), maxUIDList)
+	if err == nil {
+		if l, err := parseUIDList(data); err == nil {
+			if l.hdr.guid == "" {
+				l.hdr.guid = guidText(guidOf(mb.dir + "/" + utoa(l.hdr.validity)))
+			}
+			return l.hdr, nil
+		}
+	}
+	return uidHeader{}, errkind.Wrap("the mailbox cannot be written, and has no uidlist", cause)
+}
+
+// firstList is what a new uidlist holds: what an unfit one has, or Courier's, or
+// nothing: then all messages get new UIDs under a new UIDVALIDITY.
+func (mb *mailbox) firstList() (uidList, error) {
+	damaged := false
+	for _, path := range [...]string{join(mb.ctl, uidlistFile), join(mb.dir, courierFile)} {
+		data, err := vfs.ReadFile(mb.s.fs, path, maxUIDList)
+		if err != nil {
+			if !notExist(err) {
+				return uidList{}, err
+			}
+			continue
+		}
+		l, err := parseUIDList(data)
+		if err == nil {
+			if l.hdr.guid == "" {
+				l.hdr.guid = guidText(newGUID())
+			}
+			return l, nil
+		}
+		damaged = true
+	}
+	if damaged {
+		mb.s.opt.Note("the uidlist of " + mb.nameNow() + " cannot be used: its messages get new UIDs")
+	}
+	v, err := mb.s.nextValidity(0)
+	return uidList{hdr: uidHeader{validity: v, next: 1, guid: guidText(newGUID())}}, err
 }
 
 // readUIDs reads what is new in the uidlist into mb.fresh; mb.freshAll says that
-// fresh holds every record. have is false if there is no usable uidlist.
+// fresh holds every record. have is false if there is no usable uidlist. The
+// mailbox is entered.
 func (mb *mailbox) readUIDs() (have bool, err error) {
 	path := join(mb.ctl, uidlistFile)
 	stamp, err := mb.s.stampAt(path)
@@ -38,8 +142,8 @@ func (mb *mailbox) readUIDs() (have bool, err error) {
 	if stamp.inode == 0 {
 		return false, nil
 	}
-	if stamp == mb.uids.stamp {
-		return true, nil
+	if stamp == mb.st.uids {
+		return true, mb.sameHeader(stamp)
 	}
 	f, err := mb.s.fs.OpenFile(path, vfs.Read, 0)
 	if err != nil {
@@ -54,19 +158,18 @@ func (mb *mailbox) readUIDs() (have bool, err error) {
 		return false, err
 	}
 	stamp = stampOf(info)
-	if old := mb.uids.stamp; old.inode == stamp.inode && stamp.size >= mb.uids.read && mb.uids.read > 0 && stamp.size <= maxUIDList {
-		buf := make([]byte, stamp.size-mb.uids.read)
-		n, err := f.ReadAt(buf, mb.uids.read)
-		if n < len(buf) && err == nil {
-			err = errkind.Newf("read uidlist", errkind.Corrupt, "it shrank")
+	if old := mb.st.uids; old.inode == stamp.inode && stamp.size >= mb.st.read && mb.st.read > 0 && stamp.size <= maxUIDList {
+		if err := mb.sameHeader(stamp); err != nil {
+			return false, err
 		}
-		if n == len(buf) {
-			l := uidList{hdr: mb.uids.hdr, version: 3}
-			l.addRecords(string(buf))
-			mb.take(l, stamp)
-			return true, nil
+		buf := make([]byte, stamp.size-mb.st.read)
+		if n, err := f.ReadAt(buf, mb.st.read); n < len(buf) {
+			return false, shrunk(err)
 		}
-		return false, err
+		l := uidList{hdr: mb.hdr, version: 3}
+		l.addRecords(string(buf))
+		mb.take(l, stamp)
+		return true, nil
 	}
 	data, err := vfs.ReadAll(f, path, maxUIDList)
 	if err != nil {
@@ -76,97 +179,112 @@ func (mb *mailbox) readUIDs() (have bool, err error) {
 	if err != nil {
 		return false, nil // needs a new one
 	}
-	if mb.loaded && l.hdr.validity != mb.uids.hdr.validity {
-		mb.die()
-		return false, mb.gone()
+	if err := mb.sameMailbox(l.hdr); err != nil {
+		return false, err
 	}
 	if l.version != 3 { // Courier's is never appended to: the next writer makes it Dovecot's
 		l.damaged++
 	}
-	mb.uids.read, mb.uids.records, mb.uids.dropped, mb.fresh = 0, 0, 0, nil
-	if mb.loaded {
-		l.hdr.next = max(l.hdr.next, mb.uids.hdr.next)
-	}
+	l.hdr.guid = mb.hdr.guid
+	l.hdr.next = max(l.hdr.next, mb.hdr.next)
+	mb.st.read, mb.st.records, mb.st.dropped, mb.fresh = 0, 0, 0, nil
 	mb.take(l, stamp)
-	mb.freshAll = true
+	mb.hdrOf, mb.freshAll = stamp.inode, true
 	return true, nil
 }
 
+// sameHeader reads the first line again if another process wrote the list anew.
+func (mb *mailbox) sameHeader(stamp fileStamp) error {
+	if mb.hdrOf == stamp.inode {
+		return nil
+	}
+	hdr, ok, err := mb.readHeader()
+	if err != nil || !ok {
+		return err
+	}
+	if err := mb.sameMailbox(hdr); err != nil {
+		return err
+	}
+	hdr.next = max(hdr.next, mb.hdr.next)
+	mb.hdr = hdr
+	return nil
+}
+
+// sameMailbox ends the mailbox in memory if the list is another one's: it was
+// made anew. A list that Dovecot wrote for this one keeps its GUID.
+func (mb *mailbox) sameMailbox(hdr uidHeader) error {
+	if hdr.validity != mb.hdr.validity || hdr.guid != "" && hdr.guid != mb.hdr.guid {
+		mb.die()
+		return mb.gone()
+	}
+	return nil
+}
+
 func (mb *mailbox) take(l uidList, stamp fileStamp) {
-	mb.uids.hdr, mb.uids.stamp = l.hdr, stamp
-	mb.uids.read += l.size
-	mb.uids.records += len(l.recs)
-	mb.uids.dropped += l.damaged
+	mb.hdr, mb.st.uids = l.hdr, stamp
+	mb.st.read += l.size
+	mb.st.records += len(l.recs)
+	mb.st.dropped += l.damaged
 	mb.fresh = append(mb.fresh, l.recs...)
 }
 
-// makeUIDs makes a uidlist where there is none, or none that can be used: all
-// messages get new UIDs under a new UIDVALIDITY. Courier's list is taken over.
-// The mailbox's lock is held.
+// makeUIDs writes the uidlist of an open mailbox anew, after somebody took it
+// away: what we know. The user's lock and Dovecot's are held.
 func (mb *mailbox) makeUIDs() error {
-	if mb.loaded {
-		// Somebody took the list away under an open mailbox: write down what we know.
-		return mb.writeUIDs(mb.knownRecords())
+	return mb.writeUIDs(nil, nil)
+}
+
+// writeUIDs writes the whole uidlist anew, with records that are not in the index
+// yet, and with one that differs from the index's if change is not nil. The user's lock and Dovecot's are held, and the file on disk was read.
+func (mb *mailbox) writeUIDs(more []uidRecord, change *uidRecord) error {
+	v := mb.view()
+	if v.Len() == 0 && !v.Built() { // the index was lost, too
+		v = mb.known()
 	}
-	data, err := vfs.ReadFile(mb.s.fs, join(mb.dir, courierFile), maxUIDList)
-	if err == nil {
-		if l, err := parseUIDList(data); err == nil {
-			l.hdr.guid = guidText(newGUID())
-			mb.uids.hdr = l.hdr
-			mb.fresh = l.recs
-			return mb.writeUIDs(l.recs)
+	mb.hdr.next = max(mb.hdr.next, v.UIDNext())
+	data := mb.hdr.append(make([]byte, 0, 64*(v.Len()+len(more))))
+	n := len(more)
+	v.Each(0, func(_ int, r index.Record) bool {
+		rec := mb.recordOf(r)
+		if change != nil && change.uid == r.UID {
+			rec = *change
 		}
+		data = rec.append(data)
+		n++
+		return true
+	})
+	for _, r := range more {
+		data = r.append(data)
 	}
-	if mb.uids.stamp.inode != 0 || mb.hasFile(uidlistFile) {
-		mb.s.opt.Note("the uidlist of " + mb.nameNow() + " cannot be used: its messages get new UIDs")
-	}
-	v, err := mb.s.nextValidity(0)
-	if err != nil {
-		return err
-	}
-	mb.uids.hdr = uidHeader{validity: v, next: 1, guid: guidText(newGUID())}
-	mb.fresh = nil
-	return mb.writeUIDs(nil)
+	return mb.writeData(data, n)
 }
 
-func (mb *mailbox) hasFile(name string) bool {
-	_, err := mb.s.fs.Stat(join(mb.ctl, name))
-	return err == nil
-}
-
-// knownRecords gives a record for each message in memory.
-func (mb *mailbox) knownRecords() []uidRecord {
-	s := mb.snap.Load()
-	recs := make([]uidRecord, 0, s.n)
-	for c, list := range s.chunks {
-		for i, e := range list {
-			base, _ := splitName(mb.names[c][i][1:])
-			ext := mb.ext[e.uid]
-			if v, ok := mb.virt[e.uid]; ok {
-				if _, has := extKey(ext, 'W'); !has {
-					ext = extSet(ext, 'W', strconv.FormatInt(v, 10))
-				}
-			}
-			recs = append(recs, uidRecord{e.uid, ext, base})
-		}
+// recordOf makes a message's record. A size that had to be counted is written
+// down, so that nobody has to count again if the index is lost.
+func (mb *mailbox) recordOf(r index.Record) uidRecord {
+	base, ext, _ := splitLoc(r.Loc)
+	if r.Size >= 0 && toldSize(base, ext) < 0 {
+		ext = extSet(ext, 'W', utoa64(r.Size))
 	}
-	return recs
+	return uidRecord{r.UID, ext, base}
 }
 
-// writeUIDs writes the whole uidlist anew. The mailbox's lock is held, and the
-// file on disk was read.
-func (mb *mailbox) writeUIDs(recs []uidRecord) error {
-	data := mb.uids.hdr.append(nil)
+func (mb *mailbox) writeList(hdr uidHeader, recs []uidRecord) error {
+	data := hdr.append(nil)
 	for _, r := range recs {
 		data = r.append(data)
 	}
+	return mb.writeData(data, len(recs))
+}
+
+func (mb *mailbox) writeData(data []byte, records int) error {
 	stamp, err := mb.s.replace(join(mb.ctl, uidlistFile), data)
 	if err != nil {
-		mb.uids.stamp = fileStamp{} // read it back, believe only that
+		mb.st.uids = fileStamp{} // read it back, believe only that
 		return err
 	}
-	mb.uids.stamp, mb.uids.read = stamp, int64(len(data))
-	mb.uids.records, mb.uids.dropped = len(recs), 0
+	mb.st.uids, mb.st.read, mb.hdrOf = stamp, int64(len(data)), stamp.inode
+	mb.st.records, mb.st.dropped, mb.counted = records, 0, 0
 	return nil
 }
 
@@ -198,14 +316,14 @@ func (s *Store) replace(path string, data []byte) (fileStamp, error) {
 	return stampOf(info), f.Sync() // not fdatasync: no byte waits, and the rename would not be kept
 }
 
-// appendUIDs adds records to the uidlist and syncs it. pending are records that
-// were read and are not in memory yet: a rewrite has to keep them. The mailbox's lock is
-// held, and the file on disk was read. After an error the file holds what it
-// held, or is rewritten by the next writer.
-func (mb *mailbox) appendUIDs(pending, recs []uidRecord) error {
-	if mb.uids.dropped > 0 && mb.uids.dropped >= rewriteAt(mb.uids.records) || mb.uids.stamp.size != mb.uids.read {
+// appendUIDs adds records to the uidlist; sync makes them certain. pending are
+// records that were read and are not in the index yet: a rewrite has to keep
+// them. The user's lock and Dovecot's are held, and the file on disk was read.
+// After an error the file holds what it held, or is rewritten by the next writer.
+func (mb *mailbox) appendUIDs(pending, recs []uidRecord, sync bool) error {
+	if mb.st.dropped > 0 && mb.st.dropped >= rewriteAt(mb.st.records) || mb.st.uids.size != mb.st.read {
 		// Also where the last line is torn: nothing may be written behind it.
-		return mb.writeUIDs(append(append(mb.knownRecords(), pending...), recs...))
+		return mb.writeUIDs(append(append([]uidRecord(nil), pending...), recs...), nil)
 	}
 	var data []byte
 	for _, r := range recs {
@@ -216,8 +334,8 @@ func (mb *mailbox) appendUIDs(pending, recs []uidRecord) error {
 		return err
 	}
 	defer f.Close()
-	_, err = f.WriteAt(data, mb.uids.read)
-	if err == nil {
+	_, err = f.WriteAt(data, mb.st.read)
+	if err == nil && sync {
 		err = f.DataSync()
 	}
 	var info vfs.Info
@@ -225,12 +343,12 @@ func (mb *mailbox) appendUIDs(pending, recs []uidRecord) error {
 		info, err = f.Stat()
 	}
 	if err != nil {
-		f.Truncate(mb.uids.read)
-		mb.uids.stamp = fileStamp{} // read it back, believe only that
+		f.Truncate(mb.st.read)
+		mb.st.uids = fileStamp{} // read it back, believe only that
 		return err
 	}
-	mb.uids.stamp, mb.uids.read = stampOf(info), mb.uids.read+int64(len(data))
-	mb.uids.records += len(recs)
+	mb.st.uids, mb.st.read = stampOf(info), mb.st.read+int64(len(data))
+	mb.st.records += len(recs)
 	return nil
 }
 
@@ -240,10 +358,10 @@ func rewriteAt(n int) int { return max(32, n/16) }
 // newUIDs gives count UIDs. They run out after 2^32-2 messages: then a mailbox
 // needs a new UIDVALIDITY, which is an error here, told to the administrator.
 func (mb *mailbox) newUIDs(count int) (uint32, error) {
-	first := mb.uids.hdr.next
-	if first == 0 || uint64(first)+uint64(count) > 1<<32-1 {
+	first := max(mb.hdr.next, mb.view().UIDNext())
+	if mb.hdr.next == 0 || first == 0 || uint64(first)+uint64(count) > 1<<32-1 {
 		return 0, errkind.Newf("new UID", errkind.Corrupt, "the UIDs of "+mb.nameNow()+" are used up")
 	}
-	mb.uids.hdr.next += uint32(count)
+	mb.hdr.next = first + uint32(count)
 	return first, nil
 }
