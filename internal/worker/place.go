@@ -154,4 +154,3 @@ func (h *Host) Tops() ([]string, error) {
 	}
 	return out, nil
 }
-
