@@ -58,6 +58,17 @@ func (b *box) Changed(was []byte) (bool, error) {
 	return string(was) != string(st.last.bytes()), nil
 }
 
+// SameAt is Find and Changed in one.
+func (b *box) SameAt(f engine.Folder, was []byte) (bool, error) {
+	b.p.mu.Lock()
+	defer b.p.mu.Unlock()
+	if err := b.p.poll(false); err != nil {
+		return false, err
+	}
+	st := b.p.st.boxes[b.guid]
+	return st != nil && st.folder == f && string(was) == string(st.last.bytes()), nil
+}
+
 // Stamp is the last record that touched the mailbox.
 func (b *box) Stamp() []byte {
 	b.p.mu.Lock()

@@ -23,7 +23,8 @@ type logFile struct {
 	synced int64  // up to where all is surely on disk
 	room   int64  // up to where blocks are there, filled with zeroes
 	fresh  bool   // nothing was written since the last sync, as far as is known
-	broken error  // a sync failed, or what failed could not be taken back: nothing more is written here
+	peek   []byte
+	broken error // a sync failed, or what failed could not be taken back: nothing more is written here
 }
 
 // rec is a record that was read.
@@ -383,6 +384,9 @@ func (r *logReader) next(off int64, nonce, chain uint32) (recHeader, int64, bool
 // pos behind them. Payloads are read whole, or, of messages, their meta. With
 // deep it looks for records behind a damaged place, and tells of it.
 func (l *logFile) advance(deep bool, damaged func(from, to int64)) ([]rec, error) {
+	if !deep && l.idle() {
+		return nil, nil
+	}
 	r := &logReader{f: l.f, size: 2048}
 	out, err := l.run(r)
 	if err != nil || !deep {
@@ -401,6 +405,24 @@ func (l *logFile) advance(deep bool, damaged func(from, to int64)) ([]rec, error
 		}
 		out = append(out, more...)
 	}
+}
+
+// idle reports whether nothing stands behind the last record, with one read into
+// a buffer that is used again: what a look at the disk mostly finds.
+func (l *logFile) idle() bool {
+	if l.peek == nil {
+		l.peek = make([]byte, batchAlign+2*recAlign)
+	}
+	n, err := l.f.ReadAt(l.peek, l.pos)
+	if err != nil && err != io.EOF {
+		return false
+	}
+	for _, at := range [2]int64{alignUp(l.pos, recAlign) - l.pos, alignUp(l.pos, batchAlign) - l.pos} {
+		if int64(n) >= at+4 && le32(l.peek[at:]) == recMagic {
+			return false
+		}
+	}
+	return true
 }
 
 // run reads on while records follow each other.
