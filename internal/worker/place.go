@@ -23,7 +23,7 @@ import (
 //	below rookery-store-N
 //
 // Lines end in LF; each stands there once, in this order. "below" is a directory
-// in the mail path, and in the control and index paths where they are set: the
+// in the mail path, and in the control, index and alternative paths where they are set: the
 // store lies there. The file lies in the control path, else in the mail path. It
 // is replaced by rename, so that a conversion switches at one moment. A file that
 // cannot be read is an error: the settings' place would show mail of old.
@@ -125,6 +125,9 @@ func (p Place) at(paths settings.MailPaths) settings.MailPaths {
 	if paths.Index != "" {
 		out.Index = path.Join(paths.Index, p.Below)
 	}
+	if paths.Alt != "" {
+		out.Alt = path.Join(paths.Alt, p.Below)
+	}
 	return out
 }
 
@@ -146,7 +149,7 @@ func (h *Host) Tops() ([]string, error) {
 		return nil, err
 	}
 	var out []string
-	for _, p := range []string{paths.Control, paths.Mail, paths.Index} {
+	for _, p := range []string{paths.Control, paths.Mail, paths.Index, paths.Alt} {
 		p = strings.TrimPrefix(p, "/")
 		if p != "" && !slices.Contains(out, p) {
 			out = append(out, p)

@@ -23,8 +23,8 @@ func TestPlace(t *testing.T) {
 			t.Errorf("%q was read as %v, %v", bad, got, err)
 		}
 	}
-	got := want.at(settings.MailPaths{Mail: "/m", Inbox: "/var/mail/u", Index: "/i"})
-	if got != (settings.MailPaths{Mail: "/m/rookery-store-3", Index: "/i/rookery-store-3"}) {
+	got := want.at(settings.MailPaths{Mail: "/m", Inbox: "/var/mail/u", Index: "/i", Alt: "/a"})
+	if got != (settings.MailPaths{Mail: "/m/rookery-store-3", Index: "/i/rookery-store-3", Alt: "/a/rookery-store-3"}) {
 		t.Errorf("%+v", got)
 	}
 	same := settings.MailPaths{Mail: "/m", Inbox: "/var/mail/u"}
