@@ -143,7 +143,7 @@ func namespaceTable() *Table {
 			field(n, KindString, "separator", "", `The character between parent and child: "." or "/". Empty: ".".`),
 			field(n, KindBool, "inbox", false, `INBOX is here.`),
 			field(n, KindBool, "hidden", false, `NAMESPACE does not show it.`),
-			field(n, KindEnum, "list", "yes", `"yes": LIST shows its folders; "children": only if there are some; "no".`, words("yes", "no", "children")),
+			field(n, KindEnum, "list", "yes", `"yes": LIST shows its folders, and the name of its prefix even where there are none; "children": the prefix only if there are folders below it; "no".`, words("yes", "no", "children")),
 			field(n, KindBool, "subscriptions", true, `Subscriptions of its folders are kept here; else in the parent namespace.`),
 			field(n, KindTemplate, "mail_path", Template{}, `Where its mail lies; absent: the setting mail_path.`, vars(mailVars...), paths()),
 		),

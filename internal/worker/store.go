@@ -105,7 +105,7 @@ func (h *Host) namespace() (mailstore.Namespace, []maildir.Special, error) {
 	}
 	n := all[0]
 	sep := n.SeparatorOrDefault()
-	ns := mailstore.Namespace{Kind: mailstore.Private, Prefix: n.Prefix, Separator: sep[0], Owner: h.User.User, Hidden: n.Hidden, List: n.List != "no"}
+	ns := mailstore.Namespace{Kind: mailstore.Private, Prefix: n.Prefix, Separator: sep[0], Owner: h.User.User, Hidden: n.Hidden, List: n.List != "no", ListPrefix: n.List == "yes"}
 	var special []maildir.Special
 	for _, m := range n.Mailboxes {
 		s := maildir.Special{Name: strings.ReplaceAll(n.Prefix+m.Name, sep, "/"), Auto: autos[m.Auto]}
