@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net"
@@ -20,7 +21,8 @@ import (
 // dovecotConf is Dovecot 2.3's configuration: as Debian ships it, but for
 // ports, paths and users, and limits that the benchmark would run into.
 // %[1]s folder, %[2]s users file, %[3]s certificate, %[4]s key, then the ports
-// of imap, imaps, pop3, pop3s, then what the mode adds.
+// of imap, imaps, pop3, pop3s, what the mode adds, name, mail_location, and
+// further lines.
 const dovecotConf = `base_dir = %[1]s/run
 state_dir = %[1]s/state
 log_path = %[1]s/dovecot.log
@@ -33,8 +35,8 @@ ssl_key = <%[4]s
 disable_plaintext_auth = no
 auth_mechanisms = plain login
 auth_cache_size = 0
-mail_location = maildir:~/Maildir
-mail_max_userip_connections = 100000
+mail_location = %[11]s
+%[12]smail_max_userip_connections = 100000
 default_process_limit = 2000
 default_client_limit = 4000
 namespace inbox {
@@ -87,33 +89,36 @@ service pop3-login {
 // serve many connections and are there before they are asked for.
 const highPerformance = "  service_count = 0\n  process_min_avail = 2\n"
 
-// prepareDovecot writes the configuration of one instance. Users and mail are
-// below share; both instances have them together.
-func prepareDovecot(name, title, mode, dir, share string) (*server, error) {
-	base, err := freeBase(24000)
-	if mode != "" {
-		base, err = freeBase(27000)
-	}
-	if err != nil {
-		return nil, err
-	}
+// dovecotRun is what one instance has of its own.
+type dovecotRun struct {
+	name, title string
+	mode        string // "" or highPerformance
+	dir         string // gets its configuration, sockets and log
+	share       string // has users, certificate and key
+	base        int    // of its ports
+	location    string // mail_location
+	more        string // further lines
+}
+
+// prepareDovecot writes the configuration of one instance.
+func prepareDovecot(d dovecotRun) (*server, error) {
 	for _, sub := range []string{"", "run", "state"} {
-		if err := os.Mkdir(filepath.Join(dir, sub), 0o755); err != nil {
+		if err := os.Mkdir(filepath.Join(d.dir, sub), 0o755); err != nil && !errors.Is(err, os.ErrExist) {
 			return nil, err
 		}
 	}
-	ports := portsFrom(base)
-	conf := fmt.Sprintf(dovecotConf, dir, filepath.Join(share, "users"), filepath.Join(share, "cert.pem"), filepath.Join(share, "key.pem"),
-		ports["imap"], ports["imaps"], ports["pop3"], ports["pop3s"], mode, name)
-	file := filepath.Join(dir, "dovecot.conf")
+	ports := portsFrom(d.base)
+	conf := fmt.Sprintf(dovecotConf, d.dir, filepath.Join(d.share, "users"), filepath.Join(d.share, "cert.pem"), filepath.Join(d.share, "key.pem"),
+		ports["imap"], ports["imaps"], ports["pop3"], ports["pop3s"], d.mode, d.name, d.location, d.more)
+	file := filepath.Join(d.dir, "dovecot.conf")
 	if err := os.WriteFile(file, []byte(conf), 0o644); err != nil {
 		return nil, err
 	}
-	if err := checkDovecot(file, mode); err != nil {
+	if err := checkDovecot(file, d.mode); err != nil {
 		return nil, err
 	}
 	return &server{
-		name: name, title: title, ports: ports, logFile: filepath.Join(dir, "dovecot.log"),
+		name: d.name, title: d.title, ports: ports, logFile: filepath.Join(d.dir, "dovecot.log"),
 		command: func() *exec.Cmd { return exec.Command("/usr/sbin/dovecot", "-F", "-c", file) },
 	}, nil
 }
@@ -153,19 +158,18 @@ func dovecotVersion() string {
 	return strings.TrimSpace(string(out))
 }
 
-// shareUsers makes what both instances have in common: the same names, ids and
-// passwords as Rookery's users, in a folder of their own.
-func shareUsers(dir string, users []user) error {
-	if err := os.MkdirAll(filepath.Join(dir, "mail"), 0o755); err != nil {
-		return err
+// shareUsers makes what instances have in common: the same names, ids and
+// passwords as Rookery's users, with homes in a folder mail, and a key.
+func shareUsers(dir, mail string, users []user) error {
+	for _, path := range []string{dir, mail} {
+		if err := os.MkdirAll(path, 0o755); err != nil {
+			return err
+		}
 	}
 	var b strings.Builder
 	for _, u := range users {
-		u.home = filepath.Join(dir, "mail", u.name)
+		u.home = filepath.Join(mail, u.name)
 		b.WriteString(u.line())
-		if err := makeMaildir(u); err != nil {
-			return err
-		}
 	}
 	if err := os.WriteFile(filepath.Join(dir, "users"), []byte(b.String()), 0o644); err != nil {
 		return err

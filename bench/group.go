@@ -184,7 +184,10 @@ func procCPU(pid int) time.Duration {
 
 // pss is the proportional set size of all members, in bytes: memory of their
 // own, and of shared pages their share.
-func (g *group) pss() (int64, error) {
+func (g *group) pss() (int64, error) { return g.memory("Pss:") }
+
+// memory sums a line of smaps_rollup over all members, in bytes.
+func (g *group) memory(line string) (int64, error) {
 	var total int64
 	var n int
 	for _, pid := range g.pids() {
@@ -192,7 +195,7 @@ func (g *group) pss() (int64, error) {
 		if err != nil {
 			continue // it has ended
 		}
-		kb, err := parsePSS(bufio.NewScanner(f))
+		kb, err := parseRollup(bufio.NewScanner(f), line)
 		f.Close()
 		if err != nil {
 			continue
@@ -206,14 +209,14 @@ func (g *group) pss() (int64, error) {
 	return total, nil
 }
 
-// parsePSS finds the line "Pss: 123 kB" and gives the number.
-func parsePSS(lines *bufio.Scanner) (int64, error) {
+// parseRollup finds the line "Pss: 123 kB" and gives the number.
+func parseRollup(lines *bufio.Scanner, name string) (int64, error) {
 	for lines.Scan() {
-		if rest, ok := strings.CutPrefix(lines.Text(), "Pss:"); ok {
+		if rest, ok := strings.CutPrefix(lines.Text(), name); ok {
 			return strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(rest, "kB")), 10, 64)
 		}
 	}
-	return 0, errors.New("no Pss line")
+	return 0, fmt.Errorf("no line %s", name)
 }
 
 // end makes sure that no member is left, and removes the control group.

@@ -1,13 +1,16 @@
-// Bench measures Rookery beside Debian's Dovecot on this machine: logins per
-// second, CPU per login, memory of idle sessions. Both servers run at the same
-// time on loopback ports, with the same users, the same passwd-file, the same
-// kind of TLS key and their mail on the same file system; each row is measured
-// several times, alternating between the servers, and shown with its spread.
+// Bench measures Rookery beside Debian's Dovecot on this machine: logins,
+// reading and changing mail, memory, what is written to the disk. Both servers
+// run at the same time on loopback ports, with the same users, the same
+// passwd-file, the same kind of TLS key, and with the same mail on one
+// loop-mounted ext4; each row is measured several times, alternating between
+// the servers, and shown with its spread, the processor time of the server's
+// processes for each operation and, where something is written, syncs and bytes.
 //
 // It is started by scripts/bench (`make bench`), needs root, since both servers
 // separate their processes by user ids, and ends every process that it started.
-// It must know nothing of Rookery but its ports and its processes: it speaks to
-// both servers through the same code.
+// It must know nothing of Rookery but its settings, its ports, its processes
+// and the names of its index files: it speaks to both servers through the same
+// code.
 package main
 
 import (
@@ -25,32 +28,49 @@ import (
 
 // options are the command line.
 type options struct {
-	row     string        // one row, or "" for all
+	row     string        // one row, or those whose names begin so, or "" for all
 	bin     string        // folder with Rookery's programs
-	seconds time.Duration // each measurement of a rate
+	seconds time.Duration // each measurement of logins
+	span    time.Duration // each measurement of the mail store
 	repeats int
 	users   int // who take turns in the rows "another user"
 	limit   time.Duration
 	json    bool
-	write   string // file that gets the table, or ""
+	write   string // file that gets the tables, or ""
+	record  string // file with the figures of all rows ever recorded
 	only    string // one server, for work on the benchmark itself
 	from    string // a result of --json to show again, in place of measuring
+	quick   bool
+	million bool
+	syncs   bool
+}
+
+func parseFlags() options {
+	var o options
+	flag.StringVar(&o.row, "row", "", "measure one row, or those whose names begin so; \"list\" names them")
+	flag.StringVar(&o.bin, "bin", "bin", "folder with Rookery's programs")
+	flag.DurationVar(&o.seconds, "time", 3*time.Second, "length of one measurement of logins")
+	flag.DurationVar(&o.span, "span", 1200*time.Millisecond, "length of one measurement of the mail store")
+	flag.IntVar(&o.repeats, "repeats", 3, "measurements of each row and server")
+	flag.IntVar(&o.users, "users", 1800, "users; more than worker_process_limit, so that nobody's process still waits for him when his turn comes again")
+	flag.DurationVar(&o.limit, "limit", 2*time.Hour, "give up after this")
+	flag.BoolVar(&o.json, "json", false, "print the result as JSON")
+	flag.StringVar(&o.write, "write", "", "also write the tables into this file, between its bench marks")
+	flag.StringVar(&o.record, "record", "bench/results.json", "with --write: where the figures of all rows are kept, those that this run does not measure too")
+	flag.StringVar(&o.only, "only", "", "measure one server: rookery, dovecot or, for logins, dovecot-hp")
+	flag.StringVar(&o.from, "from", "", "measure nothing: show, and write, this result of --json")
+	flag.BoolVar(&o.quick, "quick", false, "a tenth of the messages, each row once, logins with few users: to see that all rows work")
+	flag.BoolVar(&o.million, "million", false, "also the rows with 1,000,000 messages")
+	flag.BoolVar(&o.syncs, "syncs", true, "count syncs of write rows with strace, in a run of its own")
+	flag.Parse()
+	if o.quick {
+		o.repeats, o.seconds, o.span, o.users = 1, 500*time.Millisecond, 250*time.Millisecond, 200
+	}
+	return o
 }
 
 func main() {
-	var o options
-	flag.StringVar(&o.row, "row", "", "measure one row; \"list\" names them")
-	flag.StringVar(&o.bin, "bin", "bin", "folder with Rookery's programs")
-	flag.DurationVar(&o.seconds, "time", 3*time.Second, "length of one measurement of a rate")
-	flag.IntVar(&o.repeats, "repeats", 3, "measurements of each row and server")
-	flag.IntVar(&o.users, "users", 1800, "users; more than worker_process_limit, so that nobody's process still waits for him when his turn comes again")
-	flag.DurationVar(&o.limit, "limit", 12*time.Minute, "give up after this")
-	flag.BoolVar(&o.json, "json", false, "print the result as JSON")
-	flag.StringVar(&o.write, "write", "", "also write the table into this file, between its bench marks")
-	flag.StringVar(&o.only, "only", "", "measure one server: rookery, dovecot or dovecot-hp")
-	flag.StringVar(&o.from, "from", "", "measure nothing: show, and write, this result of --json")
-	flag.Parse()
-
+	o := parseFlags()
 	// The servers are told to end when the thread that started them does: the
 	// main thread, which lives as long as we do.
 	runtime.LockOSThread()
@@ -77,8 +97,8 @@ func run(ctx context.Context, o options) error {
 		}
 		return res.show(o)
 	}
-	rows, err := pick(o.row)
-	if err != nil || rows == nil {
+	logins, stores, err := pick(o)
+	if err != nil || logins == nil && stores == nil {
 		return err
 	}
 	if os.Geteuid() != 0 {
@@ -93,23 +113,49 @@ func run(ctx context.Context, o options) error {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return err
 	}
-	bin, err := filepath.Abs(o.bin)
+	if o.bin, err = filepath.Abs(o.bin); err != nil {
+		return err
+	}
+	inodes := 3_000_000
+	if o.million {
+		inodes = 12_000_000
+	}
+	d, err := makeDisk(dir, inodes)
 	if err != nil {
 		return err
 	}
-	w, err := newWorld(dir, bin, o.users, o.only)
-	if err != nil {
-		return err
-	}
-	defer w.stop()
+	defer d.unmount()
 
 	began := time.Now()
-	res, err := w.measure(ctx, rows, o)
-	if err != nil {
+	res := newResult(o, d)
+	if res.Rows, err = measureLogins(ctx, logins, o, d); err != nil {
 		return err
 	}
+	rows, err := measureStores(ctx, stores, o, d)
+	res.Rows = append(res.Rows, rows...)
 	res.Took = time.Since(began).Round(time.Second).String()
-	return res.show(o)
+	if err != nil && len(res.Rows) == 0 {
+		return err
+	}
+	res.sort()
+	return errors.Join(err, res.show(o))
+}
+
+// measureLogins runs the servers with many users, and ends them.
+func measureLogins(ctx context.Context, rows []row, o options, d *disk) ([]rowResult, error) {
+	if len(rows) == 0 {
+		return nil, nil
+	}
+	dir := filepath.Join(d.root, "logins")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return nil, err
+	}
+	w, err := newWorld(dir, o.bin, o.users, o.only)
+	if err != nil {
+		return nil, err
+	}
+	defer w.stop()
+	return w.measure(ctx, rows, o)
 }
 
 // progress tells what is being done, on standard error.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"runtime"
@@ -12,36 +13,62 @@ import (
 	"time"
 )
 
-// result is a whole run.
+// result is a whole run, or all rows that were ever recorded.
 type result struct {
 	Date    string      `json:"date"`
 	Machine string      `json:"machine"`
 	Dovecot string      `json:"dovecot"`
-	Length  string      `json:"length"` // of one measurement of a rate
+	Disk    string      `json:"disk"`
+	Length  string      `json:"length"` // of one measurement of logins
+	Span    string      `json:"span"`   // of one measurement of the mail store
 	Repeats int         `json:"repeats"`
 	Users   int         `json:"users"`
+	Quick   bool        `json:"quick,omitempty"`
 	Busy    float64     `json:"busy"` // part of the processors that other work used before the start, 0 to 1
 	Took    string      `json:"took"`
 	Rows    []rowResult `json:"rows"`
 }
 
-// rowResult is what a row gave, by server.
-type rowResult struct {
-	Name    string              `json:"name"`
-	Title   string              `json:"title"`
-	Memory  bool                `json:"memory"`
-	Goal    float64             `json:"goal,omitempty"`
-	Samples map[string][]sample `json:"samples"`
-}
-
-func newResult(o options) *result {
+func newResult(o options, d *disk) *result {
 	return &result{
-		Date: time.Now().UTC().Format(time.DateOnly), Machine: fmt.Sprintf("%s, %d processors, %s", machine(), runtime.NumCPU(), commit()),
-		Dovecot: dovecotVersion(), Length: o.seconds.String(), Repeats: o.repeats, Users: o.users, Busy: busy(),
+		Date: time.Now().UTC().Format(time.DateOnly), Machine: machine(), Dovecot: dovecotVersion(), Disk: d.describe(),
+		Length: o.seconds.String(), Span: o.span.String(), Repeats: o.repeats, Users: o.users, Quick: o.quick, Busy: busy(),
 	}
 }
 
-// readResult reads what --json printed.
+// newRow begins the result of a row.
+func newRow(name, title, section string, k kind, g goal) rowResult {
+	return rowResult{Name: name, Title: title, Section: section, Kind: k, Goal: g, Samples: map[string][]sample{},
+		Date: time.Now().UTC().Format(time.DateOnly), Commit: commit(), Busy: busy()}
+}
+
+// commit names the source that was measured.
+func commit() string {
+	out, err := exec.Command("git", "rev-parse", "--short=10", "HEAD").Output()
+	if err != nil {
+		return "no commit"
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// machine tells what the figures were taken on.
+func machine() string {
+	release, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	if err != nil {
+		return "?"
+	}
+	text := fmt.Sprintf("Linux %s, %d processors", strings.TrimSpace(string(release)), runtime.NumCPU())
+	if info, err := os.ReadFile("/proc/cpuinfo"); err == nil {
+		for _, line := range strings.Split(string(info), "\n") {
+			if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+				return text + " (" + strings.TrimSpace(value) + ")"
+			}
+		}
+	}
+	return text
+}
+
+// readResult reads what --json printed, or what was recorded.
 func readResult(file string) (*result, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -54,177 +81,105 @@ func readResult(file string) (*result, error) {
 // show prints the result and writes it where that is wanted.
 func (res *result) show(o options) error {
 	if o.json {
-		enc := json.NewEncoder(os.Stdout)
-		enc.SetIndent("", "  ")
-		if err := enc.Encode(res); err != nil {
+		if err := res.encode(os.Stdout.Write); err != nil {
 			return err
 		}
 	} else {
-		fmt.Print("\n", res.table())
+		fmt.Print("\n", res.text())
 	}
-	if o.write != "" {
-		return res.writeInto(o.write)
+	if o.write == "" {
+		return nil
 	}
-	return nil
+	return res.record(o)
 }
 
-// commit names the source that was measured.
-func commit() string {
-	out, err := exec.Command("git", "rev-parse", "--short=10", "HEAD").Output()
-	if err != nil {
-		return "no commit"
+// record merges what was recorded before into the result and writes both files.
+func (res *result) record(o options) error {
+	if res.Quick {
+		return errors.New("a quick run is not recorded: its sizes are not those of the table")
 	}
-	return "commit " + strings.TrimSpace(string(out))
+	all, err := readResult(o.record)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if all != nil {
+		res.merge(all)
+	}
+	if err := res.encode(func(b []byte) (int, error) { return len(b), os.WriteFile(o.record, b, 0o644) }); err != nil {
+		return err
+	}
+	return res.writeInto(o.write)
+}
+
+func (res *result) encode(write func([]byte) (int, error)) error {
+	data, err := json.MarshalIndent(res, "", "\t")
+	if err != nil {
+		return err
+	}
+	_, err = write(append(data, '\n'))
+	return err
+}
+
+// merge takes over what an earlier run measured and this one did not. A row
+// that could not be measured now keeps its older figures.
+func (res *result) merge(old *result) {
+	place := map[string]int{}
+	for i, r := range res.Rows {
+		place[r.Name] = i
+	}
+	for _, r := range old.Rows {
+		i, ok := place[r.Name]
+		if !ok {
+			res.Rows = append(res.Rows, r)
+		} else if len(res.Rows[i].Samples) == 0 && len(r.Samples) > 0 {
+			res.Rows[i] = r
+		}
+	}
+	res.sort()
 }
 
 // sort brings the rows into the order in which they are listed.
-func (res *result) sort(order []row) {
+func (res *result) sort() {
 	place := map[string]int{}
-	for i, r := range order {
-		place[r.name] = i
+	for i, name := range allNames() {
+		place[name] = i
 	}
-	slices.SortFunc(res.Rows, func(a, b rowResult) int { return place[a.Name] - place[b.Name] })
+	slices.SortStableFunc(res.Rows, func(a, b rowResult) int { return place[a.Name] - place[b.Name] })
 }
 
-// spread is least, middle and most of some figures.
-type spread struct{ least, middle, most float64 }
-
-func spreadOf(all []float64) spread {
-	if len(all) == 0 {
-		return spread{}
-	}
-	s := slices.Sorted(slices.Values(all))
-	return spread{s[0], quantile(s, 0.5), s[len(s)-1]}
+// sections are the tables, in their order.
+var sections = [...]struct{ id, title string }{
+	{"login", "Logins and sessions"}, {"read", "Reading"}, {"folders", "Folders and POP3"},
+	{"write-durable", "Writing, durable: Rookery by default, Dovecot with mail_fsync = always, and by default"},
+	{"write-nosync", "Writing without syncs: mail_fsync = never in both"},
+	{"pack", "pack beside mdbox"}, {"mbox", "mbox beside mbox"}, {"figures", "Memory and disk"},
 }
 
-// quantile is the figure below which the part q of all lies, between two of
-// them where none lies there.
-func quantile(all []float64, q float64) float64 {
-	if len(all) == 0 {
-		return 0
+// text is the result for people: Markdown that reads well as it is.
+func (res *result) text() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s, %s, commit %s. Dovecot %s. Mail on %s. Logins over %s, all else over %s, %d times, alternating; %s in all.\n",
+		res.Date, res.Machine, commit(), res.Dovecot, res.Disk, res.Length, res.Span, res.Repeats, res.Took)
+	if res.Quick {
+		b.WriteString("**Quick: folders of 10,000 and more are a tenth of what their row says, and each row was measured once.**\n")
 	}
-	s := slices.Sorted(slices.Values(all))
-	at := q * float64(len(s)-1)
-	low := int(at)
-	high := min(low+1, len(s)-1)
-	return s[low] + (s[high]-s[low])*(at-float64(low))
-}
-
-func pickOut(samples []sample, f func(sample) float64) []float64 {
-	var all []float64
-	for _, s := range samples {
-		all = append(all, f(s))
+	if res.Busy > 0.1 {
+		fmt.Fprintf(&b, "**The machine had other work to do (%.0f %% of its processors before the start): the times say little, the CPU times more.**\n", res.Busy*100)
 	}
-	return all
-}
-
-func value(s sample) float64 { return s.Value }
-func cpuOf(s sample) float64 { return s.CPU }
-
-// ratios says how many times better Rookery did than another server, repeat by
-// repeat: more logins, or less memory.
-func (r rowResult) ratios(other string) []float64 {
-	ours, theirs := r.Samples["rookery"], r.Samples[other]
-	var all []float64
-	for i := range min(len(ours), len(theirs)) {
-		a, b := ours[i].Value, theirs[i].Value
-		if r.Memory {
-			a, b = b, a
-		}
-		if b > 0 {
-			all = append(all, a/b)
+	b.WriteString("Middle (least to most); with the server's CPU time for each operation behind the semicolon.\n")
+	for _, s := range sections {
+		if table := res.section(s.id); len(table) > 1 {
+			fmt.Fprintf(&b, "\n### %s\n\n%s", s.title, markdown(table))
 		}
 	}
-	return all
+	if table := res.growth(); len(table) > 1 {
+		fmt.Fprintf(&b, "\n### Growth\n\nTime of an operation by the number of messages or folders, Rookery's and Dovecot's.\n\n%s", markdown(table))
+	}
+	return b.String()
 }
 
-// verdict compares the middle figure with the goal.
-func (r rowResult) verdict() string {
-	if r.Goal == 0 || len(r.Samples["rookery"]) == 0 {
-		return ""
-	}
-	word := func(ok bool) string {
-		if ok {
-			return "reached"
-		}
-		return "NOT reached"
-	}
-	if r.Memory {
-		middle := spreadOf(pickOut(r.Samples["rookery"], value)).middle
-		return "≤ " + bytesText(r.Goal) + ": " + word(middle <= r.Goal)
-	}
-	ratios := r.ratios("dovecot-hp")
-	if len(ratios) == 0 {
-		return ""
-	}
-	return fmt.Sprintf("%g×: %s", r.Goal, word(spreadOf(ratios).middle >= r.Goal))
-}
-
-func bytesText(b float64) string {
-	if b >= 1<<20 || b <= -(1<<20) {
-		return fmt.Sprintf("%.2f MB", b/(1<<20))
-	}
-	return fmt.Sprintf("%.1f KB", b/1024)
-}
-
-// text is a sample for the progress line.
-func (s sample) text(memory bool) string {
-	if memory {
-		return fmt.Sprintf("%10s a session, %d processes, %s in all", bytesText(s.Value), s.Procs, bytesText(float64(s.Total)))
-	}
-	text := fmt.Sprintf("%8.0f/s  CPU %6.0f µs  p50 %.2f ms  p99 %.2f ms", s.Value, s.CPU, s.P50, s.P99)
-	if s.Fails > 0 {
-		text += fmt.Sprintf("  %d FAILED (%s)", s.Fails, s.Why)
-	}
-	return text
-}
-
-func (r rowResult) cell(server string) string {
-	samples := r.Samples[server]
-	if len(samples) == 0 {
-		return "–"
-	}
-	v := spreadOf(pickOut(samples, value))
-	if r.Memory {
-		return fmt.Sprintf("%s (%s to %s)", bytesText(v.middle), bytesText(v.least), bytesText(v.most))
-	}
-	text := fmt.Sprintf("%.0f (%.0f to %.0f), %.0f µs", v.middle, v.least, v.most, spreadOf(pickOut(samples, cpuOf)).middle)
-	fails := 0
-	for _, s := range samples {
-		fails += s.Fails
-	}
-	if fails > 0 {
-		text += fmt.Sprintf(", %d failed", fails)
-	}
-	return text
-}
-
-func ratioCell(ratios []float64) string {
-	if len(ratios) == 0 {
-		return "–"
-	}
-	v := spreadOf(ratios)
-	return fmt.Sprintf("%.1f× (%.1f to %.1f)", v.middle, v.least, v.most)
-}
-
-// compared is ratioCell with how many times less processor time a login costs:
-// that holds on a machine that has other work to do, too.
-func (r rowResult) compared(other string) string {
-	text := ratioCell(r.ratios(other))
-	ours, theirs := spreadOf(pickOut(r.Samples["rookery"], cpuOf)).middle, spreadOf(pickOut(r.Samples[other], cpuOf)).middle
-	if ours > 0 && theirs > 0 {
-		text += fmt.Sprintf(", CPU %.1f×", theirs/ours)
-	}
-	return text
-}
-
-// table is the result for people: Markdown that reads well as it is.
-func (res *result) table() string {
-	lines := [][]string{{"row", "Rookery", "Dovecot as shipped", "Dovecot high-performance", "ratio as shipped", "ratio high-performance", "goal"}}
-	for _, r := range res.Rows {
-		lines = append(lines, []string{r.Title, r.cell("rookery"), r.cell("dovecot"), r.cell("dovecot-hp"),
-			r.compared("dovecot"), r.compared("dovecot-hp"), r.verdict()})
-	}
+// markdown aligns a table; its first line is the heading.
+func markdown(lines [][]string) string {
 	widths := make([]int, len(lines[0]))
 	for _, l := range lines {
 		for i, cell := range l {
@@ -232,12 +187,6 @@ func (res *result) table() string {
 		}
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s, %s. Dovecot %s. Each rate over %s, %d times, alternating; %d users; %s in all.\n",
-		res.Date, res.Machine, res.Dovecot, res.Length, res.Repeats, res.Users, res.Took)
-	if res.Busy > 0.1 {
-		fmt.Fprintf(&b, "**The machine had other work to do (%.0f %% of its processors before the start): the rates say little, the CPU times more.**\n", res.Busy*100)
-	}
-	b.WriteString("Middle (least to most); rates with the server's CPU time for each login.\n\n")
 	for n, l := range lines {
 		for i, cell := range l {
 			fmt.Fprintf(&b, "| %s%s ", cell, strings.Repeat(" ", widths[i]-len([]rune(cell))))
@@ -253,22 +202,22 @@ func (res *result) table() string {
 	return b.String()
 }
 
-// The table stands between these lines; what is around them is written by hand.
+// The tables stand between these lines; what is around them is written by hand.
 const (
 	benchBegin = "<!-- bench: begin, written by `make bench` with BENCH_WRITE=1 -->\n"
 	benchEnd   = "<!-- bench: end -->\n"
 )
 
-// writeInto puts the table into a file in place of the one that is there.
+// writeInto puts the tables into a file in place of those that are there.
 func (res *result) writeInto(file string) error {
 	data, err := os.ReadFile(file)
-	if errors.Is(err, os.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) {
 		data, err = []byte("# Performance\n\n"+benchBegin+benchEnd), nil
 	}
 	if err != nil {
 		return err
 	}
-	text, err := between(string(data), res.table())
+	text, err := between(string(data), res.text())
 	if err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}

@@ -3,13 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// row is one line of the table.
+// row is one line of the table of logins and idle sessions.
 type row struct {
 	name    string
 	title   string
@@ -24,6 +23,17 @@ type row struct {
 	extra bool // measured only when it is named
 }
 
+// result is the row without samples.
+func (r row) result() rowResult {
+	k, g := perSecond, goal{Ratio: r.goal}
+	if r.memory {
+		k, g = bytesUsed, goal{Most: r.goal}
+	}
+	out := newRow(r.name, r.title, "login", k, g)
+	out.Peers = []string{"dovecot-hp", "dovecot"}
+	return out
+}
+
 // sessions of a memory row.
 const sessions = 100
 
@@ -31,10 +41,10 @@ const sessions = 100
 // memory is read: garbage is collected, what is free is given back.
 const settle = 2500 * time.Millisecond
 
-// allRows is the benchmark. Goals: 8 times for a user who comes back, twice for
+// loginRows are measured on servers with many users. Goals: 8 times for a user who comes back, twice for
 // another user each time, 2 MB for each idle user, 60 KB and with TLS 120 KB
 // for each further session of his.
-func allRows() []row {
+func loginRows() []row {
 	return []row{
 		{name: "same-plain-1", title: "logins/s, the same user again, plain, 1 client", service: "imap", clients: 1, goal: 8},
 		{name: "same-plain-10", title: "logins/s, the same user again, plain, 10 clients", service: "imap", clients: 10, goal: 8},
@@ -52,43 +62,6 @@ func allRows() []row {
 		{name: "pop3-another-plain-10", title: "POP3 logins/s, another user each time, plain, 10 clients", service: "pop3", clients: 10, another: true, extra: true},
 		{name: "pop3-same-tls-10", title: "POP3 logins/s, the same user again, TLS, 10 clients", service: "pop3s", clients: 10, extra: true},
 	}
-}
-
-// pick gives the rows to measure: all, those whose name begins so, or none
-// after it has listed them.
-func pick(name string) ([]row, error) {
-	if name == "list" {
-		for _, r := range allRows() {
-			fmt.Printf("%-22s %s\n", r.name, r.title)
-		}
-		return nil, nil
-	}
-	var rows []row
-	for _, r := range allRows() {
-		if r.name == name {
-			return []row{r}, nil
-		}
-		if name == "" && !r.extra || name != "" && strings.HasPrefix(r.name, name) {
-			rows = append(rows, r)
-		}
-	}
-	if len(rows) == 0 {
-		return nil, fmt.Errorf("no row is named %q; --row list names them", name)
-	}
-	return rows, nil
-}
-
-// sample is one measurement.
-type sample struct {
-	Value float64 `json:"value"`          // logins per second, or bytes for each session
-	CPU   float64 `json:"cpu,omitempty"`  // microseconds of the server for each login
-	P50   float64 `json:"p50,omitempty"`  // milliseconds of a login
-	P99   float64 `json:"p99,omitempty"`  // the same
-	Count int     `json:"count"`          // logins, or sessions
-	Fails int     `json:"fails"`          // logins that did not succeed
-	Why   string  `json:"why,omitempty"`  // of the first that failed
-	Procs int     `json:"procs"`          // processes at the end
-	Total int64   `json:"total,omitzero"` // PSS of the whole server, bytes
 }
 
 // turns hands out the users one after the other, over all rows of a server.

@@ -40,14 +40,25 @@ func newWorld(dir, bin string, users int, only string) (*world, error) {
 		add(s)
 	}
 	share := filepath.Join(dir, "dovecot-users")
-	if err := shareUsers(share, all); err != nil {
+	mail := filepath.Join(share, "mail")
+	if err := shareUsers(share, mail, all); err != nil {
 		return nil, err
 	}
-	for _, d := range []struct{ name, title, mode string }{
+	for _, u := range all {
+		u.home = filepath.Join(mail, u.name)
+		if err := makeMaildir(u); err != nil {
+			return nil, err
+		}
+	}
+	for i, d := range []struct{ name, title, mode string }{
 		{"dovecot", "Dovecot as shipped", ""},
 		{"dovecot-hp", "Dovecot, high-performance mode", highPerformance},
 	} {
-		s, err := prepareDovecot(d.name, d.title, d.mode, filepath.Join(dir, d.name), share)
+		base, err := freeBase(24000 + 3000*i)
+		if err != nil {
+			return nil, err
+		}
+		s, err := prepareDovecot(dovecotRun{name: d.name, title: d.title, mode: d.mode, dir: filepath.Join(dir, d.name), share: share, base: base, location: "maildir:~/Maildir"})
 		if err != nil {
 			return nil, err
 		}
@@ -68,8 +79,8 @@ func (w *world) stop() {
 
 // measure takes every row: first those of memory, each on a server started for
 // it, then the rates, on all servers side by side.
-func (w *world) measure(ctx context.Context, rows []row, o options) (*result, error) {
-	res := newResult(o)
+func (w *world) measure(ctx context.Context, rows []row, o options) ([]rowResult, error) {
+	var out []rowResult
 	ordered := append(filter(rows, true), filter(rows, false)...)
 	running := false
 	for i, r := range ordered {
@@ -79,7 +90,7 @@ func (w *world) measure(ctx context.Context, rows []row, o options) (*result, er
 				return nil, err
 			}
 		}
-		line := rowResult{Name: r.name, Title: r.title, Memory: r.memory, Goal: r.goal, Samples: map[string][]sample{}}
+		line := r.result()
 		for n := range o.repeats {
 			for _, s := range w.servers {
 				var one sample
@@ -93,13 +104,12 @@ func (w *world) measure(ctx context.Context, rows []row, o options) (*result, er
 					return nil, err
 				}
 				line.Samples[s.name] = append(line.Samples[s.name], one)
-				progress("%2d/%d %-20s %d/%d %-10s %s", i+1, len(ordered), r.name, n+1, o.repeats, s.name, one.text(r.memory))
+				progress("%2d/%d %-20s %d/%d %-10s %s", i+1, len(ordered), r.name, n+1, o.repeats, s.name, line.progressText(one))
 			}
 		}
-		res.Rows = append(res.Rows, line)
+		out = append(out, line)
 	}
-	res.sort(rows)
-	return res, nil
+	return out, nil
 }
 
 func filter(rows []row, memory bool) []row {
@@ -159,20 +169,11 @@ func everybody(ctx context.Context, s *server, users int) error {
 	}
 }
 
-// machine tells what the figures were taken on.
-func machine() string {
-	release, err := os.ReadFile("/proc/sys/kernel/osrelease")
-	if err != nil {
-		return "?"
-	}
-	return "Linux " + string(release[:max(0, len(release)-1)])
-}
-
 // busy is the part of the processors' time that goes to other work, measured
-// over a second in which the benchmark does nothing.
+// over a moment in which the benchmark does nothing.
 func busy() float64 {
 	work0, all0 := processorTime()
-	time.Sleep(time.Second)
+	time.Sleep(300 * time.Millisecond)
 	work1, all1 := processorTime()
 	if all1 <= all0 {
 		return 0

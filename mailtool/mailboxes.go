@@ -89,7 +89,7 @@ func (c *call) selected(patterns []string) ([]mailstore.Folder, error) {
 
 // openable drops what is no mailbox but a name above one.
 func openable(all []mailstore.Folder) []mailstore.Folder {
-	return slices.DeleteFunc(all, func(f mailstore.Folder) bool { return f.Attrs&(mailstore.NoSelect|mailstore.NonExistent) != 0 })
+	return slices.DeleteFunc(slices.Clone(all), func(f mailstore.Folder) bool { return f.Attrs&(mailstore.NoSelect|mailstore.NonExistent) != 0 })
 }
 
 // attrNames are the words of LIST.

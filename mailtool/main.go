@@ -35,11 +35,22 @@ func run(ctx context.Context, host *worker.Host, channel int) error {
 type home interface {
 	// Open opens the user's mail as the settings have it.
 	Open() (mailstore.Store, error)
+	// Place says where that is.
+	Place() (worker.Place, error)
+	// OpenPlace opens the bare store of a place.
+	OpenPlace(worker.Place) (mailstore.Store, error)
+	// Controls gives the files of conversions.
+	Controls() (controls, error)
 }
 
 type hostHome struct{ *worker.Host }
 
 func (h hostHome) Open() (mailstore.Store, error) { return h.OpenStore("imap") }
+
+func (h hostHome) Controls() (controls, error) {
+	tops, err := h.Tops()
+	return controls{h.FS(), tops}, err
+}
 
 // service serves one channel.
 type service struct {
@@ -49,6 +60,7 @@ type service struct {
 	changed func() // tells the user's other processes
 	now     func() time.Time
 	store   mailstore.Store // nil until a request needs it
+	conv    *converting     // of convert alone
 }
 
 // serve answers requests until rookeryctl goes.
@@ -57,7 +69,7 @@ func (s *service) serve(ctx context.Context) error {
 	defer stop(nil)
 	// Long work ends when nobody waits for it any more.
 	defer s.flow.Gone(func() { stop(io.EOF) })()
-	defer s.close()
+	defer s.end()
 	for {
 		m, _, err := s.flow.Next(ctx)
 		switch {
@@ -77,6 +89,14 @@ func (s *service) serve(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// end gives up all.
+func (s *service) end() {
+	if s.conv != nil {
+		s.conv.close()
+	}
+	s.close()
 }
 
 func (s *service) close() {
@@ -136,5 +156,11 @@ func verbs() map[string]verb {
 		toolmsg.Move:        {need: 1, args: toolmsg.MaxArgs, run: moveMail},
 		toolmsg.Import:      {need: 0, args: 1, run: importMail},
 		toolmsg.Export:      {need: 0, args: toolmsg.MaxArgs, run: export},
+		toolmsg.Index:       {need: 0, args: toolmsg.MaxArgs, run: index},
+		toolmsg.Verify:      {need: 0, args: toolmsg.MaxArgs, run: verify},
+		toolmsg.Purge:       {need: 0, args: 0, run: purge},
+		toolmsg.Quota:       {need: 0, args: 0, run: quota},
+		toolmsg.Undelete:    {need: 0, args: 0, run: undelete},
+		toolmsg.Convert:     {need: 0, args: 1, run: convert, alone: true},
 	}
 }

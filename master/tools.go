@@ -64,6 +64,10 @@ func (m *master) mailTool(r *ctlmsg.Request, to func(reply)) {
 			to(a.reply())
 			return
 		}
+		if m.tools.held[a.record.User] > 0 {
+			to(failed(75, "another command has the mail of %s for itself; try again when it has ended", a.record.User))
+			return
+		}
 		m.placeTool(*a.record, to)
 	})
 }
@@ -200,6 +204,7 @@ type holds struct{ users []string }
 
 // mailHold ends a user's sessions and keeps him out, until releaseHolds: what
 // rookeryctl does then must not meet a session, whatever becomes of rookeryctl.
+// Of the user's tools only the one of the rookeryctl that asks may be left.
 func (m *master) mailHold(h *holds, user string, to func(reply)) {
 	h.users = append(h.users, user)
 	m.tools.held[user]++
@@ -214,11 +219,16 @@ func (m *master) mailHold(h *holds, user string, to func(reply)) {
 				n++
 			}
 		}
+		for _, p := range m.tools.procs {
+			if p.user == user {
+				n++
+			}
+		}
 		switch {
-		case n == 0:
+		case n <= 1:
 			to(reply{body: struct{}{}})
 		case time.Now().After(deadline):
-			to(failed(75, "%d processes of %s have not ended within %s; try again, or look with rookeryctl who", n, user, holdLimit))
+			to(failed(75, "%d processes of %s are there after %s, one may be; try again, or look with rookeryctl who", n, user, holdLimit))
 		default:
 			m.after(50*time.Millisecond, look)
 		}

@@ -22,7 +22,7 @@ func (a *app) demoCommand() *cobra.Command {
 		Use:   "demo",
 		Short: "Run a whole server on loopback, with users and mail to try",
 		Long:  "Write a configuration with users u1 to uK (password \"pass\") and sample messages into a folder, and run the server on it until Ctrl-C. The line \"rookery ready\" says that it can be used.",
-		Args:  usage(cobra.NoArgs, "rookeryctl demo [--dir DIR] [--base-port N] [--users K] [--driver maildir] [--empty]"),
+		Args:  usage(cobra.NoArgs, "rookeryctl demo [--dir DIR] [--base-port N] [--users K] [--driver DRIVER] [--empty]"),
 		RunE: func(c *cobra.Command, _ []string) error {
 			if c.Flags().Changed("config") || a.json {
 				return control.Errorf(control.ExitUsage, "demo makes its own configuration and prints text: take -c and --json away")
@@ -34,7 +34,7 @@ func (a *app) demoCommand() *cobra.Command {
 	c.Flags().StringVar(&o.Dir, "dir", "demo", "the folder; used again if it is there")
 	c.Flags().IntVar(&o.BasePort, "base-port", 10000, "listen on 127.0.0.1 at N + the protocol's port")
 	c.Flags().IntVar(&o.Users, "users", 3, "how many users")
-	c.Flags().StringVar(&o.Driver, "driver", "maildir", "the mail store's format: maildir, mbox or pack")
+	c.Flags().StringVar(&o.Driver, "driver", "maildir", "the mail store's format: maildir or pack")
 	c.Flags().BoolVar(&o.Empty, "empty", false, "no sample messages")
 	c.Flags().BoolVar(&o.NoExempt, "no-localhost-exemption", false, "penalties and limits by address count for 127.0.0.1 too")
 	c.Flags().BoolVar(&o.WriteOnly, "write-only", false, "write the folder and do not start the server")
@@ -61,12 +61,12 @@ func (a *app) runDemo(o demo.Options) error {
 // samplesCommand is what demo runs as each user.
 func (a *app) samplesCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:    demo.SamplesCommand + " MAILDIR ADDRESS",
+		Use:    demo.SamplesCommand + " DRIVER DIR ADDRESS",
 		Hidden: true,
-		Args:   cobra.ExactArgs(2),
+		Args:   cobra.ExactArgs(3),
 		RunE: func(_ *cobra.Command, args []string) error {
 			syscall.Umask(0o077)
-			if err := demo.WriteSamples(args[0], args[1], time.Now()); err != nil {
+			if err := demo.WriteSamples(args[0], args[1], args[2], time.Now()); err != nil {
 				return control.Errorf(control.ExitCantCreate, "%v", err)
 			}
 			return nil

@@ -89,6 +89,8 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(a.mailboxCommand())
 	root.AddCommand(a.messageCommands()...)
 	root.AddCommand(a.importCommand(), a.exportCommand())
+	root.AddCommand(a.upkeepCommands()...)
+	root.AddCommand(a.convertCommand())
 	return root
 }
 

@@ -87,6 +87,9 @@ type Namespace struct {
 	Owner     string // the user whose mail it is
 	Hidden    bool   // not told by NAMESPACE
 	List      bool   // shown by LIST
+	// ListPrefix says that LIST shows the prefix's own name even if nothing is
+	// below it.
+	ListPrefix bool
 }
 
 // NamespaceKind is one of the three of RFC 2342.

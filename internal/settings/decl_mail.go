@@ -13,7 +13,8 @@ var mailVars = []string{"user", "home", "protocol"}
 // The settings of the mail store.
 var (
 	MailDriver = enum("mail_driver", "maildir", RoleMaster|RoleAuthd|RoleWorkers, fileMail,
-		`The format of the mail store. mbox and pack come with a later release.`, words("maildir"), perUser())
+		`The format of the mail store. "maildir": a file for each message, in Maildir++ folders. "pack": messages one behind the other in large files, the fastest to write; only Rookery reads it (docs/pack.md).`,
+		words("maildir", "pack"), perUser())
 
 	MailHome = template("mail_home", "", []string{"user"}, RoleMaster|RoleAuthd, fileMail,
 		`Home of users whose userdb gives none, such as "/srv/mail/%{user | domain}/%{user | username}".`, paths())
@@ -29,6 +30,12 @@ var (
 
 	MailIndexPath = template("mail_index_path", "", mailVars, RoleMaster|RoleAuthd|RoleWorkers, fileMail,
 		`Where index files lie, if not beside the mail. They can be deleted at any moment and are made again.`, paths(), perUser())
+
+	MailAltPath = template("mail_alt_path", "", mailVars, RoleMaster|RoleAuthd|RoleWorkers, fileMail,
+		`Where old mail may lie, on cheaper disks, with mail_driver = "pack": "rookeryctl purge" moves packed files there whose newest message is older than 30 days. It has to be there.`, paths(), perUser())
+
+	MailCompressWriteMethod = enum("mail_compress_write_method", "", RoleWorkers, fileMail,
+		`How new messages are compressed on disk. Empty: not at all. Compressed ones are read whatever stands here.`, words("", "zstd"))
 
 	MailUID = str("mail_uid", "", RoleMaster|RoleAuthd, fileMail,
 		`User id, as a number or a name, of users whose userdb gives none.`)
@@ -57,8 +64,8 @@ var (
 		danger("A user's mail process that has been taken over then reaches the mail of all users of that user id."))
 
 	MailFsync = enum("mail_fsync", "optimized", RoleWorkers, fileMail,
-		`"optimized": a new message, its UID and folder changes are on disk before they are answered; a power cut may take back flag changes and deletions that the system has not written yet. "always": those too are on disk before they are answered.`,
-		words("optimized", "always"))
+		`"optimized": a new message, its UID and folder changes are on disk before they are answered; a power cut may take back flag changes and deletions that the system has not written yet. "always": those too are on disk before they are answered. "never": nothing is put on disk before the system does it by itself; a power cut takes mail that was answered.`,
+		words("optimized", "always", "never"), danger(`"never" loses mail in a power cut.`))
 
 	MailMaxKeywordLength = integer("mail_max_keyword_length", 50, RoleWorkers, fileMail,
 		`The longest keyword that a client may set.`, limits(1, 1000), unit("bytes"))

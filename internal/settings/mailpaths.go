@@ -7,13 +7,14 @@ import (
 )
 
 // MailPaths are one user's directories: absolute, clean, variables filled in.
-// Inbox, Control and Index are "" where the settings leave them beside the mail.
-type MailPaths struct{ Mail, Inbox, Control, Index string }
+// Inbox, Control and Index are "" where the settings leave them beside the mail;
+// Alt is "" where there is no second tier.
+type MailPaths struct{ Mail, Inbox, Control, Index, Alt string }
 
 // All lists the directories that are set, without repetition.
 func (p MailPaths) All() []string {
 	var all []string
-	for _, dir := range []string{p.Mail, p.Inbox, p.Control, p.Index} {
+	for _, dir := range []string{p.Mail, p.Inbox, p.Control, p.Index, p.Alt} {
 		known := dir == ""
 		for _, a := range all {
 			known = known || a == dir
@@ -36,7 +37,7 @@ func (s *Set) MailPaths(user, home, protocol string) (MailPaths, error) {
 		key  Key[Template]
 		to   *string
 	}{{"mail_path", MailPath, &p.Mail}, {"mail_inbox_path", MailInboxPath, &p.Inbox}, {"mail_control_path", MailControlPath, &p.Control},
-		{"mail_index_path", MailIndexPath, &p.Index}} {
+		{"mail_index_path", MailIndexPath, &p.Index}, {"mail_alt_path", MailAltPath, &p.Alt}} {
 		t := one.key.Get(s)
 		if all := s.Namespaces(); one.to == &p.Mail && len(all) == 1 && !all[0].MailPath.Empty() {
 			t = all[0].MailPath // the namespace's own goes before

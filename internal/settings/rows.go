@@ -1,5 +1,7 @@
 package settings
 
+import "time"
+
 // Listener is one [[listener]].
 type Listener struct {
 	Name      string
@@ -90,6 +92,12 @@ type Mailbox struct {
 	Name       string
 	Auto       string   // "no", "create", "subscribe"
 	SpecialUse []string // with the backslash
+
+	Autoexpunge            time.Duration // 0: never
+	AutoexpungeMaxMails    int64         // 0: any number
+	QuotaIgnore            bool
+	QuotaStoragePercentage int64
+	QuotaStorageExtra      int64
 }
 
 // SeparatorOrDefault is the separator, "." where none is set.
@@ -107,7 +115,10 @@ func namespaceOf(row Row) Namespace {
 		Subscriptions: get[bool](t, row, "subscriptions"), List: get[string](t, row, "list"), MailPath: get[Template](t, row, "mail_path")}
 	for _, sub := range row.Sub {
 		ns.Mailboxes = append(ns.Mailboxes, Mailbox{Name: sub.Name, Auto: get[string](t.Sub, sub, "auto"),
-			SpecialUse: get[[]string](t.Sub, sub, "special_use")})
+			SpecialUse:  get[[]string](t.Sub, sub, "special_use"),
+			Autoexpunge: get[time.Duration](t.Sub, sub, "autoexpunge"), AutoexpungeMaxMails: get[int64](t.Sub, sub, "autoexpunge_max_mails"),
+			QuotaIgnore: get[bool](t.Sub, sub, "quota_ignore"), QuotaStoragePercentage: get[int64](t.Sub, sub, "quota_storage_percentage"),
+			QuotaStorageExtra: get[int64](t.Sub, sub, "quota_storage_extra")})
 	}
 	return ns
 }
@@ -166,6 +177,8 @@ func tableOf(name string) *Table {
 		return userdbTable()
 	case "namespace":
 		return namespaceTable()
+	case "quota_warning":
+		return quotaWarningTable()
 	}
 	return serverNameTable()
 }

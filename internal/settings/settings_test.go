@@ -92,7 +92,7 @@ func TestDecodedTables(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []Mailbox{{Name: "Trash", Auto: "create", SpecialUse: []string{`\Trash`}}}
+	want := []Mailbox{{Name: "Trash", Auto: "create", SpecialUse: []string{`\Trash`}, QuotaStoragePercentage: 100}}
 	if got := worker.Namespaces()[0].Mailboxes; !reflect.DeepEqual(got, want) {
 		t.Errorf("mailboxes: %+v", got)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // resultWords are what result_success and its kin may say, as in Dovecot.
@@ -19,7 +20,7 @@ func Tables() []*Table { return tables }
 var tables = listTables()
 
 func listTables() []*Table {
-	return []*Table{listenerTable(), passdbTable(), userdbTable(), namespaceTable(), serverNameTable()}
+	return []*Table{listenerTable(), passdbTable(), userdbTable(), namespaceTable(), serverNameTable(), quotaWarningTable()}
 }
 
 // common are the fields that every table has.
@@ -142,16 +143,21 @@ func namespaceTable() *Table {
 			field(n, KindString, "separator", "", `The character between parent and child: "." or "/". Empty: ".".`),
 			field(n, KindBool, "inbox", false, `INBOX is here.`),
 			field(n, KindBool, "hidden", false, `NAMESPACE does not show it.`),
-			field(n, KindEnum, "list", "yes", `"yes": LIST shows its folders; "children": only if there are some; "no".`, words("yes", "no", "children")),
+			field(n, KindEnum, "list", "yes", `"yes": LIST shows its folders, and the name of its prefix even where there are none; "children": the prefix only if there are folders below it; "no".`, words("yes", "no", "children")),
 			field(n, KindBool, "subscriptions", true, `Subscriptions of its folders are kept here; else in the parent namespace.`),
 			field(n, KindTemplate, "mail_path", Template{}, `Where its mail lies; absent: the setting mail_path.`, vars(mailVars...), paths()),
 		),
 		Sub: &Table{
 			Name: m, File: "15-mailboxes", Roles: RoleWorkers,
 			Text: "A folder that has a special use, or that is made by itself.",
-			Fields: append(common(m, `The folder's name, without the namespace's prefix.`),
+			Fields: append(common(m, `The folder's name, without the namespace's prefix. For the settings that concern only mail in it, "*" stands for anything and "%" for anything on one level.`),
 				field(m, KindEnum, "auto", "no", `"create": the folder is there from the user's first login on; "subscribe": and subscribed.`, words("no", "create", "subscribe")),
 				field(m, KindWords, "special_use", []string{}, `What clients may use it for.`, words(SpecialUses()...)),
+				field(m, KindDuration, "autoexpunge", time.Duration(0), `How long messages stay after they came into the folder; then they are expunged when the user's last session has ended, or once a day. 0: for ever.`, spanDuration(0, 100*365*24*time.Hour)),
+				field(m, KindInt, "autoexpunge_max_mails", int64(0), `How many messages stay; the oldest are expunged. 0: all.`, limits(1, 1<<31), unlimited(), unit("messages")),
+				field(m, KindBool, "quota_ignore", false, `What is in it does not count, and is not limited.`),
+				field(m, KindInt, "quota_storage_percentage", int64(100), `How much of the user's quota may be used before no more is put into this folder, such as 110 for Trash.`, limits(1, 100_000), unit("per cent")),
+				field(m, KindSize, "quota_storage_extra", int64(0), `The same as an amount: added to the user's quota for what is put into this folder.`, limits(0, 1<<60)),
 			),
 		},
 		check: checkNamespace,
@@ -165,6 +171,11 @@ func checkNamespace(row Row) error {
 	}
 	if ns.Prefix != "" && !strings.HasSuffix(ns.Prefix, ns.SeparatorOrDefault()) {
 		return fmt.Errorf("has the prefix %q, which must end in the separator: %q", ns.Prefix, ns.Prefix+ns.SeparatorOrDefault())
+	}
+	for _, m := range ns.Mailboxes {
+		if strings.ContainsAny(m.Name, "*%") && (m.Auto != "no" || len(m.SpecialUse) > 0) {
+			return fmt.Errorf("has auto or special_use for the folders %q; these need one name without * and %%", m.Name)
+		}
 	}
 	return nil
 }

@@ -54,6 +54,7 @@ type Host struct {
 	Changed func()
 	roots   []root
 	bootID  string
+	tending *tending // of the store that OpenStore opened; nil before
 }
 
 // Session is one client's.

@@ -53,6 +53,8 @@ func (l *loop) run() error {
 	lingering := time.NewTimer(l.linger)
 	trim := time.NewTimer(quiet)
 	trim.Stop()
+	tend := time.NewTicker(tendEvery)
+	defer tend.Stop()
 	var deadline <-chan time.Time
 	for {
 		select {
@@ -71,6 +73,11 @@ func (l *loop) run() error {
 			delete(l.sessions, id)
 			lingering.Reset(l.linger)
 			trim.Reset(quiet)
+			if len(l.sessions) == 0 {
+				l.host.tend()
+			}
+		case <-tend.C:
+			l.host.tend()
 		case <-trim.C:
 			giveBack()
 		case <-lingering.C:

@@ -5,7 +5,9 @@ import (
 
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/engine"
 	"rookery/internal/mailstore/maildir"
+	"rookery/internal/mailstore/pack"
 	"rookery/internal/settings"
 	"rookery/internal/vfs"
 )
@@ -13,24 +15,40 @@ import (
 // OpenStore opens the user's mail store as the settings have it. protocol is
 // "imap" or "pop3", for paths that differ by it.
 func (h *Host) OpenStore(protocol string) (mailstore.Store, error) {
-	paths, err := h.Settings.MailPaths(h.User.User, h.User.Home, protocol)
+	paths, err := h.paths(protocol)
 	if err != nil {
-		return nil, errkind.New("open store", errkind.Invalid, err)
+		return nil, err
 	}
-	return h.OpenAs(settings.MailDriver.Get(h.Settings), paths)
+	place, err := h.place(paths)
+	if err != nil {
+		return nil, err
+	}
+	store, err := h.OpenAs(place.Driver, place.at(paths))
+	if err != nil {
+		return nil, err
+	}
+	return h.dress(store, place.Driver, place.at(paths), protocol), nil
 }
 
 // OpenAs opens the user's mail in the format and at the places given, which a
 // conversion needs beside those of the settings.
 func (h *Host) OpenAs(driver string, paths settings.MailPaths) (mailstore.Store, error) {
-	if driver != "maildir" {
-		return nil, errkind.Newf("open store", errkind.Invalid, "mail_driver = "+driver+" is not there yet")
-	}
-	inFS := func(p string) string { return strings.TrimPrefix(p, "/") }
 	ns, special, err := h.namespace()
 	if err != nil {
 		return nil, err
 	}
+	switch driver {
+	case "maildir":
+		return h.openMaildir(paths, ns, special)
+	case "pack":
+		return h.openPack(paths, ns, special)
+	}
+	return nil, errkind.Newf("open store", errkind.Invalid, "mail_driver = "+driver+" is not there yet")
+}
+
+func inFS(p string) string { return strings.TrimPrefix(p, "/") }
+
+func (h *Host) openMaildir(paths settings.MailPaths, ns mailstore.Namespace, special []maildir.Special) (mailstore.Store, error) {
 	opt := maildir.Options{FS: h.FS(), MailPath: inFS(paths.Mail), InboxPath: inFS(paths.Inbox), ControlPath: inFS(paths.Control), IndexPath: inFS(paths.Index),
 		Namespace: ns, Special: special, Host: settings.Hostname.Get(h.Settings), Probe: true,
 		LockWait: settings.MailMaxLockTimeout.Get(h.Settings),
@@ -40,6 +58,25 @@ func (h *Host) OpenAs(driver string, paths settings.MailPaths) (mailstore.Store,
 		opt.Layout = maildir.FSLayout
 	}
 	return maildir.Open(opt)
+}
+
+var fsyncs = map[string]pack.Fsync{"optimized": pack.Optimized, "always": pack.Always, "never": pack.Never}
+
+func (h *Host) openPack(paths settings.MailPaths, ns mailstore.Namespace, special []maildir.Special) (mailstore.Store, error) {
+	opt := pack.Options{FS: h.FS(), MailPath: inFS(paths.Mail), AltPath: inFS(paths.Alt), ControlPath: inFS(paths.Control), IndexPath: inFS(paths.Index),
+		Namespace: ns, Special: forEngine(special), LockWait: settings.MailMaxLockTimeout.Get(h.Settings),
+		Fsync: fsyncs[settings.MailFsync.Get(h.Settings)],
+		Note:  func(text string) { h.Log.Warnf("%s", text) }}
+	return pack.Open(opt)
+}
+
+// forEngine gives the mailboxes of the settings to drivers on package engine.
+func forEngine(list []maildir.Special) []engine.Special {
+	out := make([]engine.Special, len(list))
+	for i, s := range list {
+		out[i] = engine.Special{Name: s.Name, Use: s.Use, Auto: engine.Auto(s.Auto)}
+	}
+	return out
 }
 
 // ControlDir gives the directory of the user's control files.
@@ -70,7 +107,7 @@ func (h *Host) namespace() (mailstore.Namespace, []maildir.Special, error) {
 	}
 	n := all[0]
 	sep := n.SeparatorOrDefault()
-	ns := mailstore.Namespace{Kind: mailstore.Private, Prefix: n.Prefix, Separator: sep[0], Owner: h.User.User, Hidden: n.Hidden, List: n.List != "no"}
+	ns := mailstore.Namespace{Kind: mailstore.Private, Prefix: n.Prefix, Separator: sep[0], Owner: h.User.User, Hidden: n.Hidden, List: n.List != "no", ListPrefix: n.List == "yes"}
 	var special []maildir.Special
 	for _, m := range n.Mailboxes {
 		s := maildir.Special{Name: strings.ReplaceAll(n.Prefix+m.Name, sep, "/"), Auto: autos[m.Auto]}

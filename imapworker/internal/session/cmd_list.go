@@ -154,7 +154,7 @@ func (c *list) selects(f mailstore.Folder) bool {
 // does not exist is if it is subscribed and that was asked for, or if there are
 // mailboxes below it; under RFC 5258 only if none of these is shown itself.
 func (c *list) shows(t *tree, f mailstore.Folder, m patterns) bool {
-	if f.Attrs&mailstore.NonExistent == 0 || c.subscribed {
+	if f.Attrs&mailstore.NonExistent == 0 || c.subscribed || t.shown[f.Name] {
 		return true
 	}
 	if c.extended {

@@ -74,7 +74,10 @@ func (m patterns) match(name string) bool {
 // tree is every name that LIST and LSUB know of: mailboxes, what they imply,
 // subscriptions to what is not there and what those imply. It is sorted so that
 // what lies below a name is together.
-type tree struct{ folders []mailstore.Folder }
+type tree struct {
+	folders []mailstore.Folder
+	shown   map[string]bool // prefixes of namespaces that LIST shows though no mailbox has the name
+}
 
 func (s *Session) loadTree() (*tree, error) {
 	folders, err := s.cfg.Store.List()
@@ -103,8 +106,28 @@ func (s *Session) loadTree() (*tree, error) {
 			}
 		}
 	}
+	t := &tree{shown: map[string]bool{}}
+	for _, ns := range s.cfg.Store.Namespaces() {
+		name := strings.TrimSuffix(prefixOf(ns), imapname.Separator)
+		kids := slices.ContainsFunc(folders, func(f mailstore.Folder) bool {
+			return f.Attrs&mailstore.NonExistent == 0 && imapname.Name(f.Name).Below(imapname.Name(name))
+		})
+		if !ns.List || name == "" || !kids && !ns.ListPrefix {
+			continue
+		}
+		t.shown[name] = true
+		i, ok := known[name]
+		if !ok {
+			i = len(folders)
+			folders = append(folders, mailstore.Folder{Name: name, Attrs: mailstore.NonExistent | mailstore.NoSelect})
+		}
+		if kids {
+			folders[i].Attrs |= mailstore.HasChildren
+		}
+	}
 	slices.SortFunc(folders, func(a, b mailstore.Folder) int { return strings.Compare(order(a.Name), order(b.Name)) })
-	return &tree{folders}, nil
+	t.folders = folders
+	return t, nil
 }
 
 // order gives a sort key under which a mailbox is followed by all below it, and

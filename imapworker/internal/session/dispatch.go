@@ -2,12 +2,14 @@ package session
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 
 	"rookery/imapworker/internal/view"
 	"rookery/internal/errkind"
 	"rookery/internal/imapname"
 	"rookery/internal/imapwire"
+	"rookery/internal/mailstore"
 )
 
 // states are the states of RFC 3501 §3 that a session after login can be in.
@@ -206,11 +208,34 @@ func (p *parser) mailboxTrimmed(name *imapname.Name, trim bool) bool {
 	switch {
 	case err == imapname.ErrEncoding || err == imapname.ErrUTF8:
 		return p.Fail("a mailbox name in modified UTF-7")
-	case err != nil && p.nameErr == nil:
+	case p.nameErr != nil:
+	case err != nil:
 		p.nameErr = err
+	default:
+		p.nameErr = p.s.inNamespace(parsed)
 	}
 	*name = parsed
 	return true
+}
+
+// inNamespace is nil for a name that begins as the names of the user's namespace
+// do, and for INBOX, which is in it whatever the prefix is.
+func (s *Session) inNamespace(name imapname.Name) error {
+	spaces := s.cfg.Store.Namespaces()
+	if len(spaces) == 0 || name == imapname.Inbox {
+		return nil
+	}
+	for _, ns := range spaces {
+		if strings.HasPrefix(string(name), prefixOf(ns)) {
+			return nil
+		}
+	}
+	return fmt.Errorf("mailbox names begin with %s here", spaces[0].Prefix)
+}
+
+// prefixOf is the namespace's prefix as names have it.
+func prefixOf(ns mailstore.Namespace) string {
+	return strings.ReplaceAll(ns.Prefix, string(rune(ns.Separator)), imapname.Separator)
 }
 
 func equalFold(p []byte, word string) bool { return strings.EqualFold(string(p), word) }

@@ -68,7 +68,7 @@ var start = time.Date(2024, 3, 1, 12, 0, 0, 0, time.UTC)
 
 func openPeer(t *testing.T, given []string) transcript.Peer {
 	p := &peer{t: t, now: start, settings: Defaults()}
-	opt, driver := memstore.Options{}, ""
+	opt, driver, space := memstore.Options{}, "", mailstore.Namespace{}
 	var boxes [][]string
 	for _, line := range given {
 		words := strings.Fields(line)
@@ -86,6 +86,8 @@ func openPeer(t *testing.T, given []string) transcript.Peer {
 			p.settings.MaxLine = n
 		case "driver":
 			driver = words[1]
+		case "prefix": // PREFIX [shown]
+			space = mailstore.Namespace{Prefix: words[1], Separator: words[1][len(words[1])-1], List: true, ListPrefix: len(words) > 2}
 		case "separator":
 			opt.Separator = words[1][0]
 		case "workarounds":
@@ -98,7 +100,7 @@ func openPeer(t *testing.T, given []string) transcript.Peer {
 	}
 	p.store = memstore.New(opt)
 	if driver == "maildir" {
-		p.store = p.openMaildir()
+		p.store = p.openMaildir(space)
 	}
 	for _, box := range boxes {
 		p.fill(box)
@@ -108,15 +110,15 @@ func openPeer(t *testing.T, given []string) transcript.Peer {
 
 // openMaildir opens an empty Maildir on a disk in memory, whose clock goes on
 // a little with each look, as a real one does.
-func (p *peer) openMaildir() mailstore.Store {
+func (p *peer) openMaildir(space mailstore.Namespace) mailstore.Store {
 	p.t.Helper()
 	var ticks atomic.Int64
 	disk := memfs.New(memfs.Options{Now: func() time.Time { return start.Add(time.Duration(ticks.Add(1)) * time.Microsecond) }})
 	if err := disk.Mkdir("Maildir", 0o700); err != nil {
 		p.t.Fatal(err)
 	}
-	special := []maildir.Special{{Name: "Sent", Use: mailstore.UseSent}}
-	store, err := maildir.Open(maildir.Options{FS: disk, MailPath: "Maildir", Special: special, Note: func(text string) { p.t.Log(text) }})
+	special := []maildir.Special{{Name: prefixOf(space) + "Sent", Use: mailstore.UseSent}}
+	store, err := maildir.Open(maildir.Options{FS: disk, MailPath: "Maildir", Namespace: space, Special: special, Note: func(text string) { p.t.Log(text) }})
 	if err != nil {
 		p.t.Fatal(err)
 	}

@@ -33,7 +33,7 @@ func one(line string) []string { return []string{line} }
 
 func allRows() []row {
 	var all []row
-	for _, rows := range [][]row{processRows(), authRows(), databaseRows(), loggingRows(), loginRows(), tlsRows(), mailRows(), imapRows(), pop3Rows(), listenerRows()} {
+	for _, rows := range [][]row{processRows(), authRows(), databaseRows(), loggingRows(), loginRows(), tlsRows(), mailRows(), quotaRows(), imapRows(), pop3Rows(), listenerRows()} {
 		all = append(all, rows...)
 	}
 	return all

@@ -2,7 +2,7 @@ package engine
 
 import (
 	"io"
-	"math/rand/v2"
+	"runtime"
 	"sync"
 	"time"
 
@@ -150,33 +150,32 @@ type addJob struct {
 	uids  []uint32
 	uidv  uint32
 	err   error
-	done  bool
+	wake  chan bool // true: do the work; false: it is done
 }
 
-// addQueue are the jobs that wait.
+// addQueue are the jobs that wait. One of those who brought them does the work
+// of all.
 type addQueue struct {
 	mu   sync.Mutex
 	jobs []*addJob
+	busy bool // somebody is at work: he wakes the rest
 }
 
-// number gives numbers for names of files: random, since other processes make
-// such files, too.
-func (q *addQueue) number() uint64 {
-	return rand.Uint64()
-}
-
-// commit adds a job. Whoever gets the store does all jobs that wait, in whatever
-// mailboxes, so that they share one sync.
+// commit adds a job. Whoever is first does all jobs that wait, in whatever
+// mailboxes, so that they share one sync; of those that come meanwhile one does
+// the next.
 func (s *Store) commit(job *addJob) {
 	q := &s.queue
+	job.wake = make(chan bool, 1)
 	q.mu.Lock()
 	q.jobs = append(q.jobs, job)
+	wait := q.busy
+	q.busy = true
 	q.mu.Unlock()
-	s.work.Lock()
-	defer s.work.Unlock()
-	if job.done {
+	if wait && !<-job.wake {
 		return
 	}
+	s.work.Lock()
 	q.mu.Lock()
 	jobs := q.jobs
 	q.jobs = nil
@@ -186,11 +185,20 @@ func (s *Store) commit(job *addJob) {
 		err = s.batch(jobs)
 		s.index.Unlock()
 	}
+	s.work.Unlock()
 	for _, j := range jobs {
-		j.done = true
 		if j.err == nil {
 			j.err = err
 		}
+		if j != job {
+			j.wake <- false
+		}
+	}
+	runtime.Gosched() // those who go on may have the next message at hand
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.busy = len(q.jobs) > 0; q.busy {
+		q.jobs[0].wake <- true
 	}
 }
 

@@ -262,7 +262,7 @@ func diskError(op string, err error) error {
 		return nil
 	}
 	var e *errkind.Error
-	if errors.As(err, &e) {
+	if errors.As(err, &e) && e.Kind != errkind.Other {
 		return errkind.Wrap(op, err)
 	}
 	return errkind.New(op, diskKind(err), err)

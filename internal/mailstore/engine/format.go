@@ -120,6 +120,13 @@ type Box interface {
 	Close()
 }
 
+// PlaceChecker is a Box that answers two questions with one look at the disk:
+// whether the mailbox is there as f says, and whether stamp describes it. false
+// means that the engine has to find out which of the two is not so. No lock.
+type PlaceChecker interface {
+	SameAt(f Folder, stamp []byte) (bool, error)
+}
+
 // Body is a message that is open; its bytes are in CRLF form and stay readable
 // until Close, whatever happens to the message. See mailstore.Message.
 type Body interface {

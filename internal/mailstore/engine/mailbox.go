@@ -301,16 +301,13 @@ func (mb *mailbox) Sync() (mailstore.Snapshot, error) {
 // look gives the newest picture. It takes a lock only if the disk holds what the
 // index does not know.
 func (mb *mailbox) look() (*index.View, error) {
-	if err := mb.alive(); err != nil {
-		return nil, err
-	}
 	v, err := mb.index.Follow()
 	if err != nil {
 		return nil, diskError("read index", err)
 	}
-	if changed, err := mb.stale(v); err != nil {
+	if same, err := mb.quick(v); err != nil {
 		return nil, err
-	} else if !changed {
+	} else if same {
 		mb.noticed(v)
 		return v, nil
 	}
@@ -329,6 +326,24 @@ func (mb *mailbox) look() (*index.View, error) {
 		return nil, diskError("sync", err)
 	}
 	return v, nil
+}
+
+// quick reports whether a picture is what the disk holds, with as few looks at
+// the disk as can be.
+func (mb *mailbox) quick(v *index.View) (bool, error) {
+	f := mb.where()
+	if at, ok := mb.box.(PlaceChecker); ok && v.Built() && v.UIDValidity() == f.UIDValidity && !mb.isDead() {
+		if _, stamp, ok := parseState(v.State()); ok {
+			if same, err := at.SameAt(f, stamp); err != nil || same {
+				return same, diskError("look at mailbox", err)
+			}
+		}
+	}
+	if err := mb.alive(); err != nil {
+		return false, err
+	}
+	changed, err := mb.stale(v)
+	return !changed, err
 }
 
 // alive asks whether the mailbox is still there under its name.
@@ -381,7 +396,18 @@ func (mb *mailbox) sync() (*index.View, error) {
 		return nil, err
 	}
 	defer c.abort()
-	if err := mb.box.Sync(c.Edit); err != nil {
+	err = mb.box.Sync(c.Edit)
+	if errkind.Is(err, errkind.Corrupt) && v.Built() {
+		// What the index has cannot be made to fit: begin anew, once.
+		c.abort()
+		mb.index.Reset(err.Error())
+		if c, err = mb.begin(); err != nil {
+			return nil, err
+		}
+		defer c.abort()
+		err = mb.box.Sync(c.Edit)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return c.commit(), nil

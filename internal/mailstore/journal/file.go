@@ -264,6 +264,13 @@ func (j *Journal) refresh() error {
 		if err == nil && !ok {
 			b, ok, err = j.readAt(j.cycle+1, 1)
 		}
+		if err == errLapped {
+			next := j.nextID
+			if err = j.load(j.file); err == nil {
+				j.nextID = max(j.nextID, next)
+			}
+			return err
+		}
 		if err != nil || !ok {
 			return err
 		}
@@ -273,6 +280,11 @@ func (j *Journal) refresh() error {
 		}
 	}
 }
+
+// errLapped says that others went round the ring since this process looked: what
+// it expects to find next is overwritten. As long as they did not, the first
+// batch of the next cycle is still there.
+var errLapped = errkind.Newf("read journal", errkind.Other, "others have gone round")
 
 // readAt reads the batch that comes next if it is at this place.
 func (j *Journal) readAt(cycle uint64, block int) (b batch, ok bool, err error) {
@@ -285,6 +297,9 @@ func (j *Journal) readAt(cycle uint64, block int) (b batch, ok bool, err error) 
 		return b, false, err
 	}
 	h, ok := parseHead(first[:], j.nonce)
+	if ok && h.cycle > cycle {
+		return b, false, errLapped
+	}
 	if !ok || h.cycle != cycle || h.seq != j.nextSeq || block+h.blocks() > segmentBlocks {
 		return b, false, nil
 	}

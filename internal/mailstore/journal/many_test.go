@@ -13,6 +13,7 @@ import (
 	"rookery/internal/mailstore"
 	"rookery/internal/numset"
 	"rookery/internal/vfs"
+	"rookery/internal/vfs/faultfs"
 	"rookery/internal/vfs/memfs"
 )
 
@@ -208,4 +209,26 @@ func (o *fullFile) Allocate(size int64) error {
 		return syscall.ENOSPC
 	}
 	return o.File.Allocate(size)
+}
+
+// A process that slept while another went round the ring finds the end again.
+func TestSleeper(t *testing.T) {
+	disk := memfs.New(memfs.Options{})
+	var n notes
+	a, _ := start(t, manual(faultfs.New(disk), &n))
+	b, _ := start(t, manual(faultfs.New(disk), &n))
+	for rounds := 1; rounds < 400; rounds *= 2 {
+		put(t, b, Now, msg(1, 10)).Done()
+		for u := range uint32(rounds) {
+			put(t, a, Now, msg(1000+u, 12000)).Done()
+		}
+		put(t, b, Now, msg(2, 10)).Done()
+		_, got := start(t, manual(disk.Survive(memfs.Lost, 1), &n))
+		if k := len(got); k == 0 || got[k-1].UID != 2 || rounds > 1 && got[k-2].UID != 999+uint32(rounds) {
+			t.Fatalf("after %d: replayed %v", rounds, uids(got))
+		}
+	}
+	if len(n) > 0 {
+		t.Fatal(n)
+	}
 }

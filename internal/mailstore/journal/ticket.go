@@ -161,13 +161,12 @@ func (t *Ticket) settle() {
 func (t *Ticket) Cancel() error {
 	defer t.settle()
 	t.j.io.Lock()
-	if !t.written && (t.done || t.withdraw()) {
-		t.done = true
-		t.j.io.Unlock()
+	first, waits := t.first, t.withdraw()
+	t.done = t.done || waits
+	t.j.io.Unlock()
+	if first == 0 { // never written, nor tried to
 		return nil
 	}
-	first := t.first
-	t.j.io.Unlock()
 	r := Record{Kind: cancel, Ref: first, UID: uint32(t.count)}
 	c := &Ticket{j: t.j, class: Now, count: 1, urgent: true, body: appendRecord(nil, &r)}
 	if t.class == Unsynced {

@@ -165,7 +165,6 @@ type built struct {
 	size    int // of the body
 	records uint32
 	clean   bool
-	live    uint64 // the oldest live cycle that it tells; 0: as it is
 }
 
 // build puts tickets together and gives their records IDs.

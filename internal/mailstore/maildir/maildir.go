@@ -42,6 +42,7 @@ import (
 	"errors"
 	"io/fs"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -76,7 +77,7 @@ const (
 
 // Special is a mailbox that the settings name.
 type Special struct {
-	Name mailstore.Name
+	Name mailstore.Name // with the namespace's prefix
 	Use  mailstore.Attr // one of the Use* attributes, or 0
 	Auto Auto
 }
@@ -141,6 +142,10 @@ func Open(opt Options) (*Store, error) {
 	s := &Store{fs: opt.FS, opt: opt, open: map[mailstore.Name]*mailbox{}, boxes: map[mailstore.GUID]*mailbox{},
 		places: map[mailstore.GUID]place{}, boot: bootHash(opt.FS.BootID())}
 	s.prefix = strings.ReplaceAll(opt.Namespace.Prefix, string(rune(opt.Namespace.Separator)), "/")
+	s.opt.Special = slices.Clone(opt.Special)
+	for i := range s.opt.Special { // from here on without the prefix
+		s.opt.Special[i].Name = s.canonical(s.opt.Special[i].Name)
+	}
 	s.names = newNameMaker(opt.Host, rand.Uint64())
 	s.can = abilities{link: true, lock: true, write: true}
 	for _, dir := range []string{opt.MailPath, opt.InboxPath, opt.ControlPath, opt.IndexPath} {

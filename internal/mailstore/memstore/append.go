@@ -45,6 +45,7 @@ func (a *appender) Commit() (mailstore.AppendResult, error) {
 	if a.box.deleted {
 		return result, errkind.New("append", errkind.NotFound, nil)
 	}
+	next := a.box.snapshot.next
 	var list []*message
 	var flags []mailstore.Flags
 	var keywords [][]string
@@ -57,7 +58,14 @@ func (a *appender) Commit() (mailstore.AppendResult, error) {
 		if err != nil {
 			return result, err
 		}
-		m := &message{body: body, date: p.meta.InternalDate, saveDate: s.opt.Now(), guid: p.meta.GUID}
+		m := &message{body: body, date: p.meta.InternalDate, saveDate: s.opt.Now(), guid: p.meta.GUID, uid: p.meta.UID, uidl: p.meta.UIDL, order: p.meta.Order}
+		if m.uid != 0 && m.uid < next {
+			return result, errkind.Newf("append", errkind.Invalid, "the UID was given already")
+		}
+		next = max(next, m.uid) + 1
+		if !p.meta.SaveDate.IsZero() {
+			m.saveDate = p.meta.SaveDate
+		}
 		if m.date.IsZero() {
 			m.date = s.opt.Now()
 		}

@@ -17,6 +17,9 @@ type message struct {
 	body           []byte
 	date, saveDate time.Time
 	guid           mailstore.GUID
+	uid            mailstore.UID // wanted; 0: the next
+	uidl           string
+	order          uint32
 	cached         map[string][]byte
 }
 
@@ -275,8 +278,8 @@ func (b *box) add(list []*message, flags []mailstore.Flags, keywords [][]string)
 	next := b.change()
 	var uids []mailstore.UID
 	for i, m := range list {
-		uid := next.next
-		next.next++
+		uid := max(next.next, m.uid)
+		next.next = uid + 1
 		b.messages[uid] = m
 		next.entries = append(next.entries, mailstore.Entry{UID: uid, Flags: flags[i], Keywords: next.set(keywords[i]), ModSeq: next.modseq})
 		b.unclaimed = append(b.unclaimed, uid)
@@ -299,7 +302,7 @@ func (b *box) copyLocked(uids numset.Set, to *box) (mailstore.CopyResult, error)
 			return result, err
 		}
 		m := *b.messages[uid]
-		m.cached, m.saveDate = nil, b.store.opt.Now()
+		m.cached, m.saveDate, m.uid = nil, b.store.opt.Now(), 0
 		list, flags, keywords = append(list, &m), append(flags, e.Flags), append(keywords, names)
 		result.From = append(result.From, uid)
 	}
@@ -376,7 +379,7 @@ func (b *box) Facts(uid mailstore.UID, _ mailstore.FactsWant) (mailstore.Facts, 
 	if err != nil {
 		return mailstore.Facts{}, err
 	}
-	return mailstore.Facts{Size: int64(len(m.body)), InternalDate: m.date, SaveDate: m.saveDate, GUID: m.guid}, nil
+	return mailstore.Facts{Size: int64(len(m.body)), InternalDate: m.date, SaveDate: m.saveDate, GUID: m.guid, UIDL: m.uidl, Order: m.order}, nil
 }
 
 func (b *box) Cached(uid mailstore.UID, field string) ([]byte, bool) {

@@ -116,7 +116,7 @@ func (s *Store) peek(check func(*header) error) error {
 		if err == nil || try == 3 {
 			return kinded(err)
 		}
-		if err != errLost && !(errkind.Is(err, errkind.OverQuota) && s.isStale()) {
+		if err != errLost && !(errkind.Is(err, errkind.OverQuota) && !s.lookedWithin(stale)) {
 			return kinded(err)
 		}
 		if err := s.look(false); err != nil {

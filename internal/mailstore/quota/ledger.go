@@ -347,6 +347,18 @@ func (t *txn) replace(i int, r *record) error {
 	return t.putHead()
 }
 
+// note counts an operation under way that has no record of its own.
+func (l *ledger) note(n int32) error {
+	err := l.with(func(t *txn) error {
+		t.h.underWay = uint32(max(0, int32(t.h.underWay)+n))
+		return t.putHead()
+	})
+	if err == errLost {
+		return nil // all is counted anyway
+	}
+	return err
+}
+
 // ref names a mailbox: by GUID if it is open, else by its name.
 type ref struct {
 	name mailstore.Name

@@ -33,6 +33,7 @@
 package quota
 
 import (
+	"errors"
 	"sync"
 	"time"
 
@@ -55,10 +56,21 @@ const (
 // Rule is what holds for one mailbox beside the user's limits.
 type Rule struct {
 	Class Class
-	// Percent of the user's limits, then ExtraOctets and ExtraMessages, is the
-	// limit of what adds to this mailbox; 0 per cent is 100.
-	Percent, MessagePercent    uint32
-	ExtraOctets, ExtraMessages uint64
+	// Percent of the user's limit of octets, and then ExtraOctets, is the limit of
+	// what adds to this mailbox; 0 per cent is 100.
+	Percent     uint32
+	ExtraOctets uint64
+}
+
+// Scale gives percent of n octets or messages, and extra; no limit stays none.
+func Scale(n uint64, percent uint32, extra uint64) uint64 {
+	if n == 0 {
+		return 0
+	}
+	if percent != 0 {
+		n = n/100*uint64(percent) + n%100*uint64(percent)/100
+	}
+	return max(n+extra, 1)
 }
 
 // Limits are a user's; 0 is none.
@@ -79,6 +91,7 @@ type Options struct {
 	// SizeFile is the path of a maildirsize file for other programs; "" for none.
 	SizeFile string
 	Warnings []Warning
+	User     string // in warnings
 	// Rewrites says that the driver changes messages that it takes in, so that
 	// their sizes have to be asked for.
 	Rewrites bool
@@ -106,6 +119,9 @@ var _ mailstore.Store = (*Store)(nil)
 // something is refused: the user may have removed mail with another program.
 const stale = 30 * time.Second
 
+// fresh is how old it may be for a process that has just begun.
+const fresh = 5 * time.Minute
+
 // Wrap puts limits around a store. It looks at nothing yet.
 func Wrap(inner mailstore.Store, opt Options) *Store {
 	if opt.Note == nil {
@@ -129,17 +145,7 @@ func (s *Store) counts() bool { return s.opt.Limits.Octets > 0 || s.opt.Limits.M
 // limits gives what holds for adding to a mailbox.
 func (s *Store) limits(r Rule) Limits {
 	l := s.opt.Limits
-	scale := func(n uint64, percent uint32, extra uint64) uint64 {
-		if n == 0 {
-			return 0
-		}
-		if percent != 0 {
-			n = n/100*uint64(percent) + n%100*uint64(percent)/100
-		}
-		return max(n+extra, 1)
-	}
-	l.Octets = scale(l.Octets, r.Percent, r.ExtraOctets)
-	l.Messages = scale(l.Messages, r.MessagePercent, r.ExtraMessages)
+	l.Octets = Scale(l.Octets, r.Percent, r.ExtraOctets)
 	if l.Octets > 0 {
 		l.Octets += s.opt.Grace
 	}
@@ -180,7 +186,7 @@ func (s *Store) look(all bool) error {
 // marked.
 func (s *Store) prepared() error {
 	s.mu.Lock()
-	ready := s.ready && !s.doubt
+	ready, doubt := s.ready && !s.doubt, s.doubt
 	var marked []ref
 	for name := range s.marked {
 		marked = append(marked, ref{name: name})
@@ -188,6 +194,11 @@ func (s *Store) prepared() error {
 	clear(s.marked)
 	s.mu.Unlock()
 	switch {
+	case !ready && !doubt && s.lookedWithin(fresh):
+		s.mu.Lock()
+		s.ready = true
+		s.mu.Unlock()
+		return nil
 	case !ready:
 		return s.look(false)
 	case len(marked) > 0:
@@ -220,7 +231,7 @@ func (s *Store) begin(refs []ref, add Use, check func(*header) error) (*op, erro
 				return nil, err
 			}
 			continue
-		case err == errLost, errkind.Is(err, errkind.OverQuota) && s.isStale():
+		case err == errLost, errkind.Is(err, errkind.OverQuota) && !s.lookedWithin(stale):
 			if err := s.look(false); err != nil {
 				return nil, err
 			}
@@ -228,17 +239,6 @@ func (s *Store) begin(refs []ref, add Use, check func(*header) error) (*op, erro
 		}
 		return nil, kinded(err)
 	}
-}
-
-// isStale reports whether the last look was long ago, or operations are noted
-// that may be those of a process that died.
-func (s *Store) isStale() bool {
-	old := false
-	err := s.l.with(func(t *txn) error {
-		old = s.opt.FS.Now().Sub(time.Unix(t.h.looked, 0)) > stale || int32(t.h.underWay) > s.l.mine.Load()
-		return nil
-	})
-	return err == nil && old
 }
 
 // end counts what an operation did, and says what is due.
@@ -315,12 +315,23 @@ func (s *Store) head() (h header, err error) {
 }
 
 // Reconcile looks at all mailboxes and counts those again that other programs
-// changed. Workers call it when they are idle.
+// changed, unless a process of the user did so within the last hour. Workers
+// call it when they are idle.
 func (s *Store) Reconcile() error {
-	if !s.counts() {
+	if !s.counts() || s.lookedWithin(time.Hour) {
 		return nil
 	}
 	return s.look(false)
+}
+
+// lookedWithin reports whether the count is in order and not older than d.
+func (s *Store) lookedWithin(d time.Duration) (yes bool) {
+	err := s.l.with(func(t *txn) error {
+		age := s.opt.FS.Now().Sub(time.Unix(t.h.looked, 0))
+		yes = age >= 0 && age < d && int32(t.h.underWay) <= s.l.mine.Load()
+		return nil
+	})
+	return err == nil && yes
 }
 
 // Recalc counts every mailbox again.
@@ -375,13 +386,20 @@ func (s *Store) structural(do, then func() error) error {
 		s.distrust(err)
 		return do()
 	}
+	// Noted first: who dies in between leaves something to be found.
+	note := s.l.note(1)
 	err = do()
+	done := err == nil || benign(err)
 	if err == nil {
-		if err := then(); err != nil {
-			s.distrust(err)
+		if note = then(); note != nil {
+			done = false
 		}
-	} else if !benign(err) {
-		s.distrust(err)
+	}
+	if done {
+		note = s.l.note(-1)
+	}
+	if note != nil || !done {
+		s.distrust(errors.Join(err, note))
 	}
 	release()
 	s.sendDue()

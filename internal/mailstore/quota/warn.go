@@ -14,14 +14,14 @@ import (
 )
 
 // Warning is a message that the user gets once his use reaches so many per cent
-// of a limit, and again after it has fallen below. %{percent}, %{used}, %{limit}
-// and %{user} stand in Subject and Text for what they say.
+// of a limit, and again after it has fallen below. Subject and Text are given
+// percent, used, limit and user; nil is a text of this package's own.
 type Warning struct {
 	Messages bool   // of the limit of messages; else of octets
 	Percent  uint8  // 1 to 100
 	From     string // header field body, ASCII
-	Subject  string // UTF-8, one line
-	Text     string // UTF-8, lines end in LF
+	Subject  func(vars map[string]string) string
+	Text     func(vars map[string]string) string // lines end in LF
 }
 
 // due is a warning that is to be sent.
@@ -73,7 +73,7 @@ func (s *Store) sendDue() {
 }
 
 func (s *Store) send(d due) error {
-	body := compose(d, s.Namespaces()[0].Owner, s.opt.FS.Now())
+	body := compose(d, s.opt.User, s.opt.FS.Now())
 	a, err := s.Store.Append(imapname.Inbox)
 	if err != nil {
 		return err
@@ -105,16 +105,38 @@ func compose(d due, user string, now time.Time) string {
 		used, limit = fmt.Sprint(d.use.Messages), fmt.Sprint(d.caps.Messages)
 		percent = share(d.use.Messages, d.caps.Messages)
 	}
-	fill := strings.NewReplacer("%{percent}", fmt.Sprint(percent), "%{used}", used, "%{limit}", limit, "%{user}", user)
-	text := strings.ReplaceAll(strings.ReplaceAll(strings.TrimRight(fill.Replace(d.w.Text), "\n"), "\r", ""), "\n", "\r\n")
+	vars := map[string]string{"percent": fmt.Sprint(percent), "used": used, "limit": limit, "user": user}
+	subject, text := ownSubject(vars), ownText(vars, d.w.Messages)
+	if d.w.Subject != nil {
+		subject = d.w.Subject(vars)
+	}
+	if d.w.Text != nil {
+		text = d.w.Text(vars)
+	}
+	text = strings.ReplaceAll(strings.ReplaceAll(strings.TrimRight(text, "\n"), "\r", ""), "\n", "\r\n")
 	encoding := "7bit"
 	if !ascii(text) {
 		encoding = "8bit"
 	}
-	return "From: " + d.w.From + "\r\nTo: " + addressee(user) + "\r\nSubject: " + encodeWords(fill.Replace(d.w.Subject)) +
+	return "From: " + d.w.From + "\r\nTo: " + addressee(user) + "\r\nSubject: " + encodeWords(subject) +
 		"\r\nDate: " + now.Format("Mon, 02 Jan 2006 15:04:05 -0700") +
 		"\r\nAuto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: " + encoding +
 		"\r\n\r\n" + text + "\r\n"
+}
+
+func ownSubject(vars map[string]string) string {
+	return "Your mailbox is " + vars["percent"] + " % full"
+}
+
+func ownText(vars map[string]string, messages bool) string {
+	what := vars["used"] + " of the " + vars["limit"]
+	if messages {
+		what += " messages"
+	}
+	return "You use " + what + " that you may keep here (" + vars["percent"] + " %).\n" +
+		"When no more is left, new mail for you may be refused.\n\n" +
+		"To make room, delete mail that you no longer need, large messages first,\n" +
+		"and empty the Trash.\n"
 }
 
 // addressee is the user's name if that can stand in a To: field as it is.

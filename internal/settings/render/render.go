@@ -40,6 +40,8 @@ func titles() [][2]string {
 		{"11-auth-databases", "Databases of users and passwords"},
 		{"12-ssl-names", "Certificates for further host names"},
 		{"15-mailboxes", "The folder tree, and folders with a special use"},
+		{"15-quota", "What users may keep, and for how long expunged mail can come back"},
+		{"16-quota-warnings", "What users are told before their quota is used up"},
 		{"20-imap", "IMAP"},
 		{"20-pop3", "POP3"},
 	}
@@ -185,6 +187,9 @@ func shipped() map[string]string {
 	boxes.WriteString("[[namespace]]\nname = \"inbox\"\ninbox = true\n")
 	for _, name := range []string{"Drafts", "Junk", "Sent", "Trash"} {
 		fmt.Fprintf(&boxes, "\n[[namespace.mailbox]]\nname = %q\nauto = \"subscribe\"\nspecial_use = [\"\\\\%s\"]\n", name, name)
+		if name == "Trash" { // clients that copy to Trash before they expunge must be able to make room
+			boxes.WriteString("quota_storage_percentage = 110\n")
+		}
 	}
 	return map[string]string{
 		"10-master": strings.TrimSuffix(listeners.String(), "\n"),
@@ -216,6 +221,19 @@ driver = "passwd"
 #key_file = "/etc/letsencrypt/live/mail.example.org/privkey.pem"
 `,
 		"15-mailboxes": boxes.String(),
+		"16-quota-warnings": `[[quota_warning]]
+name = "80 per cent"
+percentage = 80
+
+[[quota_warning]]
+name = "95 per cent"
+percentage = 95
+
+[[quota_warning]]
+name = "95 per cent of messages"
+resource = "message"
+percentage = 95
+`,
 	}
 }
 

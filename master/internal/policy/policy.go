@@ -232,7 +232,7 @@ func (p *Policy) Dirs(service string, r redeemmsg.Record) (Dirs, error) {
 		}
 		return nil
 	}
-	for _, k := range []settings.Key[settings.Template]{settings.MailPath, settings.MailInboxPath, settings.MailControlPath, settings.MailIndexPath} {
+	for _, k := range []settings.Key[settings.Template]{settings.MailPath, settings.MailInboxPath, settings.MailControlPath, settings.MailIndexPath, settings.MailAltPath} {
 		if err := add(&d.Make, k.Name(), k.Get(set)); err != nil {
 			return d, err
 		}

@@ -115,6 +115,9 @@ func writeConfig(dir string, m marker) error {
 		"shutdown_timeout":       `"2 secs"`,
 		"limits_exempt_networks": `["127.0.0.1/32"]`,
 	}
+	if m.Driver != "maildir" {
+		values["mail_driver"] = quote(m.Driver)
+	}
 	if m.NoExempt {
 		delete(values, "limits_exempt_networks")
 	}
@@ -182,7 +185,7 @@ func writeMail(dir, programs string, m marker, n int) error {
 	if m.Empty {
 		return nil
 	}
-	cmd := exec.Command(filepath.Join(programs, "rookeryctl"), SamplesCommand, filepath.Join(path, "Maildir"), address(n))
+	cmd := exec.Command(filepath.Join(programs, "rookeryctl"), SamplesCommand, m.Driver, filepath.Join(path, "Maildir"), address(n))
 	cmd.Dir = "/"
 	cmd.Env = []string{}
 	if m.UIDs.Separate {

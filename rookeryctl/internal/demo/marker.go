@@ -48,11 +48,11 @@ const markerName = "demo.json"
 // Check refuses options that cannot be.
 func (o *Options) Check() error {
 	switch o.Driver {
-	case "maildir":
-	case "mbox", "pack":
-		return control.Errorf(control.ExitUsage, "--driver %s is not there yet; only maildir is", o.Driver)
+	case "maildir", "pack":
+	case "mbox":
+		return control.Errorf(control.ExitUsage, "--driver %s is not there yet; maildir and pack are", o.Driver)
 	default:
-		return control.Errorf(control.ExitUsage, "--driver %q is not known; write maildir", o.Driver)
+		return control.Errorf(control.ExitUsage, "--driver %q is not known; write maildir or pack", o.Driver)
 	}
 	if o.Users < 1 || o.Users > 1000 {
 		return control.Errorf(control.ExitUsage, "--users %d is out of range; write 1 to 1000", o.Users)

@@ -3,11 +3,16 @@ package demo
 import (
 	"encoding/base64"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/pack"
+	"rookery/internal/vfs"
 )
 
 // sample is one message of each demo user.
@@ -31,9 +36,12 @@ func samples() []sample {
 	}
 }
 
-// WriteSamples makes a Maildir at path with the sample messages of the user.
+// WriteSamples makes a mail store at path with the sample messages of the user.
 // It runs as that user, in a process of its own.
-func WriteSamples(path, address string, now time.Time) error {
+func WriteSamples(driver, path, address string, now time.Time) error {
+	if driver == "pack" {
+		return packSamples(path, address, now)
+	}
 	for _, sub := range []string{"", "cur", "new", "tmp"} {
 		if err := os.MkdirAll(filepath.Join(path, sub), 0o700); err != nil {
 			return err
@@ -43,6 +51,47 @@ func WriteSamples(path, address string, now time.Time) error {
 		when := now.Add(-s.age)
 		text := s.text(address, when.Format("Mon, 02 Jan 2006 15:04:05 -0700"))
 		if err := deliver(path, s, i, when, text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// packSamples puts the samples into packed files, by the driver itself.
+func packSamples(path, address string, now time.Time) error {
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return err
+	}
+	disk, err := vfs.OpenRoot(path)
+	if err != nil {
+		return err
+	}
+	defer disk.Close()
+	store, err := pack.Open(pack.Options{FS: disk})
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	letters := map[rune]mailstore.Flags{'S': mailstore.Seen, 'F': mailstore.Flagged, 'R': mailstore.Answered}
+	for _, s := range samples() {
+		when := now.Add(-s.age)
+		meta := mailstore.AppendMeta{InternalDate: when}
+		for _, c := range s.flags {
+			meta.Flags |= letters[c]
+		}
+		a, err := store.Append("INBOX")
+		if err != nil {
+			return err
+		}
+		w, err := a.Add(meta, -1)
+		if err == nil {
+			_, err = io.WriteString(w, s.text(address, when.Format("Mon, 02 Jan 2006 15:04:05 -0700")))
+		}
+		if err == nil {
+			_, err = a.Commit()
+		}
+		a.Abort()
+		if err != nil {
 			return err
 		}
 	}

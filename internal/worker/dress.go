@@ -1,0 +1,141 @@
+package worker
+
+import (
+	"strings"
+
+	"rookery/internal/imapname"
+	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/held"
+	"rookery/internal/mailstore/quota"
+	"rookery/internal/mailstore/retain"
+	"rookery/internal/settings"
+	"rookery/internal/vfs"
+)
+
+// dress puts what the settings ask for around a driver's store: limits, then
+// the hold of expunged messages around them, so that what is held leaves the
+// count. It also has the store tended when the user is quiet.
+func (h *Host) dress(inner mailstore.Store, driver string, paths settings.MailPaths, protocol string) mailstore.Store {
+	inFS := func(p string) string { return strings.TrimPrefix(p, "/") }
+	control := paths.Control
+	if control == "" {
+		control = paths.Mail
+	}
+	note := func(text string) { h.Log.Warnf("%s", text) }
+	space := inner.Namespaces()[0]
+	boxes := h.Settings.Namespaces()[0].Mailboxes
+
+	limits := quotaOptions(h.Settings, space, boxes)
+	limits.FS, limits.Dir, limits.Note, limits.User = h.FS(), inFS(control), note, h.User.User
+	limits.LockWait = settings.MailMaxLockTimeout.Get(h.Settings)
+	limits.Rewrites = driver == "mbox" // headers of its own are stripped
+	if driver == "maildir" && settings.QuotaMaildirsize.Get(h.Settings) {
+		limits.SizeFile = inFS(paths.Mail) + "/maildirsize"
+	}
+	if protocol == "lmtp" || protocol == "lda" {
+		limits.Grace = uint64(settings.QuotaStorageGrace.Get(h.Settings))
+	}
+	counted := quota.Wrap(inner, limits)
+	hold := held.Wrap(counted, held.Options{FS: h.FS(), Dir: inFS(control), Mail: inFS(paths.Mail), Note: note, LockWait: limits.LockWait,
+		Hold: settings.MailUndeleteHold.Get(h.Settings), MinFree: uint64(settings.MailUndeleteMinFree.Get(h.Settings))})
+	h.tending = &tending{host: h, store: hold, hold: hold, counted: counted, rules: retainRules(space, boxes)}
+	return &tended{hold, h.tending}
+}
+
+// fullName gives the name or pattern of a mailbox of the settings as stores have it.
+func fullName(ns mailstore.Namespace, name string) string {
+	sep := string(rune(ns.Separator))
+	if imapname.Canonical(name) == imapname.Inbox {
+		return imapname.Inbox
+	}
+	return strings.ReplaceAll(ns.Prefix+name, sep, "/")
+}
+
+// quotaOptions are the limits that the settings have for this user.
+func quotaOptions(set *settings.Set, ns mailstore.Namespace, boxes []settings.Mailbox) quota.Options {
+	root := held.RootOf(ns)
+	type rule struct {
+		name    string
+		pattern imapname.Pattern
+		rule    quota.Rule
+	}
+	var rules []rule
+	for _, m := range boxes {
+		r := rule{name: fullName(ns, m.Name), rule: quota.Rule{Percent: uint32(m.QuotaStoragePercentage), ExtraOctets: uint64(m.QuotaStorageExtra)}}
+		if m.QuotaIgnore {
+			r.rule.Class = quota.Ignored
+		}
+		r.pattern = imapname.NewPattern("", r.name, true)
+		rules = append(rules, r)
+	}
+	number := func(k settings.Key[int64]) uint64 { return uint64(k.Get(set)) }
+	return quota.Options{
+		Limits: quota.Limits{
+			Octets:    quota.Scale(number(settings.QuotaStorageSize), uint32(number(settings.QuotaStoragePercentage)), number(settings.QuotaStorageExtra)),
+			Messages:  quota.Scale(number(settings.QuotaMessageCount), uint32(number(settings.QuotaMessagePercentage)), 0),
+			MailSize:  number(settings.QuotaMailSize),
+			Mailboxes: number(settings.QuotaMailboxCount)},
+		Warnings: warnings(set),
+		Rule: func(name mailstore.Name) quota.Rule {
+			if held.Hides(root, name) {
+				return quota.Rule{Class: quota.Held}
+			}
+			for i := range rules {
+				if rules[i].name == name || rules[i].pattern.Match(imapname.Name(name)) {
+					return rules[i].rule
+				}
+			}
+			return quota.Rule{}
+		},
+	}
+}
+
+// warnings are the [[quota_warning]] tables.
+func warnings(set *settings.Set) (out []quota.Warning) {
+	host := settings.Hostname.Get(set)
+	if host == "" {
+		host = "localhost"
+	}
+	for _, row := range set.QuotaWarnings() {
+		w := quota.Warning{Messages: row.Resource == "message", Percent: uint8(row.Percentage), From: row.From,
+			Subject: expander(row.Subject), Text: expander(row.Text)}
+		if w.From == "" {
+			w.From = "postmaster@" + host
+		}
+		out = append(out, w)
+	}
+	return out
+}
+
+// expander fills in a template; nil for an empty one.
+func expander(t settings.Template) func(map[string]string) string {
+	if t.Empty() {
+		return nil
+	}
+	return func(vars map[string]string) string {
+		text, err := t.Expand(settings.Vars(vars))
+		if err != nil {
+			return t.String() // a text with its variables in it says more than none
+		}
+		return text
+	}
+}
+
+// retainRules are the mailboxes with autoexpunge.
+func retainRules(ns mailstore.Namespace, boxes []settings.Mailbox) (out []retain.Rule) {
+	for _, m := range boxes {
+		if m.Autoexpunge > 0 || m.AutoexpungeMaxMails > 0 {
+			out = append(out, retain.Rule{Mailbox: fullName(ns, m.Name), Age: m.Autoexpunge, Most: uint32(m.AutoexpungeMaxMails)})
+		}
+	}
+	return out
+}
+
+// Space tells of the disk of the root that path lies below.
+func (r *router) Space(path string) (free, total uint64, err error) {
+	f, rest, err := r.find("statfs", path)
+	if err != nil {
+		return 0, 0, err
+	}
+	return vfs.Space(f, rest)
+}
