@@ -39,7 +39,7 @@ func setKept(s nameSet) {
 // keepFile is fsync: the bytes, the times, and the names that lead to the file.
 func (d *disk) keepFile(n *inode) {
 	if n.dirty {
-		n.keptData, n.dirty = slices.Clone(n.data), false
+		n.keptData, n.dirty = append(n.keptData[:0], n.data...), false
 	}
 	n.keptTime = n.mtime
 	d.keep(func(op nameOp) bool {
