@@ -109,9 +109,11 @@ func (p *format) load(deep bool) error {
 }
 
 // damage gives the note of a place that cannot be read.
-func (p *format) damage(path string) func(from, to int64) {
+func (p *format) damage(path string) func(from, to int64) { return damageNote(path, p.opt.Note) }
+
+func damageNote(path string, note func(string)) func(from, to int64) {
 	return func(from, to int64) {
-		p.opt.Note(fmt.Sprintf("%s is damaged from octet %d to %d: what was recorded there is skipped", path, from, to))
+		note(fmt.Sprintf("%s is damaged from octet %d to %d: what was recorded there is skipped", path, from, to))
 	}
 }
 
