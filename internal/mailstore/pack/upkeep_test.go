@@ -663,3 +663,41 @@ func TestFsync(t *testing.T) {
 		b.must(mb.Close())
 	}
 }
+
+// Compressed messages are the same messages, and take less room.
+func TestCompress(t *testing.T) {
+	b := newBed(t, func(o *pack.Options) { o.Compress, o.PackSize = true, 1<<20 })
+	big := strings.Repeat(textOf(5), 3000)
+	for _, text := range []string{textOf(1), big, "Subject: short\r\n\r\n"} {
+		b.must(add(b.s, "INBOX", []byte(text)))
+	}
+	check := func() {
+		t.Helper()
+		mb := b.open("INBOX")
+		defer mb.Close()
+		for i, want := range []string{textOf(1), big, "Subject: short\r\n\r\n"} {
+			got, err := read(mb, uint32(i+1))
+			b.must(err)
+			f, err := mb.Facts(uint32(i+1), mailstore.FactsWant{Size: true})
+			b.must(err)
+			if got != want || f.Size != int64(len(want)) {
+				t.Fatalf("message %d has %d octets, %d by its facts, want %d", i+1, len(got), f.Size, len(want))
+			}
+		}
+		m, err := mb.Message(2)
+		b.must(err)
+		defer m.Close()
+		part := make([]byte, 100)
+		if n, err := m.ReadAt(part, 1_000_000); n != 100 || err != nil || string(part) != big[1_000_000:1_000_100] {
+			t.Fatal(n, err)
+		}
+	}
+	check()
+	if i, err := b.disk.Stat("mail/00000001.pack"); err != nil || i.Size > 200<<10 {
+		t.Fatal("the packed file has", i.Size, err)
+	}
+	b.must(dropIndex(b.disk))
+	b.opt.Compress = false
+	b.restart()
+	check()
+}
