@@ -184,7 +184,7 @@ func popList(ctx context.Context, b *bed) (outcome, error) {
 func popAll(ctx context.Context, b *bed) (outcome, error) {
 	var octets int64
 	for i := range b.n {
-		octets += int64(len(corpusOf(b.n).letter(i).wire()))
+		octets += int64(len(corpusOf("", b.n).letter(i).wire()))
 	}
 	fetch := func(int, int) error {
 		p, err := b.pop3(ctx)

@@ -20,7 +20,10 @@ type letter struct {
 // Sizes are those of a personal mailbox: two of three are below 4 KB, one of
 // twenty is between 12 and 40 KB; every fifth is multipart, and threads of up to
 // eight go through the mailbox.
-type corpus struct{ small bool } // small: 500 bytes each, for a million
+type corpus struct {
+	small bool // 500 bytes each, for a million
+	first int  // number of the first one
+}
 
 // subjectWord is in the subject of every hundredth message, bodyWord in the
 // body of every hundredth other one.
@@ -41,6 +44,7 @@ var people = [...]string{"Ann Archer", "Bertil Borg", "Chiara Conti", "Dmitri Do
 
 // letter makes message n, counted from 0.
 func (c corpus) letter(n int) letter {
+	n += c.first
 	r := rand.New(rand.NewPCG(uint64(n), 77))
 	l := letter{sent: epoch.Add(time.Duration(n)*7*time.Minute + time.Duration(r.IntN(400))*time.Second), flags: flagsOf(r)}
 	thread, place := n/8, n%8

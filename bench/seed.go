@@ -57,8 +57,14 @@ func (l *lab) fill(g *rig, who int, box string, n int, links bool) error {
 	})
 }
 
-// corpusOf gives what letters a folder gets: a million are small ones.
-func corpusOf(n int) corpus { return corpus{small: n > 100_000} }
+// corpusOf gives what letters a folder gets: a million are small ones. What is
+// copied into a folder must not be what is there: a copy may keep its name.
+func corpusOf(box string, n int) corpus {
+	if box == spareBox {
+		return corpus{first: 2_000_000}
+	}
+	return corpus{small: n > 100_000}
+}
 
 func (l *lab) fillMaildir(g *rig, u user, box string, n int, links bool) error {
 	root := filepath.Join(g.home(u), "Maildir")
@@ -80,7 +86,7 @@ func (l *lab) fillMaildir(g *rig, u user, box string, n int, links bool) error {
 			return err
 		}
 	}
-	c := corpusOf(n)
+	c := corpusOf(box, n)
 	for i := range n {
 		if n >= 100_000 && i%100_000 == 0 {
 			progress("%s: %s of %s, %d of %d messages", g.name, boxName(box), u.name, i, n)
@@ -179,7 +185,7 @@ func fillMbox(g *rig, u user, box string, n int) error {
 		return err
 	}
 	var b bytes.Buffer
-	c := corpusOf(n)
+	c := corpusOf(box, n)
 	for i := range n {
 		l := c.letter(i)
 		fmt.Fprintf(&b, "From ann@example.org %s\n", l.sent.Format("Mon Jan _2 15:04:05 2006"))

@@ -135,6 +135,9 @@ func (b *bed) changedBox() string { return fmt.Sprintf("W%d", b.n) }
 // aside is where messages are copied and moved to, one for each folder.
 func (b *bed) aside() string { return fmt.Sprintf("Aside%d", b.n) }
 
+// spareBox holds what is copied into a folder to be expunged there.
+const spareBox = "Spare"
+
 // spares is how many messages are there to be expunged in one measurement.
 const spares = 500
 
@@ -142,7 +145,7 @@ func seedWriter(ctx context.Context, b *bed) error {
 	if err := b.lab.fill(b.rig, writer, b.changedBox(), b.n, true); err != nil {
 		return err
 	}
-	if err := b.lab.fill(b.rig, writer, "Spare", spares, true); err != nil {
+	if err := b.lab.fill(b.rig, writer, spareBox, spares, true); err != nil {
 		return err
 	}
 	return b.make(ctx, writer, b.aside())
@@ -261,7 +264,16 @@ func copying(clients int) func(context.Context, *bed) (outcome, error) {
 		}
 		defer done()
 		aside := b.aside()
-		return b.together(ctx, clients, func(client, i int) error {
+		other, err := b.enter(ctx, writer)
+		if err != nil {
+			return outcome{}, err
+		}
+		defer other.close()
+		before, err := exists([]*client{other}, aside, false)
+		if err != nil {
+			return outcome{}, err
+		}
+		out, err := b.together(ctx, clients, func(client, i int) error {
 			c := all[client]
 			c.buf = fmt.Appendf(c.buf[:0], "a UID COPY %s %s\r\n", uids[(i*clients+client)%len(uids)], aside)
 			if err := c.raw(c.buf); err != nil {
@@ -269,6 +281,14 @@ func copying(clients int) func(context.Context, *bed) (outcome, error) {
 			}
 			return c.hasCode("COPYUID")
 		})
+		if err != nil {
+			return out, err
+		}
+		after, err := exists([]*client{other}, aside, false)
+		if err != nil {
+			return out, err
+		}
+		return out, want("copies more", after-before, out.Count)
 	}
 }
 
@@ -332,7 +352,7 @@ func expunging(clients int) func(context.Context, *bed) (outcome, error) {
 			return outcome{}, err
 		}
 		defer c.close()
-		if err := c.selectBox("Spare", -1); err != nil {
+		if err := c.selectBox(spareBox, -1); err != nil {
 			return outcome{}, err
 		}
 		if err := c.ask("UID COPY 1:* " + b.changedBox()); err != nil {

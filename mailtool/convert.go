@@ -70,10 +70,11 @@ func (c *call) plan(v conversion, under bool) error {
 	if err != nil {
 		return err
 	}
-	from, err := c.home.OpenPlace(at)
+	from, err := c.home.Open() // as the user sees it, without what is held for undelete
 	if err != nil {
 		return err
 	}
+	c.close()
 	c.store = from
 	all, err := from.List()
 	if err != nil {
@@ -209,6 +210,9 @@ func (c *call) convertFinish(ctl controls) error {
 	}
 	boxes, messages, err := c.conv.replica.check()
 	if err != nil {
+		return err
+	}
+	if err := ctl.carry(c.conv.conversion); err != nil {
 		return err
 	}
 	if err := ctl.replace(worker.PlaceFile, c.conv.conversion.to.Encode()); err != nil {

@@ -312,3 +312,17 @@ func TestRemoveTree(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What is held for undelete can still be put back after a conversion.
+func TestConvertCarries(t *testing.T) {
+	h := newHome(t)
+	c := dial(t, h)
+	if err := (controls{h.fs, []string{"m"}}).replace("rookery-held", []byte("origins")); err != nil {
+		t.Fatal(err)
+	}
+	c.must(toolmsg.Convert, []string{"new"}, "phase=copy")
+	c.must(toolmsg.Convert, []string{"new"}, "phase=finish")
+	if data, err := vfs.ReadFile(h.fs, "m/rookery-store-1/rookery-held", 1<<10); string(data) != "origins" {
+		t.Errorf("%q %v", data, err)
+	}
+}

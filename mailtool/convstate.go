@@ -137,6 +137,33 @@ func (c controls) replace(name string, data []byte) error {
 	return c.fs.SyncDir(c.tops[0])
 }
 
+// carried are control files that belong to no format and say what the mail alone
+// cannot: where held messages come from. The count of the quota is made anew.
+var carried = [...]string{"rookery-held"}
+
+const maxCarried = 64 << 20
+
+// carry takes them along. They name mailboxes by GUIDs, which stay.
+func (c controls) carry(v conversion) error {
+	from := c.tops[0]
+	if v.from.Below != "" {
+		from += "/" + v.from.Below
+	}
+	for _, name := range carried {
+		data, err := vfs.ReadFile(c.fs, from+"/"+name, maxCarried)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			err = controls{c.fs, []string{c.tops[0] + "/" + v.to.Below}}.replace(name, data)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // forget takes the conversion's file away.
 func (c controls) forget() error {
 	if err := c.fs.Remove(c.path(convertFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {

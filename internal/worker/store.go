@@ -65,7 +65,7 @@ var fsyncs = map[string]pack.Fsync{"optimized": pack.Optimized, "always": pack.A
 func (h *Host) openPack(paths settings.MailPaths, ns mailstore.Namespace, special []maildir.Special) (mailstore.Store, error) {
 	opt := pack.Options{FS: h.FS(), MailPath: inFS(paths.Mail), AltPath: inFS(paths.Alt), ControlPath: inFS(paths.Control), IndexPath: inFS(paths.Index),
 		Namespace: ns, Special: forEngine(special), LockWait: settings.MailMaxLockTimeout.Get(h.Settings),
-		Fsync: fsyncs[settings.MailFsync.Get(h.Settings)],
+		Fsync: fsyncs[settings.MailFsync.Get(h.Settings)], Compress: settings.MailCompressWriteMethod.Get(h.Settings) == "zstd",
 		Note:  func(text string) { h.Log.Warnf("%s", text) }}
 	return pack.Open(opt)
 }

@@ -1,6 +1,6 @@
 // Package foreign reads mail that other programs keep in files and folders, for
-// an import: Maildir trees, trees of single files (.eml), and the formats beside
-// them.
+// an import: Maildir trees, trees of single files (.eml), MH, mbox, and what UW's
+// server kept mail in (mbx, mtx, tenex, MMDF), a file as one message.
 //
 // rookeryctl's import calls it with a tree that the operator named. It only
 // reads. It must never know where the mail goes.
@@ -17,6 +17,7 @@ import (
 
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/compress"
 	"rookery/internal/mailstore/crlf"
 	"rookery/internal/vfs"
 )
@@ -70,10 +71,13 @@ type format struct {
 }
 
 func formats() []format {
-	return []format{
+	first := []format{
 		{"maildir", "a Maildir with its folders (Maildir++, or one inside the other)", isMaildir, openMaildir},
 		{"eml", "a folder with .eml files, and those below it; or one .eml file", isEML, openEML},
+		{"mh", "a folder of MH, and those below it", isMH, openMH},
 	}
+	// Last what is told by the least.
+	return append(append(first, fileFormats()...), format{"message", "one file that is one message", isSingle, openSingle})
 }
 
 // Formats names the formats that can be read, and what each is.
@@ -164,7 +168,13 @@ func readFile(fs vfs.FS, path string, m *Message, yield func(*Message) error) er
 	if m.InternalDate.IsZero() {
 		m.InternalDate = info.ModTime
 	}
-	if m.Err = m.show(f, info.Size); m.Err != nil {
+	// Dovecot and others keep single messages compressed.
+	var codec compress.Codec
+	src, size, err := codec.View(f, info.Size)
+	if err == nil {
+		err = m.show(src, size)
+	}
+	if m.Err = err; err != nil {
 		m.Body = nil
 	}
 	return yield(m)

@@ -26,6 +26,9 @@ type Options struct {
 	// machine finds it usable. Without it, and after a power cut, the index is
 	// rebuilt. For processes that live long.
 	KeepClean bool
+	// NoBackground leaves compaction to calls of Compact: for processes that end
+	// soon, and for tests that count operations.
+	NoBackground bool
 }
 
 // User is one user's index. All methods of it, its boxes and views may be called
@@ -34,10 +37,42 @@ type User struct {
 	opt    Options
 	lock   userLock
 	modseq modseqs
+	alone  atomic.Bool // the log is given up: this process works in memory
 
-	mu     sync.Mutex
-	boxes  map[mailstore.GUID]*Box
-	closed bool
+	mu      sync.Mutex
+	boxes   map[mailstore.GUID]*Box
+	ending  bool // Close has begun
+	closed  bool
+	log     *userLog // nil: there is none, or it cannot be used
+	seq     uint64   // of the last record
+	info    map[mailstore.GUID]*boxInfo
+	changed map[mailstore.GUID]struct{}
+	why     string    // why the last log is gone: for the Notes of what is rebuilt
+	bad     fileID    // a log that was found damaged
+	retry   time.Time // no log is made before
+	carried int64     // bytes of the log that its last compaction carried over
+
+	work     sync.WaitGroup
+	kick     chan struct{} // compaction may be due; nil until the first time
+	stop     chan struct{}
+	compacts sync.Mutex // one compaction at a time
+}
+
+type fileID struct{ inode, dev uint64 }
+
+// boxInfo is what the log says of a mailbox.
+type boxInfo struct {
+	dir     string
+	snapSeq uint64   // a snapshot holds all up to it
+	recs    []recPos // transactions after it
+	bytes   int64    // their length
+	synced  bool     // the snapshot of snapSeq is certain to survive
+	size    int64    // its length, if this process wrote it
+}
+
+type recPos struct {
+	off, length int64
+	seq         uint64
 }
 
 // Open opens a user's index. It reads the log if there is one, and makes no file.
@@ -58,11 +93,16 @@ func Open(o Options) (*User, error) {
 	if o.Note == nil {
 		o.Note = func(string) {}
 	}
-	u := &User{opt: o, boxes: map[mailstore.GUID]*Box{}}
+	u := &User{opt: o, boxes: map[mailstore.GUID]*Box{}, changed: map[mailstore.GUID]struct{}{}, stop: make(chan struct{})}
+	u.forgetLog()
 	u.modseq.u = u
 	u.lock.turn = make(chan struct{}, 1)
 	u.lock.turn <- struct{}{}
-	return u, nil
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	err := u.sync(false)
+	clear(u.changed)
+	return u, err
 }
 
 func join(dir, name string) string {
@@ -82,24 +122,50 @@ func (u *User) NextModSeq() uint64 { return u.modseq.next() }
 func (u *User) RaiseModSeq(m uint64) { u.modseq.see(m) }
 
 // Poll reads the log on, without a lock, and gives the mailboxes that other
-// processes have changed since the last Poll, in no order. Their View is then
-// the new one.
-func (u *User) Poll() (changed []mailstore.GUID, err error) { return nil, nil }
+// processes have changed since the last Poll, in no order; of those that are open
+// here View is then the new one.
+func (u *User) Poll() (changed []mailstore.GUID, err error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	err = u.sync(false)
+	for g := range u.changed {
+		changed = append(changed, g)
+	}
+	clear(u.changed)
+	return changed, err
+}
 
 // Close ends background work and gives up the files. Boxes must be closed before.
 func (u *User) Close() error {
 	u.mu.Lock()
-	if u.closed {
+	if u.closed || u.ending {
 		u.mu.Unlock()
 		return nil
 	}
-	u.closed = true
+	u.ending = true
+	close(u.stop)
 	u.mu.Unlock()
+	u.work.Wait()
+	if u.opt.KeepClean {
+		u.keepClean()
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.log != nil {
+		u.sync(false) // to know the last record; see modseqs.note
+	}
+	u.closed = true
 	err := u.modseq.close()
 	if u.lock.file != nil {
 		if cerr := u.lock.file.Close(); err == nil {
 			err = cerr
 		}
+	}
+	if u.log != nil {
+		if cerr := u.log.f.Close(); err == nil {
+			err = cerr
+		}
+		u.log = nil
 	}
 	return err
 }
@@ -109,12 +175,14 @@ type Box struct {
 	u    *User
 	guid mailstore.GUID
 	view atomic.Pointer[View]
+	seq  uint64      // the last record that view has; under User.mu
+	busy atomic.Bool // OnDamage's function runs
 
 	mu      sync.Mutex
 	dir     string
 	refs    int
 	dropped bool
-	forget  bool              // Reset was called: the next transaction begins with nothing
+	why     string            // why the view is not Built
 	setNo   map[string]uint32 // of the writer, under User.Lock
 	rebuild func()
 	facts   memCache
@@ -135,6 +203,7 @@ func (u *User) Box(guid mailstore.GUID, dir string) (*Box, error) {
 	if b == nil {
 		b = &Box{u: u, guid: guid, dir: dir}
 		b.view.Store(emptyView(b))
+		u.load(b)
 		u.boxes[guid] = b
 	}
 	b.refs++
@@ -154,7 +223,9 @@ func (b *Box) View() *View { return b.view.Load() }
 // Follow reads the log on and gives the newest picture. An error is one of the
 // disk's; the picture is then the last known.
 func (b *Box) Follow() (*View, error) {
-	_, err := b.u.Poll()
+	b.u.mu.Lock()
+	defer b.u.mu.Unlock()
+	err := b.u.sync(false)
 	return b.View(), err
 }
 
@@ -171,14 +242,52 @@ func (b *Box) OnDamage(f func()) {
 
 // Reset forgets everything, under User.Lock: the next transaction begins with an
 // empty mailbox and must add all messages; it gets a MODSEQ above all before,
-// where history begins. View gives the old picture until that transaction is
-// committed, so that no session sees messages come and go. why is for the Note.
+// where history begins. Until it is committed, View gives what it gave before,
+// but not Built, so that no session sees messages come and go. why is for the
+// Note that tells of the rebuilding.
 func (b *Box) Reset(why string) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.forget, b.setNo = true, nil
-	b.u.opt.Note("the index of " + b.dir + " is rebuilt: " + why)
+	b.u.mu.Lock()
+	defer b.u.mu.Unlock()
+	b.unbuild(why)
 	return nil
+}
+
+// unbuild publishes the view as one that is not Built. User.mu is held.
+func (b *Box) unbuild(why string) {
+	b.mu.Lock()
+	b.why, b.setNo = why, nil
+	b.mu.Unlock()
+	if v := b.View(); v.built {
+		b.view.Store(v.unbuilt())
+	}
+}
+
+func (v *View) unbuilt() *View {
+	n := &View{box: v.box, base: v.base, pages: v.pages, starts: v.starts, validity: v.validity, next: v.next, high: v.high,
+		floor: v.floor, sets: v.sets, state: v.state, counts: v.counts, hist: v.hist, heap: v.heap}
+	n.firstUID.Store(v.firstUID.Load())
+	return n
+}
+
+// damaged is called when the snapshot under a view in use has lost a record.
+func (b *Box) damaged() {
+	if !b.busy.CompareAndSwap(false, true) {
+		return
+	}
+	defer b.busy.Store(false)
+	b.mu.Lock()
+	f := b.rebuild
+	b.why, b.setNo = "its snapshot was damaged while it was in use", nil
+	b.mu.Unlock()
+	for {
+		v := b.View()
+		if !v.built || v.base == nil || !v.base.bad.Load() || b.view.CompareAndSwap(v, v.unbuilt()) {
+			break
+		}
+	}
+	if f != nil {
+		f()
+	}
 }
 
 // ExpungedSince asks the newest View.
@@ -201,24 +310,41 @@ func (b *Box) PutCached(uid mailstore.UID, field string, value []byte) {
 // Rename tells that the mailbox's directory is another one now, under
 // User.Lock, after the driver has moved it with its files.
 func (b *Box) Rename(dir string) error {
+	b.u.mu.Lock()
+	defer b.u.mu.Unlock()
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	b.dir = dir
+	b.mu.Unlock()
+	if b.u.info[b.guid] != nil {
+		b.u.append(b, kindBox, 0, []byte(dir))
+	}
 	return nil
 }
 
 // Drop forgets the mailbox and removes its files, under User.Lock. Views stay
 // readable; no transaction can begin any more.
 func (b *Box) Drop() error {
+	u := b.u
+	u.mu.Lock()
+	defer u.mu.Unlock()
 	b.mu.Lock()
 	b.dropped = true
+	dir := b.dir
 	b.mu.Unlock()
-	b.u.mu.Lock()
-	defer b.u.mu.Unlock()
-	if b.u.boxes[b.guid] == b {
-		delete(b.u.boxes, b.guid)
+	if u.boxes[b.guid] == b {
+		delete(u.boxes, b.guid)
 	}
-	return nil
+	if u.info[b.guid] != nil {
+		u.append(b, kindDrop, 0, nil)
+	}
+	b.facts.drop()
+	var failed error
+	for _, name := range [...]string{snapFile, snapNew, cacheFile, cacheNew} {
+		if err := u.opt.FS.Remove(join(dir, name)); err != nil && !notExist(err) && failed == nil {
+			failed = errkind.Wrap("drop index", err)
+		}
+	}
+	return failed
 }
 
 // Close gives up one Box call.

@@ -45,6 +45,23 @@ func (u *User) Lock(wait time.Duration) error {
 		u.lock.turn <- struct{}{}
 		return err
 	}
+	if err := u.lookLocked(); err != nil {
+		u.Unlock()
+		return errkind.Wrap("lock", err)
+	}
+	return nil
+}
+
+// lookLocked reads the log on, and makes one again where it was given up.
+func (u *User) lookLocked() error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if err := u.sync(true); err != nil {
+		return err
+	}
+	if u.log == nil && u.alone.Load() {
+		u.ready()
+	}
 	return nil
 }
 

@@ -46,3 +46,15 @@ func (c *memCache) put(uid uint32, field string, value []byte) {
 	c.m[key] = append([]byte(nil), value...)
 	c.size += cost
 }
+
+// The names of the cache's files.
+const (
+	cacheFile = "rookery.index.cache"
+	cacheNew  = "rookery.index.cache.new"
+)
+
+func (c *memCache) drop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.m, c.size = nil, 0
+}

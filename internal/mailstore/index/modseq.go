@@ -1,6 +1,7 @@
 package index
 
 import (
+	"encoding/hex"
 	"fmt"
 	"strconv"
 	"strings"
@@ -10,8 +11,11 @@ import (
 	"rookery/internal/vfs"
 )
 
-// modseqFile keeps the ceiling: 20 digits and a line feed. It is a control
-// file: it is never rebuilt from anything, and must not be lost.
+// modseqFile keeps the ceiling: 20 digits and a line feed. A second line names
+// the log: its lineage (32 hex digits), a space, the sequence number (20 digits)
+// of a record that it had, and a line feed. A log of another lineage, or without
+// that record, is an older one that somebody put back. It is a control file: it
+// is never rebuilt from anything, and must not be lost.
 const modseqFile = "rookery-modseq"
 
 const (
@@ -36,6 +40,10 @@ type modseqs struct {
 	file  vfs.File
 	dirty bool // written and not synced
 	bad   bool // a Note said that it cannot be kept
+
+	lineage [16]byte
+	seq     uint64
+	noted   bool // lineage and seq are to be written
 }
 
 // next gives a number above all before.
@@ -56,42 +64,95 @@ func (m *modseqs) see(n uint64) {
 	m.last = max(m.last, min(n, maxModseq))
 }
 
-// reserve takes the next block. A disk that refuses does not stop the user's
-// work: numbers then go on above the clock, which holds as long as the clock does.
-func (m *modseqs) reserve() {
-	u := m.u
-	now := uint64(max(u.opt.FS.Now().UnixMicro(), 1))
-	start := max(m.last, now)
-	m.last, m.limit = start, start+modseqBlock
+// used gives up what is left of the block.
+func (m *modseqs) used() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.limit = 0
+}
+
+// control is what modseqFile says.
+type control struct {
+	ceiling uint64
+	lineage [16]byte // zero: not known
+	seq     uint64
+}
+
+func parseControl(text string) (c control) {
+	line, rest, ok := strings.Cut(text, "\n")
+	if !ok || len(line) != 20 {
+		return c
+	}
+	n, err := strconv.ParseUint(line, 10, 64)
+	if err != nil || n > maxModseq {
+		return c
+	}
+	c.ceiling = n
+	if len(rest) < 54 || rest[32] != ' ' || rest[53] != '\n' {
+		return c
+	}
+	l, err := hex.DecodeString(rest[:32])
+	seq, serr := strconv.ParseUint(rest[33:53], 10, 64)
+	if err == nil && serr == nil {
+		copy(c.lineage[:], l)
+		c.seq = seq
+	}
+	return c
+}
+
+// rewrite changes modseqFile. A disk that refuses does not stop the user's work:
+// numbers then go on above the clock, which holds as long as the clock does.
+func (m *modseqs) rewrite(change func(*control)) {
 	err := m.open()
 	if err == nil {
-		if m.file.Lock(true, u.opt.LockWait) == nil {
-			defer m.file.Unlock()
+		if m.file.Lock(true, m.u.opt.LockWait) == nil {
+			defer func(f vfs.File) { f.Unlock() }(m.file)
 		}
 		var b []byte
 		if b, err = vfs.ReadAll(m.file, modseqFile, 1<<10); err == nil {
-			m.last = max(start, parseModseq(string(b)))
-			m.limit = m.last + modseqBlock
-			// One write of a fixed length that no disk tears.
-			_, err = m.file.WriteAt(fmt.Appendf(nil, "%020d\n", m.limit), 0)
+			c := parseControl(string(b))
+			if c.lineage == m.lineage {
+				c.seq = max(c.seq, m.seq)
+			}
+			change(&c)
+			// One write of few bytes, which no disk tears.
+			_, err = m.file.WriteAt(fmt.Appendf(nil, "%020d\n%x %020d\n", c.ceiling, c.lineage, c.seq), 0)
 		}
 	}
 	if err == nil {
 		m.dirty, m.bad = true, false
-		if m.limit <= now+uint64(clockLead.Microseconds()) {
-			return
-		}
-		if err = m.file.DataSync(); err == nil {
-			m.dirty = false
-			return
-		}
-		m.file.Close() // a failed sync is never tried again on one descriptor
-		m.file = nil
+		return
 	}
+	m.refused(err)
+}
+
+func (m *modseqs) refused(err error) {
 	if !m.bad {
 		m.bad = true
-		u.opt.Note("MODSEQs cannot be kept: " + err.Error())
+		m.u.opt.Note("MODSEQs cannot be kept: " + err.Error())
 	}
+}
+
+// reserve takes the next block.
+func (m *modseqs) reserve() {
+	now := uint64(max(m.u.opt.FS.Now().UnixMicro(), 1))
+	m.last = max(m.last, now)
+	m.limit = m.last + modseqBlock
+	m.rewrite(func(c *control) {
+		m.last = max(m.last, c.ceiling)
+		m.limit = m.last + modseqBlock
+		c.ceiling = m.limit
+	})
+	if m.file == nil || !m.dirty || m.limit <= now+uint64(clockLead.Microseconds()) {
+		return
+	}
+	if err := m.file.DataSync(); err != nil {
+		m.file.Close() // a failed sync is never tried again on one descriptor
+		m.file = nil
+		m.refused(err)
+		return
+	}
+	m.dirty = false
 }
 
 func (m *modseqs) open() error {
@@ -105,17 +166,30 @@ func (m *modseqs) open() error {
 	return err
 }
 
-// parseModseq reads the ceiling, 0 if there is none.
-func parseModseq(text string) uint64 {
-	line, _, ok := strings.Cut(text, "\n")
-	if !ok || len(line) != 20 {
-		return 0
+// note says what the log that is open has; must: the file is to say so at the end.
+func (m *modseqs) note(lineage [16]byte, seq uint64, must bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.lineage, m.seq = lineage, seq
+	m.noted = m.noted || must
+}
+
+// begin makes the file name a new lineage, before there is a log of it.
+func (m *modseqs) begin(lineage [16]byte) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.lineage, m.seq = lineage, 0
+	m.rewrite(func(c *control) { c.lineage, c.seq = lineage, 0 })
+}
+
+// older reports whether a log with this last record is one that was put back.
+func (m *modseqs) older(lineage [16]byte, seq uint64) bool {
+	b, err := vfs.ReadFile(m.u.opt.FS, join(m.u.opt.ControlDir, modseqFile), 1<<10)
+	if err != nil {
+		return false
 	}
-	n, err := strconv.ParseUint(line, 10, 64)
-	if err != nil || n > maxModseq {
-		return 0
-	}
-	return n
+	c := parseControl(string(b))
+	return c.lineage != [16]byte{} && (c.lineage != lineage || seq < c.seq)
 }
 
 func (m *modseqs) close() error {
@@ -124,10 +198,13 @@ func (m *modseqs) close() error {
 	if m.file == nil {
 		return nil
 	}
+	if m.noted {
+		m.rewrite(func(*control) {})
+	}
 	if m.dirty {
 		m.file.DataSync() // see clockLead
 	}
 	err := m.file.Close()
-	m.file, m.last, m.limit, m.dirty = nil, max(m.last, m.limit), 0, false
+	m.file, m.last, m.limit, m.dirty, m.noted = nil, max(m.last, m.limit), 0, false, false
 	return err
 }

@@ -21,31 +21,39 @@ type Tx struct {
 	b      *Box
 	old    *View
 	before *View // what was known before a Reset; else nil
-	v      View // as it will be
+	v      View  // as it will be
 	owned  map[int]bool
 	modseq uint64
 	gone   numset.Set
-	jump   bool
 	dirty  bool
+	moved  bool // positions differ
 	done   bool
+	broken bool // the old picture's snapshot was lost under the transaction
+
+	// For the log: positions with a change, those among them with an extra, and
+	// how many were added.
+	edits, extras []uint32
+	added         int
+	lastEdit      uint32
+	firstUID      uint32
 }
 
-// Begin begins a transaction. errkind.NotFound if the mailbox was dropped.
+// Begin begins a transaction, under User.Lock. errkind.NotFound if the mailbox
+// was dropped.
 func (b *Box) Begin() (*Tx, error) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.dropped {
+	dropped := b.dropped
+	b.mu.Unlock()
+	if dropped {
 		return nil, errkind.Newf("change index", errkind.NotFound, "the mailbox was deleted")
 	}
 	old, before := b.View(), (*View)(nil)
-	if b.forget {
+	if !old.built {
 		before, old = old, emptyView(b)
 		old.high, old.validity = before.high, before.validity
 	}
-	tx := &Tx{b: b, old: old, before: before, owned: map[int]bool{}}
-	tx.v = View{box: b, pages: old.pages, starts: old.starts, built: true, validity: old.validity, next: old.next,
-		high: old.high, floor: old.floor, sets: old.sets, state: old.state, counts: old.counts, hist: old.hist}
-	tx.v.firstUID.Store(old.firstUID.Load())
+	tx := newTx(b, old)
+	tx.before = before
 	if !old.built {
 		// What was before cannot be told: history begins here.
 		tx.v.floor, tx.dirty = tx.ModSeq(), true
@@ -54,14 +62,31 @@ func (b *Box) Begin() (*Tx, error) {
 	return tx, nil
 }
 
+func newTx(b *Box, old *View) *Tx {
+	tx := &Tx{b: b, old: old, owned: map[int]bool{}}
+	tx.v = View{box: b, base: old.base, pages: old.pages, starts: old.starts, built: true, validity: old.validity, next: old.next,
+		high: old.high, floor: old.floor, sets: old.sets, state: old.state, counts: old.counts, hist: old.hist, heap: old.heap}
+	tx.v.firstUID.Store(old.firstUID.Load())
+	return tx
+}
+
 // View is the picture that the transaction began with; empty after Reset.
 func (tx *Tx) View() *View { return tx.old }
 
 // ModSeq is the transaction's one MODSEQ, above all before.
 func (tx *Tx) ModSeq() uint64 {
 	if tx.modseq == 0 {
-		tx.b.u.modseq.see(tx.old.high)
-		tx.modseq = tx.b.u.modseq.next()
+		u := tx.b.u
+		u.modseq.see(tx.old.high)
+		if tx.before != nil {
+			u.modseq.see(tx.before.high)
+		}
+		if u.alone.Load() || !tx.old.built {
+			// Nobody reads of this number, or the log that told of others' is gone:
+			// the ceiling alone keeps numbers apart.
+			u.modseq.used()
+		}
+		tx.modseq = u.modseq.next()
 	}
 	return tx.modseq
 }
@@ -75,6 +100,11 @@ func (tx *Tx) touch(p int) *page {
 		tx.v.pages = slices.Clone(tx.v.pages)
 	}
 	tx.owned[p], tx.dirty = true, true
+	if tx.v.pages[p] == nil {
+		pg := &page{n: tx.v.base.pageLen(p)}
+		tx.v.pages[p] = pg
+		return pg
+	}
 	pg := *tx.v.pages[p]
 	pg.ch = slices.Clone(pg.ch)
 	if pg.gone != nil {
@@ -91,17 +121,21 @@ func (tx *Tx) edit(pos int) *change {
 	pg := tx.touch(p)
 	at, ok := pg.find(i)
 	if !ok {
-		c := pg.coreOf(i)
+		c, _ := tx.now(pos)
 		pg.ch = slices.Insert(pg.ch, at, change{modseq: c.modseq, kw: c.kw, idx: uint16(i), flags: uint8(c.flags), bits: c.bits})
+		tx.v.heap++
 	}
+	tx.edits = append(tx.edits, uint32(pos))
 	return &pg.ch[at]
 }
 
 // now gives what the transaction has at a position.
 func (tx *Tx) now(pos int) (core, extra) {
-	p, i := tx.old.locate(pos)
-	pg := tx.v.pages[p]
-	return pg.coreOf(i), pg.extraOf(i)
+	c, x, ok := tx.v.tryRec(tx.old.locate(pos))
+	if !ok {
+		tx.broken = true
+	}
+	return c, x
 }
 
 // Set sets flags and keywords. Where nothing differs nothing happens; else the
@@ -149,6 +183,7 @@ func (tx *Tx) Loc(pos int, loc string) {
 	if x.loc != loc {
 		x.loc = strings.Clone(loc)
 		tx.edit(pos).x = &x
+		tx.extras = append(tx.extras, uint32(pos))
 	}
 }
 
@@ -166,6 +201,7 @@ func (tx *Tx) Facts(pos int, f Facts) {
 		tx.v.counts.add(c.flags, was, -1)
 		tx.v.counts.add(c.flags, x.size, 1)
 		tx.edit(pos).x = &x
+		tx.extras = append(tx.extras, uint32(pos))
 	}
 }
 
@@ -178,13 +214,14 @@ func (tx *Tx) Remove(positions []int) {
 		if pg.gone.has(i) {
 			continue
 		}
-		c, x := pg.coreOf(i), pg.extraOf(i)
+		c, x := tx.now(pos)
 		tx.v.counts.add(c.flags, x.size, -1)
 		if pg.gone == nil {
 			pg.gone = new(bitmap)
 		}
 		pg.gone[i>>6] |= 1 << (i & 63)
 		pg.ngone++
+		tx.moved = true
 		uids = append(uids, c.uid)
 	}
 	if len(uids) > 0 {
@@ -207,12 +244,21 @@ func (tx *Tx) Add(r Record) error {
 	if nr.modseq == 0 {
 		nr.modseq = tx.ModSeq()
 	}
+	tx.put(nr)
+	return nil
+}
+
+// put adds a record.
+func (tx *Tx) put(nr rec) {
+	tx.moved = true
+	tx.added++
+	tx.v.heap++
 	last := len(tx.v.pages) - 1
-	if last < 0 || tx.v.pages[last].n >= pageSize {
+	if last < 0 || tx.v.pages[last] == nil || tx.v.pages[last].recs == nil || tx.v.pages[last].n >= pageSize {
 		if len(tx.owned) == 0 {
 			tx.v.pages = slices.Clone(tx.v.pages)
 		}
-		tx.v.pages = append(tx.v.pages, &page{})
+		tx.v.pages = append(tx.v.pages, &page{recs: []rec{}})
 		last++
 		tx.owned[last], tx.dirty = true, true
 	}
@@ -227,7 +273,6 @@ func (tx *Tx) Add(r Record) error {
 	if tx.v.counts.Unseen == 1 && nr.flags&mailstore.Seen == 0 {
 		tx.v.firstUID.Store(nr.uid)
 	}
-	return nil
 }
 
 // remember fills what is unknown from what was known before a Reset.
@@ -239,21 +284,21 @@ func (tx *Tx) remember(r *rec) {
 	if !ok {
 		return
 	}
-	x := tx.before.Rec(pos)
-	if x.Loc != r.loc {
+	_, x, ok := tx.before.tryRec(tx.before.locate(pos))
+	if !ok || x.loc != r.loc {
 		return
 	}
 	if r.guid == (mailstore.GUID{}) {
-		r.guid = x.GUID
+		r.guid = x.guid
 	}
 	f := Facts{-1, 0, 0, 0}
 	if r.size < 0 {
-		f.Size = x.Size
+		f.Size = x.size
 	}
 	for _, d := range [...]struct {
 		have, was int64
 		to        *int64
-	}{{r.date, x.Date, &f.Date}, {r.saved, x.Saved, &f.Saved}, {r.sent, x.Sent, &f.Sent}} {
+	}{{r.date, x.date, &f.Date}, {r.saved, x.saved, &f.Saved}, {r.sent, x.sent, &f.Sent}} {
 		if d.have == 0 {
 			*d.to = d.was
 		}
@@ -264,8 +309,8 @@ func (tx *Tx) remember(r *rec) {
 // lastUID is the UID of the last record, removed or not.
 func (tx *Tx) lastUID() uint32 {
 	if n := len(tx.v.pages); n > 0 {
-		pg := tx.v.pages[n-1]
-		return pg.recs[pg.n-1].uid
+		size, _ := tx.v.shape(n - 1)
+		return tx.v.uidAt(n-1, size-1)
 	}
 	return 0
 }
@@ -358,39 +403,46 @@ func (tx *Tx) Commit() *View {
 	if !tx.dirty {
 		return tx.old
 	}
-	if !tx.gone.Empty() {
-		var floor uint64
-		if tx.v.hist, floor = tx.v.hist.add(tx.modseq, tx.gone); floor > 0 {
-			tx.v.floor = max(tx.v.floor, floor)
-		}
+	tx.noteGone()
+	return tx.b.u.commit(tx, tx.finish())
+}
+
+// noteGone puts what was expunged into history.
+func (tx *Tx) noteGone() {
+	if tx.gone.Empty() {
+		return
 	}
-	v := tx.finish()
-	tx.b.mu.Lock()
-	tx.b.forget = false
-	tx.b.mu.Unlock()
-	tx.b.view.Store(v)
-	return v
+	var floor uint64
+	if tx.v.hist, floor = tx.v.hist.add(tx.modseq, tx.gone); floor > 0 {
+		tx.v.floor = max(tx.v.floor, floor)
+	}
 }
 
 // finish lays the pages out.
 func (tx *Tx) finish() *View {
-	v := &View{box: tx.b, built: true, validity: tx.v.validity, next: tx.v.next, high: tx.v.high, floor: tx.v.floor,
-		sets: tx.v.sets, state: tx.v.state, counts: tx.v.counts, hist: tx.v.hist, pages: tx.v.pages, starts: tx.v.starts}
+	v := &View{box: tx.b, base: tx.v.base, built: true, validity: tx.v.validity, next: tx.v.next, high: tx.v.high, floor: tx.v.floor,
+		sets: tx.v.sets, state: tx.v.state, counts: tx.v.counts, hist: tx.v.hist, pages: tx.v.pages, starts: tx.v.starts, heap: tx.v.heap}
 	v.firstUID.Store(tx.v.firstUID.Load())
-	v.layOut()
+	if tx.moved {
+		v.layOut()
+	}
 	return v
 }
 
-// layOut computes the positions of pages and drops own pages that are empty.
+// layOut computes the positions of pages and drops own pages that are empty. The
+// base's pages stay where they are, empty or not.
 func (v *View) layOut() {
 	v.starts = make([]uint32, 1, len(v.pages)+1)
 	kept := v.pages[:0:0]
 	pos := uint32(0)
-	for _, pg := range v.pages {
-		if pg.recs != nil && pg.live() == 0 {
+	for p, pg := range v.pages {
+		n := 0
+		if pg == nil {
+			n = v.base.pageLen(p)
+		} else if n = pg.live(); pg.recs != nil && n == 0 {
 			continue
 		}
-		pos += uint32(pg.live())
+		pos += uint32(n)
 		kept = append(kept, pg)
 		v.starts = append(v.starts, pos)
 	}

@@ -13,7 +13,8 @@ import (
 // stays right as long as somebody holds it, whatever happens to the files.
 type View struct {
 	box      *Box
-	pages    []*page
+	base     *base    // nil: none
+	pages    []*page  // nil: the base's, unchanged
 	starts   []uint32 // position of each page's first record; one more at the end
 	built    bool
 	validity uint32
@@ -24,6 +25,7 @@ type View struct {
 	state    string
 	counts   Counts
 	hist     *history
+	heap     int           // records and changes that are not in the base
 	firstUID atomic.Uint32 // no message below it is unseen
 }
 
@@ -33,8 +35,9 @@ var _ mailstore.Snapshot = (*View)(nil)
 func (v *View) Len() int { return v.counts.Messages }
 
 // Built reports whether the index knows the mailbox: a driver has filled it
-// since it was new, lost or reset. If not, the view is empty, and whoever locks
-// the user next adds everything.
+// since it was new, lost or reset. If not, the view shows what was known last,
+// nothing if that is nothing, and whoever locks the user next must add everything
+// anew: Begin begins with an empty mailbox then.
 func (v *View) Built() bool { return v.built }
 
 // UIDValidity is what Tx.Validity set; 0 if nothing did.
@@ -71,25 +74,106 @@ func (v *View) locate(pos int) (p, i int) {
 	if pos < int(v.starts[p]) || pos >= int(v.starts[p+1]) {
 		p = sort.Search(len(v.pages), func(k int) bool { return int(v.starts[k+1]) > pos })
 	}
-	return p, v.pages[p].gone.unmarked(pos - int(v.starts[p]))
+	i = pos - int(v.starts[p])
+	if pg := v.pages[p]; pg != nil {
+		i = pg.gone.unmarked(i)
+	}
+	return p, i
 }
 
-// coreOf gives the changing part of record i of a page.
-func (p *page) coreOf(i int) core {
-	c := p.recs[i].core
-	if k, ok := p.find(i); ok {
-		ch := &p.ch[k]
-		c.kw, c.modseq, c.flags, c.bits = ch.kw, ch.modseq, mailstore.Flags(ch.flags), ch.bits
+// shape tells of a page: its records before removals, and which are removed.
+func (v *View) shape(p int) (n int, gone *bitmap) {
+	if pg := v.pages[p]; pg != nil {
+		return pg.n, pg.gone
 	}
+	return v.base.pageLen(p), nil
+}
+
+// uidAt gives the UID of record i of a page.
+func (v *View) uidAt(p, i int) uint32 {
+	if pg := v.pages[p]; pg != nil && pg.recs != nil {
+		return pg.recs[i].uid
+	}
+	return v.base.uid(p*pageSize + i)
+}
+
+// overlay puts what changed into a record.
+func (pg *page) overlay(i int, c *core, x *extra) {
+	if pg == nil {
+		return
+	}
+	if k, ok := pg.find(i); ok {
+		ch := &pg.ch[k]
+		c.kw, c.modseq, c.flags, c.bits = ch.kw, ch.modseq, mailstore.Flags(ch.flags), ch.bits
+		if x != nil && ch.x != nil {
+			*x = *ch.x
+		}
+	}
+}
+
+// tryRec gives record i of a page; false if the base is damaged.
+func (v *View) tryRec(p, i int) (c core, x extra, ok bool) {
+	pg := v.pages[p]
+	if pg != nil && pg.recs != nil {
+		c, x = pg.recs[i].core, pg.recs[i].extra
+	} else if c, x, ok = v.base.rec(p*pageSize + i); !ok {
+		return c, x, false
+	}
+	pg.overlay(i, &c, &x)
+	return c, x, true
+}
+
+// coreAt gives the changing part of record i of a page.
+func (v *View) coreAt(p, i int) core {
+	pg := v.pages[p]
+	var c core
+	if pg != nil && pg.recs != nil {
+		c = pg.recs[i].core
+	} else {
+		var ok bool
+		if c, ok = v.base.core(p*pageSize + i); !ok {
+			c, _ = v.lost(p, i)
+			return c
+		}
+	}
+	pg.overlay(i, &c, nil)
 	return c
 }
 
-// extraOf gives the other part.
-func (p *page) extraOf(i int) extra {
-	if k, ok := p.find(i); ok && p.ch[k].x != nil {
-		return *p.ch[k].x
+// recAt gives all of record i of a page.
+func (v *View) recAt(p, i int) (core, extra) {
+	if c, x, ok := v.tryRec(p, i); ok {
+		return c, x
 	}
-	return p.recs[i].extra
+	return v.lost(p, i)
+}
+
+// lost stands in for a record whose bytes the disk has lost under us: the UID is
+// known in any case, the rest is what the newest picture has. If that is this one
+// or lost, too, the driver is asked to rebuild first. Its MODSEQ is 0, so that
+// whoever compares it with another picture sees a change.
+func (v *View) lost(p, i int) (core, extra) {
+	uid := v.uidAt(p, i)
+	for try := range 2 {
+		now := v.box.View()
+		if now.base == nil || !now.base.bad.Load() {
+			if pos, ok := now.Find(uid); ok {
+				if c, x, ok := now.tryRec(now.locate(pos)); ok {
+					c.modseq = 0
+					return c, x
+				}
+			} else {
+				break
+			}
+		}
+		if try == 0 {
+			v.box.damaged()
+		}
+	}
+	c, x := core{uid: uid}, extra{size: -1}
+	v.pages[p].overlay(i, &c, &x)
+	c.modseq = 0
+	return c, x
 }
 
 func entryOf(c core) mailstore.Entry {
@@ -99,25 +183,24 @@ func entryOf(c core) mailstore.Entry {
 // At gives the entry at a position.
 func (v *View) At(pos int) mailstore.Entry {
 	p, i := v.locate(pos)
-	return entryOf(v.pages[p].coreOf(i))
+	return entryOf(v.coreAt(p, i))
 }
 
 // Bits gives the driver's bits at a position.
 func (v *View) Bits(pos int) uint8 {
 	p, i := v.locate(pos)
-	return v.pages[p].coreOf(i).bits
+	return v.coreAt(p, i).bits
 }
 
 // Rec gives everything about the message at a position.
 func (v *View) Rec(pos int) Record {
-	p, i := v.locate(pos)
-	return recordOf(v.pages[p].coreOf(i), v.pages[p].extraOf(i))
+	return recordOf(v.recAt(v.locate(pos)))
 }
 
 // Loc gives the message's Loc.
 func (v *View) Loc(pos int) string {
-	p, i := v.locate(pos)
-	return v.pages[p].extraOf(i).loc
+	_, x := v.recAt(v.locate(pos))
+	return x.loc
 }
 
 // Entries fills dst from position from on and gives how many it filled: faster
@@ -129,10 +212,14 @@ func (v *View) Entries(from int, dst []mailstore.Entry) int {
 	}
 	p, i := v.locate(from)
 	for k := 0; k < n; p, i = p+1, 0 {
-		pg := v.pages[p]
-		for ; i < pg.n && k < n; i++ {
-			if !pg.gone.has(i) {
-				dst[k] = entryOf(pg.coreOf(i))
+		size, gone := v.shape(p)
+		if gone == nil && v.entries(p, i, dst[k:min(n, k+size-i)]) {
+			k += size - i
+			continue
+		}
+		for ; i < size && k < n; i++ {
+			if !gone.has(i) {
+				dst[k] = entryOf(v.coreAt(p, i))
 				k++
 			}
 		}
@@ -140,35 +227,82 @@ func (v *View) Entries(from int, dst []mailstore.Entry) int {
 	return n
 }
 
+// entries fills dst from record i of a page without removals, as many as dst
+// holds; false if it cannot.
+func (v *View) entries(p, i int, dst []mailstore.Entry) bool {
+	pg := v.pages[p]
+	if pg != nil && pg.recs != nil {
+		for k := range dst {
+			dst[k] = entryOf(pg.recs[i+k].core)
+		}
+	} else if !v.base.entries(p*pageSize+i, dst) {
+		return false
+	}
+	if pg != nil {
+		at, _ := pg.find(i)
+		for _, ch := range pg.ch[at:] {
+			if k := int(ch.idx) - i; k < len(dst) {
+				e := &dst[k]
+				e.Flags, e.Keywords, e.ModSeq = mailstore.Flags(ch.flags), ch.kw, mailstore.ModSeq(ch.modseq)
+			}
+		}
+	}
+	return true
+}
+
 // Each calls yield for every message from position from on, until it returns false.
 func (v *View) Each(from int, yield func(pos int, r Record) bool) {
+	v.walk(from, func(pos int, c core, x extra) bool { return yield(pos, recordOf(c, x)) }, v.lost)
+}
+
+// walk goes through records from a position on. What the disk has lost comes
+// from lost; without that the walk ends, and whole is false.
+func (v *View) walk(from int, yield func(int, core, extra) bool, lost func(p, i int) (core, extra)) (whole bool) {
 	if from >= v.Len() {
-		return
+		return true
 	}
 	pos := from
 	for p, i := v.locate(from); p < len(v.pages); p, i = p+1, 0 {
-		pg := v.pages[p]
-		for ; i < pg.n; i++ {
-			if pg.gone.has(i) {
+		size, gone := v.shape(p)
+		for ; i < size; i++ {
+			if gone.has(i) {
 				continue
 			}
-			if !yield(pos, recordOf(pg.coreOf(i), pg.extraOf(i))) {
-				return
+			c, x, ok := v.tryRec(p, i)
+			if !ok {
+				if lost == nil {
+					return false
+				}
+				c, x = lost(p, i)
+			}
+			if !yield(pos, c, x) {
+				return true
 			}
 			pos++
 		}
 	}
+	return true
 }
 
 // Find gives the position of uid, or where it would stand.
 func (v *View) Find(uid mailstore.UID) (pos int, found bool) {
-	p := sort.Search(len(v.pages), func(k int) bool { return v.pages[k].recs[v.pages[k].n-1].uid >= uid })
-	if p == len(v.pages) {
+	based := 0
+	if v.base != nil {
+		if k := v.base.find(uid); k < v.base.n {
+			p, i := k/pageSize, k%pageSize
+			_, gone := v.shape(p)
+			return int(v.starts[p]) + i - gone.below(i), !gone.has(i) && v.base.uid(k) == uid
+		}
+		based = v.base.pages()
+	}
+	own := v.pages[based:]
+	p := sort.Search(len(own), func(k int) bool { return own[k].recs[own[k].n-1].uid >= uid })
+	if p == len(own) {
 		return v.Len(), false
 	}
-	pg := v.pages[p]
+	pg := own[p]
 	i := sort.Search(pg.n, func(k int) bool { return pg.recs[k].uid >= uid })
-	return int(v.starts[p]) + i - pg.gone.below(i), pg.recs[i].uid == uid && !pg.gone.has(i)
+	return int(v.starts[based+p]) + i - pg.gone.below(i), pg.recs[i].uid == uid && !pg.gone.has(i)
 }
 
 // FirstUnseen gives the position of the first message without \Seen.

@@ -10,6 +10,7 @@ import (
 
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/compress"
 	"rookery/internal/mailstore/engine"
 	"rookery/internal/numset"
 	"rookery/internal/vfs"
@@ -41,6 +42,7 @@ type format struct {
 	work    sync.WaitGroup
 
 	files handles
+	codec compress.Codec
 }
 
 func (p *format) journalPath() string { return join(p.opt.ControlPath, journalFile) }
@@ -109,9 +111,11 @@ func (p *format) load(deep bool) error {
 }
 
 // damage gives the note of a place that cannot be read.
-func (p *format) damage(path string) func(from, to int64) {
+func (p *format) damage(path string) func(from, to int64) { return damageNote(path, p.opt.Note) }
+
+func damageNote(path string, note func(string)) func(from, to int64) {
 	return func(from, to int64) {
-		p.opt.Note(fmt.Sprintf("%s is damaged from octet %d to %d: what was recorded there is skipped", path, from, to))
+		note(fmt.Sprintf("%s is damaged from octet %d to %d: what was recorded there is skipped", path, from, to))
 	}
 }
 
@@ -475,7 +479,11 @@ func (p *format) Append(batches []*engine.Batch) error {
 		for i, it := range b.Items {
 			m := message{box: f.GUID, entry: entryOf(&it.Message)}
 			r := outRec{kind: recMessage, seq: seq, more: uint32(len(b.Items) - 1 - i), meta: encodeMessage(&m), body: it.Body, size: it.Size, at: new(loc)}
-			p.squeeze(&r)
+			if err := p.squeeze(&r); err != nil {
+				p.named = map[mailstore.GUID]mailstore.Name{}
+				p.mu.Unlock()
+				return err
+			}
 			recs = append(recs, r)
 			events = append(events, event{kind: recAdd, seq: seq, to: f.GUID, entries: []entry{m.entry}})
 		}

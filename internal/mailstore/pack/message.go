@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"sync"
 
+	"rookery/internal/mailstore/compress"
 	"rookery/internal/vfs"
 )
 
@@ -200,6 +201,8 @@ type mail struct {
 	size int64
 	mem  []byte // the bytes, where there are few; else nil
 	once sync.Once
+
+	packed *compress.Body // nil: the bytes lie there as they are
 }
 
 // Messages up to memoryBody are read and checked at once and served from memory.
@@ -238,7 +241,8 @@ func (p *format) openIn(k *packFile, l loc) (*mail, error) {
 		return nil, fmt.Errorf("packed file %s, octet %d: %w", packName(k.n), at, errDamaged)
 	}
 	total := recHeaderSize + h.size
-	if h.size-int64(h.meta) <= memoryBody || h.flags&recZstd != 0 && h.size <= p.opt.maxPlain() {
+	m := &mail{h: &p.files, file: k, off: at + recHeaderSize + int64(h.meta), size: h.size - int64(h.meta)}
+	if m.size <= memoryBody {
 		if int64(n) < total {
 			all := make([]byte, total)
 			copy(all, buf[:n])
@@ -253,13 +257,8 @@ func (p *format) openIn(k *packFile, l loc) (*mail, error) {
 		if sum(0, buf[recHeaderSize:total]) != h.body {
 			return nil, fmt.Errorf("packed file %s, octet %d: %w", packName(k.n), at, errDamaged)
 		}
-		m := &mail{h: &p.files, file: k, off: at + recHeaderSize + int64(h.meta), size: h.size - int64(h.meta), mem: buf[recHeaderSize+h.meta : total]}
-		if h.flags&recZstd != 0 {
-			return p.unsqueeze(m, buf[recHeaderSize:recHeaderSize+h.meta])
-		}
-		return m, nil
-	}
-	if !p.files.verified(l, false) {
+		m.mem = buf[recHeaderSize+h.meta : total]
+	} else if !p.files.verified(l, false) {
 		s, err := sumAt(k.f, at+recHeaderSize, h.size, 0)
 		if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
 			return nil, err
@@ -269,7 +268,14 @@ func (p *format) openIn(k *packFile, l loc) (*mail, error) {
 		}
 		p.files.verified(l, true)
 	}
-	return &mail{h: &p.files, file: k, off: at + recHeaderSize + int64(h.meta), size: h.size - int64(h.meta)}, nil
+	if h.flags&recZstd == 0 {
+		return m, nil
+	}
+	meta := make([]byte, h.meta)
+	if n, err := k.f.ReadAt(meta, at+recHeaderSize); n < len(meta) {
+		return nil, short(err)
+	}
+	return p.unsqueeze(m, meta)
 }
 
 // Size is the number of octets.
@@ -283,7 +289,11 @@ func (m *mail) ReadAt(b []byte, off int64) (int, error) {
 	b2 := b[:min(int64(len(b)), m.size-off)]
 	var n int
 	var err error
-	if m.mem != nil {
+	if m.packed != nil {
+		if n, err = m.packed.ReadAt(b2, off); err == io.EOF && n == len(b2) {
+			err = nil
+		}
+	} else if m.mem != nil {
 		n = copy(b2, m.mem[off:])
 	} else if n, err = m.file.f.ReadAt(b2, m.off+off); err == io.EOF && n == len(b2) {
 		err = nil
@@ -296,7 +306,7 @@ func (m *mail) ReadAt(b []byte, off int64) (int, error) {
 
 // File gives the packed file where the message's bytes lie in it as they are.
 func (m *mail) File() (uintptr, int64, bool) {
-	if m.off == 0 {
+	if m.packed != nil {
 		return 0, 0, false
 	}
 	fd, ok := m.file.f.Fd()
@@ -305,6 +315,11 @@ func (m *mail) File() (uintptr, int64, bool) {
 
 // Close gives the file up.
 func (m *mail) Close() error {
-	m.once.Do(func() { m.h.release(m.file) })
+	m.once.Do(func() {
+		if m.packed != nil {
+			m.packed.Close()
+		}
+		m.h.release(m.file)
+	})
 	return nil
 }

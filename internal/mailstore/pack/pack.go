@@ -80,11 +80,9 @@ type Options struct {
 	Fsync       Fsync
 	AltAge      time.Duration // packed files whose newest record is older go to AltPath at a Purge; 0: 30 days
 
-	// Squeeze compresses a message for mail_compress_write_method = "zstd", and
-	// Unsqueeze undoes it; size is what must come out. nil: nothing is compressed,
-	// or what was cannot be read.
-	Squeeze   func(plain []byte) []byte
-	Unsqueeze func(packed []byte, size int64) ([]byte, error)
+	// Compress writes new messages as zstd (mail_compress_write_method); compressed
+	// ones are read in any case.
+	Compress bool
 
 	// For tests; 0 is what is good for a server.
 	PackSize    int64 // a packed file that is larger is followed by another: 64 MiB

@@ -172,7 +172,7 @@ func (p *format) packs() ([]uint32, error) {
 
 func (s *salvage) packs(numbers []uint32) error {
 	for i, n := range numbers {
-		recs, l, err := s.p.scan(n)
+		recs, l, err := s.p.scan(n, s.p.opt.Note)
 		if errors.Is(err, errDamaged) {
 			s.p.opt.Note("the packed file " + packName(n) + " has no header that can be read, and is left out")
 			continue
@@ -217,8 +217,9 @@ func (s *salvage) add(v *event) {
 	}
 }
 
-// scan reads all records of a packed file, messages without their bodies.
-func (p *format) scan(n uint32) ([]rec, *logFile, error) {
+// scan reads all records of a packed file, messages without their bodies. note
+// is told of damage.
+func (p *format) scan(n uint32, note func(string)) ([]rec, *logFile, error) {
 	path := p.packPath(n)
 	f, err := p.fs.OpenFile(path, vfs.Read, 0)
 	if errors.Is(err, fs.ErrNotExist) && p.opt.AltPath != "" {
@@ -235,7 +236,7 @@ func (p *format) scan(n uint32) ([]rec, *logFile, error) {
 	}
 	l := &logFile{f: f, path: path, hdr: hdr, pos: fileHeaderSize, head: hdr.nonce}
 	if hdr.mapAt == 0 {
-		recs, err := l.advance(true, p.damage(path))
+		recs, err := l.advance(true, damageNote(path, note))
 		return recs, l, err
 	}
 	var out []rec
@@ -246,7 +247,7 @@ func (p *format) scan(n uint32) ([]rec, *logFile, error) {
 			return nil, nil, err
 		}
 		if !ok {
-			p.opt.Note(fmt.Sprintf("%s is damaged at octet %d: a message is skipped", path, m.is))
+			note(fmt.Sprintf("%s is damaged at octet %d: a message is skipped", path, m.is))
 			continue
 		}
 		n := h.size
@@ -271,7 +272,7 @@ func (p *format) salvageBox(g mailstore.GUID, upTo uint64) (*list, error) {
 	}
 	l := &list{next: 1}
 	for _, n := range numbers {
-		recs, _, err := p.scan(n)
+		recs, _, err := p.scan(n, func(string) {})
 		if errors.Is(err, errDamaged) || errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

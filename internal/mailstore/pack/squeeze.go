@@ -1,53 +1,72 @@
 package pack
 
-import "io"
+import (
+	"bytes"
+	"io"
 
-// maxPlain bounds what one compressed message may become in memory.
-func (o *Options) maxPlain() int64 { return 64 << 20 }
+	"rookery/internal/errkind"
+)
+
+// Messages of these sizes are compressed where the settings ask for it: smaller
+// ones gain nothing, larger ones would have to be held in memory.
+const (
+	minSqueeze = 256
+	maxSqueeze = 32 << 20
+)
+
+// squeeze compresses a message if that is asked for and makes it smaller by a
+// sixteenth at least.
+func (p *format) squeeze(r *outRec) error {
+	if !p.opt.Compress || r.size < minSqueeze || r.size > maxSqueeze {
+		return nil
+	}
+	var out bytes.Buffer
+	w := p.codec.NewWriter(&out)
+	_, err := io.Copy(w, io.NewSectionReader(r.body, 0, r.size))
+	if cerr := w.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return err
+	}
+	if int64(out.Len()) > r.size-r.size/16 {
+		return nil
+	}
+	r.body, r.size, r.flags = bytesOf(out.Bytes()), int64(out.Len()), r.flags|recZstd
+	return nil
+}
 
 // bytesOf is a body in memory.
 type bytesOf []byte
 
-func (b bytesOf) ReadAt(p []byte, off int64) (int, error) {
-	if off < 0 || off >= int64(len(b)) {
-		return 0, io.EOF
-	}
-	n := copy(p, b[off:])
-	if n < len(p) {
-		return n, io.EOF
-	}
-	return n, nil
-}
+func (b bytesOf) ReadAt(p []byte, off int64) (int, error) { return bytes.NewReader(b).ReadAt(p, off) }
 
 func (b bytesOf) Bytes() []byte { return b }
 
-// squeeze compresses a message where the settings ask for it and it pays.
-func (p *format) squeeze(r *outRec) {
-	if p.opt.Squeeze == nil || r.size < 256 || r.size > p.opt.maxPlain()/4 {
-		return
-	}
-	plain := make([]byte, r.size)
-	if n, err := r.body.ReadAt(plain, 0); n < len(plain) || err != nil && err != io.EOF {
-		return
-	}
-	out := p.opt.Squeeze(plain)
-	if len(out) == 0 || int64(len(out)) > r.size-r.size/16 {
-		return
-	}
-	r.body, r.size, r.flags = bytesOf(out), int64(len(out)), r.flags|recZstd
-}
-
-// unsqueeze gives the message of a compressed record; its meta has the plain size.
+// unsqueeze opens a compressed message; meta has its plain size.
 func (p *format) unsqueeze(m *mail, meta []byte) (*mail, error) {
 	d := dec{b: meta}
-	size := decodeMessage(&d).size
-	if !d.end() || size > p.opt.maxPlain() || p.opt.Unsqueeze == nil {
+	plain := decodeMessage(&d).size
+	if !d.end() {
 		return nil, errDamaged
 	}
-	plain, err := p.opt.Unsqueeze(m.mem, size)
-	if err != nil || int64(len(plain)) != size {
+	var src io.ReaderAt = bytesOf(m.mem)
+	if m.mem == nil {
+		src = io.NewSectionReader(m.file.f, m.off, m.size)
+	}
+	b, err := p.codec.Open(src, m.size, plain)
+	if err != nil && (errkind.Is(err, errkind.Corrupt) || errkind.Is(err, errkind.TooBig)) {
+		err = errDamaged
+	}
+	if err != nil {
+		return nil, err
+	}
+	if b == nil || b.Size() != plain {
+		if b != nil {
+			b.Close()
+		}
 		return nil, errDamaged
 	}
-	m.mem, m.size, m.off = plain, size, 0
+	m.packed, m.mem, m.size = b, nil, plain
 	return m, nil
 }

@@ -1,0 +1,327 @@
+package index
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+
+	"rookery/internal/crc32c"
+	"rookery/internal/mailstore"
+	"rookery/internal/vfs"
+)
+
+// Names and sizes of the log; see FORMAT.md.
+const (
+	logFile    = "rookery.index.log"
+	logNew     = "rookery.index.log.new"
+	logMagic   = "RKIXLOG\x01"
+	logHeader  = 256 // the first record's offset
+	markOff    = 128 // of mark, its complement, and the clean mark
+	recHeader  = 49
+	maxRecord  = 16 << 20
+	maxLogSize = 1 << 32
+)
+
+// The kinds of records.
+const (
+	kindBox  = 1 // where the mailbox lies
+	kindTx   = 2 // a transaction
+	kindSnap = 3 // a snapshot holds all up to a record
+	kindDrop = 4 // the mailbox was deleted
+)
+
+// logRec is a record: who, when, what.
+type logRec struct {
+	off    int64
+	length int64
+	crc    uint32
+	seq    uint64
+	modseq uint64
+	guid   mailstore.GUID
+	kind   byte
+	body   []byte
+}
+
+// appendRecord puts a record behind b; prev is the checksum of the one before it
+// in the file.
+//
+//	u32 length of all, u32 CRC-32C of what follows, u32 the CRC of the record before,
+//	u64 sequence, u64 MODSEQ, 16 bytes GUID, u8 kind, u32 0, body
+func appendRecord(b []byte, prev uint32, r *logRec) (out []byte, crc uint32) {
+	start := len(b)
+	b = binary.LittleEndian.AppendUint32(b, uint32(recHeader+len(r.body)))
+	b = append(b, 0, 0, 0, 0)
+	b = binary.LittleEndian.AppendUint32(b, prev)
+	b = binary.LittleEndian.AppendUint64(b, r.seq)
+	b = binary.LittleEndian.AppendUint64(b, r.modseq)
+	b = append(b, r.guid[:]...)
+	b = append(b, r.kind, 0, 0, 0, 0)
+	b = append(b, r.body...)
+	crc = crc32c.Checksum(b[start+8:])
+	binary.LittleEndian.PutUint32(b[start+4:], crc)
+	return b, crc
+}
+
+// decodeRecord reads the record that b begins with.
+func decodeRecord(b []byte) (r logRec, prev uint32, ok bool) {
+	if len(b) < recHeader {
+		return r, 0, false
+	}
+	n := int64(binary.LittleEndian.Uint32(b))
+	if n < recHeader || n > maxRecord || n > int64(len(b)) {
+		return r, 0, false
+	}
+	r.crc = binary.LittleEndian.Uint32(b[4:])
+	if crc32c.Checksum(b[8:n]) != r.crc {
+		return r, 0, false
+	}
+	prev = binary.LittleEndian.Uint32(b[8:])
+	r.length = n
+	r.seq = binary.LittleEndian.Uint64(b[12:])
+	r.modseq = binary.LittleEndian.Uint64(b[20:])
+	copy(r.guid[:], b[28:44])
+	r.kind = b[44]
+	r.body = b[recHeader:n]
+	return r, prev, true
+}
+
+// logHead is the part of a log's header that never changes.
+type logHead struct {
+	lineage [16]byte // a new one whenever something was lost
+	epoch   uint64   // one more with each compaction
+	base    uint64   // the last sequence number given when it was made
+	boot    string   // of the machine's run that wrote it; at most maxBoot bytes
+}
+
+const maxBoot = 40
+
+func (h *logHead) encode() []byte {
+	b := make([]byte, logHeader)
+	copy(b, logMagic)
+	copy(b[8:], h.lineage[:])
+	binary.LittleEndian.PutUint64(b[24:], h.epoch)
+	binary.LittleEndian.PutUint64(b[32:], h.base)
+	b[40] = byte(len(h.boot))
+	copy(b[41:41+maxBoot], h.boot)
+	binary.LittleEndian.PutUint32(b[markOff-4:], crc32c.Checksum(b[:markOff-4]))
+	return b
+}
+
+func decodeLogHead(b []byte) (h logHead, crc uint32, ok bool) {
+	if len(b) < logHeader || string(b[:8]) != logMagic || b[40] > maxBoot {
+		return h, 0, false
+	}
+	crc = binary.LittleEndian.Uint32(b[markOff-4:])
+	if crc32c.Checksum(b[:markOff-4]) != crc {
+		return h, 0, false
+	}
+	copy(h.lineage[:], b[8:])
+	h.epoch = binary.LittleEndian.Uint64(b[24:])
+	h.base = binary.LittleEndian.Uint64(b[32:])
+	h.boot = string(b[41 : 41+int(b[40])])
+	return h, crc, true
+}
+
+// marks are how far the log is written, and up to where it is synced, 0 if not.
+func encodeMarks(mark, clean uint64) []byte {
+	b := binary.LittleEndian.AppendUint64(nil, mark)
+	b = binary.LittleEndian.AppendUint64(b, ^mark)
+	return binary.LittleEndian.AppendUint64(b, clean)
+}
+
+func decodeMarks(b []byte) (mark int64, clean bool, ok bool) {
+	m := binary.LittleEndian.Uint64(b)
+	if m != ^binary.LittleEndian.Uint64(b[8:]) || m < logHeader || m > maxLogSize {
+		return 0, false, false
+	}
+	return int64(m), binary.LittleEndian.Uint64(b[16:]) == m, true
+}
+
+// userLog is a log that is open.
+type userLog struct {
+	logHead
+	f     vfs.File
+	inode uint64
+	dev   uint64
+	pos   int64  // read up to here
+	crc   uint32 // of the last record
+	clean bool   // marked as synced
+	other bool   // written in another run of the machine: to be replaced before the first write
+}
+
+var errLog = errors.New("the log is damaged")
+
+// openLog opens the log at path and reads its header.
+func openLog(fs vfs.FS, path string) (*userLog, error) {
+	f, err := fs.OpenFile(path, vfs.Read|vfs.Write, 0)
+	if err != nil {
+		return nil, err
+	}
+	l, err := newUserLog(fs, f)
+	if err != nil {
+		f.Close()
+	}
+	return l, err
+}
+
+func newUserLog(fs vfs.FS, f vfs.File) (*userLog, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	var b [logHeader]byte
+	if _, err := f.ReadAt(b[:], 0); err == io.EOF {
+		return nil, errLog
+	} else if err != nil {
+		return nil, err
+	}
+	h, crc, ok := decodeLogHead(b[:])
+	_, clean, marksOK := decodeMarks(b[markOff:])
+	if !ok || !marksOK {
+		return nil, errLog
+	}
+	l := &userLog{logHead: h, f: f, inode: info.Inode, dev: info.Device, pos: logHeader, crc: crc, clean: clean}
+	if h.boot != bootOf(fs) {
+		if !clean {
+			return nil, errBoot
+		}
+		l.other = true
+	}
+	return l, nil
+}
+
+var errBoot = errors.New("the machine was stopped before the log was synced")
+
+func bootOf(fs vfs.FS) string {
+	id := fs.BootID()
+	return id[:min(len(id), maxBoot)]
+}
+
+// mark reads how far the log is written.
+func (l *userLog) mark() (int64, error) {
+	var b [24]byte
+	for try := 0; ; try++ {
+		if _, err := l.f.ReadAt(b[:], markOff); err == io.EOF {
+			return 0, errLog
+		} else if err != nil {
+			return 0, err
+		}
+		m, clean, ok := decodeMarks(b[:])
+		if ok {
+			l.clean = clean
+			return m, nil
+		}
+		if try == 3 { // a writer was at it, but not three times
+			return 0, errLog
+		}
+	}
+}
+
+// readOn passes on all records between what was read and the mark.
+func (l *userLog) readOn(each func(*logRec) error) error {
+	mark, err := l.mark()
+	if err != nil || mark == l.pos {
+		return err
+	}
+	if mark < l.pos {
+		return errLog
+	}
+	var buf []byte
+	for l.pos < mark {
+		n := min(mark-l.pos, 256<<10)
+		if len(buf) >= recHeader { // a record that is longer than what was read
+			n = max(n, min(int64(binary.LittleEndian.Uint32(buf)), mark-l.pos, maxRecord))
+		}
+		if int64(cap(buf)) < n {
+			buf = make([]byte, n)
+		}
+		buf = buf[:n]
+		if _, err := l.f.ReadAt(buf, l.pos); err == io.EOF {
+			return errLog
+		} else if err != nil {
+			return err
+		}
+		used, err := l.parse(buf, each)
+		if err != nil {
+			return err
+		}
+		if used == 0 && (n == mark-l.pos || n >= int64(binary.LittleEndian.Uint32(buf))) {
+			return errLog
+		}
+		buf = buf[used:]
+		if used > 0 {
+			buf = nil
+		}
+	}
+	return nil
+}
+
+// parse passes on the whole records in p and gives their length.
+func (l *userLog) parse(p []byte, each func(*logRec) error) (used int, err error) {
+	for len(p) >= recHeader {
+		r, prev, ok := decodeRecord(p)
+		if !ok {
+			if n := binary.LittleEndian.Uint32(p); n >= recHeader && n <= maxRecord && int(n) > len(p) {
+				return used, nil // cut by the buffer, or damaged: the caller knows
+			}
+			return used, errLog
+		}
+		if prev != l.crc {
+			return used, errLog
+		}
+		r.off = l.pos
+		if err := each(&r); err != nil {
+			return used, err
+		}
+		l.pos, l.crc = l.pos+r.length, r.crc
+		p = p[r.length:]
+		used += int(r.length)
+	}
+	return used, nil
+}
+
+// at reads one record again.
+func (l *userLog) at(off, length int64) (logRec, error) {
+	b := make([]byte, length)
+	if _, err := l.f.ReadAt(b, off); err == io.EOF {
+		return logRec{}, errLog
+	} else if err != nil {
+		return logRec{}, err
+	}
+	r, _, ok := decodeRecord(b)
+	if !ok || r.length != length {
+		return r, errLog
+	}
+	r.off = off
+	return r, nil
+}
+
+// write appends ready records behind what was read, and then moves the mark: no
+// reader looks beyond it, so that a write that stops half-way is nothing.
+func (l *userLog) write(b []byte, crc uint32) error {
+	if l.clean {
+		// What follows would not be in what was synced: say so before, for certain.
+		if _, err := l.f.WriteAt(make([]byte, 8), markOff+16); err != nil {
+			return err
+		}
+		if err := l.f.DataSync(); err != nil {
+			return err
+		}
+		l.clean = false
+	}
+	if _, err := l.f.WriteAt(b, l.pos); err != nil {
+		return err
+	}
+	mark := l.pos + int64(len(b))
+	if _, err := l.f.WriteAt(encodeMarks(uint64(mark), 0), markOff); err != nil {
+		return err
+	}
+	l.pos, l.crc = mark, crc
+	return nil
+}
+
+// void makes the log worthless, without needing space.
+func (l *userLog) void(fs vfs.FS, path string) {
+	l.f.WriteAt(make([]byte, 24), markOff)
+	fs.Remove(path)
+}

@@ -1,0 +1,524 @@
+package index
+
+import (
+	"encoding/binary"
+	"errors"
+	"io/fs"
+	"math/rand/v2"
+	"strconv"
+	"syscall"
+	"time"
+
+	"rookery/internal/mailstore"
+	"rookery/internal/vfs"
+)
+
+// forgetLog gives up what is known of a log. u.mu is held, but in Open.
+func (u *User) forgetLog() {
+	if u.log != nil {
+		u.log.f.Close()
+	}
+	u.log, u.seq, u.info, u.carried = nil, 0, map[mailstore.GUID]*boxInfo{}, 0
+}
+
+// sync brings this process up to what the log says. u.mu is held; locked says
+// whether the user's lock is, too. Damage is no error. u.mu is held.
+func (u *User) sync(locked bool) error {
+	if u.closed {
+		return nil
+	}
+	path := join(u.opt.LogDir, logFile)
+	on, err := u.opt.FS.Stat(path)
+	switch {
+	case err != nil && !notExist(err) && !damage(err):
+		return err
+	case err != nil && !notExist(err):
+		if u.log != nil {
+			u.lose(err.Error(), fileID{})
+		}
+		return nil
+	case err != nil && u.log == nil:
+		if u.why == "" && u.modseq.older([16]byte{}, 0) {
+			u.why = "the log is gone"
+		}
+		return nil
+	case err != nil:
+		// Removed while it is open: what it said is still to be read, and a writer
+		// puts it in place again.
+		if err := u.readOn(); err != nil || !locked {
+			return err
+		}
+		if u.log != nil {
+			u.replaceLog()
+		}
+		return nil
+	case u.log != nil && u.log.inode == on.Inode && u.log.dev == on.Device:
+		return u.readOn()
+	}
+	return u.openLog(path, fileID{on.Inode, on.Device})
+}
+
+// readOn reads the open log on.
+func (u *User) readOn() error {
+	err := u.log.readOn(u.take)
+	if err == nil {
+		u.modseq.note(u.log.lineage, u.seq, false)
+		return nil
+	}
+	if !damage(err) {
+		return err
+	}
+	u.lose(err.Error(), fileID{u.log.inode, u.log.dev})
+	return nil
+}
+
+// damage reports whether an error means that the file cannot be used, rather
+// than that the machine is short of something now.
+func damage(err error) bool {
+	for _, e := range [...]error{errLog, errBoot, errOld, fs.ErrPermission, fs.ErrInvalid, syscall.EIO, syscall.ELOOP, syscall.EISDIR} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// lose gives up the log, and what every mailbox knew by it.
+func (u *User) lose(why string, id fileID) {
+	u.bad, u.why = id, why
+	u.forgetLog()
+	for _, b := range u.boxes {
+		b.seq = 0
+		b.unbuild(why)
+	}
+}
+
+var errOld = errors.New("the log is an older one that was put back")
+
+// openLog opens another log than the one that is open.
+func (u *User) openLog(path string, id fileID) error {
+	if u.bad == id {
+		return nil // it is known, and waits for a writer
+	}
+	l, err := openLog(u.opt.FS, path)
+	if err != nil {
+		if notExist(err) {
+			return nil // just replaced: the next look finds it
+		}
+		if !damage(err) {
+			return err
+		}
+		u.lose(err.Error(), id)
+		return nil
+	}
+	if u.log != nil {
+		// The old one first: then all that open mailboxes lack is in the new one.
+		if err := u.readOn(); err != nil {
+			l.f.Close()
+			return err
+		}
+	}
+	old, seen := logHead{}, u.seq
+	if u.log != nil { // else it was damaged, too
+		old = u.log.logHead
+	}
+	follows := old.lineage == l.lineage
+	u.forgetLog()
+	u.log, u.seq = l, l.base
+	u.alone.Store(false)
+	if err := u.readOn(); err != nil || u.log == nil {
+		return err
+	}
+	if follows && l.epoch <= old.epoch || !follows && u.modseq.older(l.lineage, u.seq) {
+		u.lose(errOld.Error(), id)
+		return nil
+	}
+	u.seq = max(u.seq, l.base)
+	if follows {
+		u.seq = max(u.seq, seen)
+		return nil
+	}
+	for _, b := range u.boxes {
+		u.load(b)
+	}
+	return nil
+}
+
+// take notes one record of the log, and brings an open mailbox up to it.
+func (u *User) take(r *logRec) error {
+	u.seq = max(u.seq, r.seq)
+	u.modseq.see(r.modseq)
+	u.changed[r.guid] = struct{}{}
+	in := u.info[r.guid]
+	if in == nil {
+		in = &boxInfo{}
+		u.info[r.guid] = in
+	}
+	b := u.boxes[r.guid]
+	switch r.kind {
+	case kindBox:
+		in.dir = string(r.body)
+	case kindTx:
+		in.recs = append(in.recs, recPos{r.off, r.length, r.seq})
+		in.bytes += r.length
+		if b != nil && r.seq > b.seq {
+			u.advance(b, r)
+		}
+	case kindSnap:
+		u.tookSnap(b, in, r)
+	case kindDrop:
+		delete(u.info, r.guid)
+		if b != nil {
+			b.mu.Lock()
+			b.dropped = true
+			b.mu.Unlock()
+			delete(u.boxes, r.guid)
+		}
+	}
+	return nil
+}
+
+// tookSnap notes that a snapshot holds all up to a record: u64 sequence, and 1 if
+// what it holds is not in the log.
+func (u *User) tookSnap(b *Box, in *boxInfo, r *logRec) {
+	if len(r.body) != 9 {
+		return
+	}
+	in.snap(binary.LittleEndian.Uint64(r.body))
+	if b == nil || b.seq >= r.seq {
+		return
+	}
+	if r.body[8] == 1 && b.seq < in.snapSeq || b.View().heap > rebaseAt {
+		u.load(b)
+	}
+}
+
+// rebaseAt is how many records and changes a process keeps on the heap though
+// there is a newer snapshot.
+const rebaseAt = 1024
+
+// snap notes that transactions up to seq are in a snapshot.
+func (in *boxInfo) snap(seq uint64) {
+	if seq > in.snapSeq {
+		in.snapSeq, in.synced, in.size = seq, false, 0
+	}
+	k := 0
+	for k < len(in.recs) && in.recs[k].seq <= in.snapSeq {
+		in.bytes -= in.recs[k].length
+		k++
+	}
+	in.recs = append([]recPos(nil), in.recs[k:]...)
+}
+
+// advance replays one record over what a mailbox shows.
+func (u *User) advance(b *Box, r *logRec) {
+	v, err := b.replay(b.View(), r)
+	if err != nil {
+		if b.View().built || !errors.Is(err, errUnbase) {
+			b.unbuild(err.Error())
+		}
+		return
+	}
+	b.seq = r.seq
+	b.forgetSets()
+	b.view.Store(v)
+}
+
+func (b *Box) forgetSets() {
+	b.mu.Lock()
+	b.setNo = nil
+	b.mu.Unlock()
+}
+
+// load makes a mailbox's view from snapshot and log. u.mu is held.
+func (u *User) load(b *Box) {
+	b.seq = 0
+	if u.log == nil {
+		b.unbuild(u.why)
+		return
+	}
+	in := u.info[b.guid]
+	if in == nil {
+		in = &boxInfo{}
+	}
+	b.mu.Lock()
+	dir := b.dir
+	b.mu.Unlock()
+	why := ""
+	v, err := b.readSnapshot(dir, u.log.lineage)
+	switch {
+	case err == nil && v.base.seq < in.snapSeq:
+		v, why = nil, "its snapshot is an older one that was put back"
+	case err == nil:
+		b.seq = v.base.seq
+	case !notExist(err):
+		why = err.Error()
+	case in.snapSeq > 0:
+		why = errUnbase.Error()
+	}
+	if v == nil {
+		v = emptyView(b)
+	}
+	for _, p := range in.recs {
+		if p.seq <= b.seq {
+			continue
+		}
+		r, err := u.log.at(p.off, p.length)
+		if err == nil {
+			var n *View
+			if n, err = b.replay(v, &r); err == nil {
+				v, b.seq = n, r.seq
+				continue
+			}
+		}
+		if v.built {
+			v = v.unbuilt()
+		}
+		if why == "" {
+			why = err.Error()
+		}
+	}
+	if v.built {
+		b.forgetSets()
+		b.view.Store(v)
+		return
+	}
+	if why == "" {
+		why = u.why
+	}
+	b.seq = 0
+	if b.View().Len() == 0 && v.Len() > 0 {
+		b.view.Store(v) // for what it remembers of facts
+	}
+	b.unbuild(why)
+}
+
+// commit writes a transaction to the log and publishes its view.
+func (u *User) commit(tx *Tx, v *View) *View {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	b := tx.b
+	if tx.broken {
+		v = v.unbuilt()
+		b.unbuild("its snapshot was damaged while it was in use")
+		b.view.Store(v)
+		return v
+	}
+	if !tx.old.built {
+		b.mu.Lock()
+		why, dir := b.why, b.dir
+		b.why = ""
+		b.mu.Unlock()
+		// A mailbox that was never indexed is no news.
+		if v.Len() > 0 && why != "" {
+			u.opt.Note("index: " + join(dir, snapFile) + " was built anew, messages=" + strconv.Itoa(v.Len()) + ": " + why)
+		}
+	}
+	had := u.log != nil
+	if u.ready() && !had && tx.old.built {
+		// The new log has nothing that this change could be added to.
+		v = v.unbuilt()
+		b.unbuild(u.why)
+	} else {
+		v = u.store(tx, v)
+	}
+	b.view.Store(v)
+	u.due(v)
+	return v
+}
+
+// Transactions that are larger go into a snapshot at once.
+const (
+	bigReset  = 1024      // messages of a mailbox that is built anew
+	bigRecord = 256 << 10 // bytes
+)
+
+// store writes the transaction to the log, or a snapshot with it, and gives the
+// view to publish.
+func (u *User) store(tx *Tx, v *View) *View {
+	if u.log == nil {
+		return v
+	}
+	b := tx.b
+	if !tx.old.built && v.Len() > bigReset {
+		if nv, ok := u.storeBig(tx, v); ok {
+			return nv
+		}
+	}
+	body := tx.encode(v)
+	if len(body) > bigRecord {
+		if nv, ok := u.storeBig(tx, v); ok {
+			return nv
+		}
+	}
+	if len(body) > maxRecord-recHeader {
+		u.giveUp(errors.New("a change is larger than the log takes"))
+		return v
+	}
+	u.append(b, kindTx, tx.modseq, body)
+	return v
+}
+
+// storeBig writes the view's snapshot, and says so in the log.
+func (u *User) storeBig(tx *Tx, v *View) (*View, bool) {
+	b := tx.b
+	b.mu.Lock()
+	dir := b.dir
+	b.mu.Unlock()
+	seq := u.seq + 1 // of the record that will say so
+	if in := u.info[b.guid]; in == nil || in.dir != dir {
+		seq++ // after the one that says where the mailbox lies
+	}
+	t, err := v.writeSnapshot(dir, u.log.lineage, seq)
+	if err != nil {
+		return v, false
+	}
+	if err := t.install(u); err != nil {
+		t.drop(u)
+		return v, false
+	}
+	t.f.Close()
+	b.seq = seq
+	u.append(b, kindSnap, max(tx.modseq, v.high), snapBody(seq, true))
+	if u.log != nil {
+		if nv, err := b.readSnapshot(dir, u.log.lineage); err == nil {
+			return nv, true
+		}
+	}
+	return v, true
+}
+
+func snapBody(seq uint64, needed bool) []byte {
+	b := append(binary.LittleEndian.AppendUint64(nil, seq), 0)
+	if needed {
+		b[8] = 1
+	}
+	return b
+}
+
+// append writes one record, after one that says where the mailbox lies if the
+// log does not say so yet. What fails gives the log up. u.mu and the user's lock
+// are held.
+func (u *User) append(b *Box, kind byte, modseq uint64, body []byte) {
+	if !u.ready() {
+		return
+	}
+	b.mu.Lock()
+	dir := b.dir
+	b.mu.Unlock()
+	var buf []byte
+	recs := make([]logRec, 0, 2)
+	if in := u.info[b.guid]; (in == nil || in.dir != dir) && kind != kindBox && kind != kindDrop {
+		recs = append(recs, logRec{guid: b.guid, kind: kindBox, body: []byte(dir)})
+	}
+	recs = append(recs, logRec{guid: b.guid, kind: kind, modseq: modseq, body: body})
+	crc, seq, off := u.log.crc, u.seq, u.log.pos
+	for i := range recs {
+		r := &recs[i]
+		seq++
+		r.seq, r.off = seq, off
+		start := len(buf)
+		buf, crc = appendRecord(buf, crc, r)
+		r.length = int64(len(buf) - start)
+		off += r.length
+	}
+	if err := u.log.write(buf, crc); err != nil {
+		u.giveUp(err)
+		return
+	}
+	b.seq = seq
+	_, told := u.changed[b.guid]
+	for i := range recs {
+		u.take(&recs[i])
+	}
+	if !told {
+		delete(u.changed, b.guid)
+	}
+	u.modseq.note(u.log.lineage, u.seq, true)
+}
+
+// retryLog is how long no new log is tried after the disk refused one.
+const retryLog = 10 * time.Second
+
+// giveUp makes the log worthless, since it lacks what this process shows: others
+// will rebuild, and so will this one once there can be a log again.
+func (u *User) giveUp(err error) {
+	path := join(u.opt.LogDir, logFile)
+	if u.log != nil {
+		u.log.void(u.opt.FS, path)
+		u.forgetLog()
+	}
+	u.why = "the log could not be written: " + err.Error()
+	u.retry = u.opt.FS.Now().Add(retryLog)
+	if !u.alone.Swap(true) {
+		u.opt.Note("index: " + u.why + "; changes are kept in memory until it can be")
+	}
+}
+
+// ready makes a log if there is none, and one of this run of the machine if it is
+// of another.
+func (u *User) ready() bool {
+	if u.log != nil && u.log.other {
+		u.replaceLog()
+	}
+	if u.log != nil {
+		return true
+	}
+	if u.opt.FS.Now().Before(u.retry) {
+		return false
+	}
+	h := logHead{epoch: 1, boot: bootOf(u.opt.FS)}
+	binary.LittleEndian.PutUint64(h.lineage[:], rand.Uint64())
+	binary.LittleEndian.PutUint64(h.lineage[8:], rand.Uint64())
+	u.modseq.begin(h.lineage)
+	l, err := u.writeLog(h, nil, 0)
+	if err != nil {
+		u.giveUp(err)
+		return false
+	}
+	u.forgetLog()
+	u.log, u.bad = l, fileID{}
+	u.alone.Store(false)
+	// What other mailboxes show belongs to no log, or to one that is gone.
+	for _, b := range u.boxes {
+		b.seq = 0
+		b.unbuild(u.why)
+	}
+	return true
+}
+
+// writeLog makes a new log of ready records and puts it in place.
+func (u *User) writeLog(h logHead, records []byte, crc uint32) (*userLog, error) {
+	f := u.opt.FS
+	if err := vfs.MkdirAll(f, u.opt.LogDir, u.opt.DirMode); err != nil {
+		return nil, err
+	}
+	path := join(u.opt.LogDir, logNew)
+	if err := f.Remove(path); err != nil && !notExist(err) {
+		return nil, err
+	}
+	file, err := f.OpenFile(path, vfs.Read|vfs.Write|vfs.Create|vfs.Excl, u.opt.FileMode)
+	if err != nil {
+		return nil, err
+	}
+	head := h.encode()
+	mark := uint64(logHeader + len(records))
+	copy(head[markOff:], encodeMarks(mark, 0))
+	info, err := file.Stat()
+	if err == nil {
+		_, err = file.WriteAt(append(head, records...), 0)
+	}
+	if err == nil {
+		err = f.Rename(path, join(u.opt.LogDir, logFile))
+	}
+	if err != nil {
+		f.Remove(path)
+		file.Close()
+		return nil, err
+	}
+	_, first, _ := decodeLogHead(head)
+	if records == nil {
+		crc = first
+	}
+	return &userLog{logHead: h, f: file, inode: info.Inode, dev: info.Device, pos: int64(mark), crc: crc}, nil
+}
