@@ -28,7 +28,8 @@ type mailbox struct {
 	ctl     string // of the control files
 	idx     string // of the index
 	box     *index.Box
-	seen    *index.View // the newest, to which st belongs
+	raw     *index.View // the index's newest
+	seen    *index.View // the same, or an empty one if it must be built anew; st belongs to it
 	st      state
 	loaded  bool   // st says what seen stands for
 	rebuild string // why the index must be built anew, "" if it need not

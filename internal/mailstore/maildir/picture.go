@@ -193,17 +193,18 @@ func (mb *mailbox) load(again bool) {
 	if mb.damaged.Swap(false) {
 		mb.rebuild = "a file of it is damaged"
 	}
-	if v == mb.seen && !again {
+	if v == mb.raw && !again {
 		return
 	}
-	if mb.rebuild != "" {
+	mb.raw = v
+	if mb.rebuild != "" || !v.Built() { // what comes next begins with nothing
 		mb.seen, mb.st, mb.loaded = &index.View{}, mb.noState(), false
 		mb.fresh, mb.freshAll, mb.reflag, mb.more = nil, false, false, nil
 		return
 	}
 	mb.fresh, mb.freshAll, mb.reflag, mb.more = nil, false, false, nil
 	st, ok := parseState([]byte(v.State()))
-	ok = ok && v.Built() && v.UIDValidity() == mb.hdr.validity
+	ok = ok && v.UIDValidity() == mb.hdr.validity
 	switch {
 	case ok && st.boot == mb.s.boot:
 		mb.st, mb.loaded = st, true
@@ -213,9 +214,6 @@ func (mb *mailbox) load(again bool) {
 		mb.st, mb.loaded = mb.noState(), false
 	}
 	mb.seen = v
-	if !v.Built() {
-		return // sessions keep what they see until it is built
-	}
 	old := mb.snap.Swap(v)
 	if old != v && (old == nil || old.HighestModSeq() != v.HighestModSeq() || old.UIDNext() != v.UIDNext() || old.Len() != v.Len()) {
 		mb.wake()
@@ -257,6 +255,11 @@ func (mb *mailbox) begin() (*index.Tx, error) {
 	}
 	if mb.rebuild != "" {
 		mb.rebuild, mb.seen = "", tx.View()
+	} else if mb.seen == mb.raw && tx.View() != mb.raw {
+		// It was found damaged since we entered: positions mean nothing any more.
+		tx.Abort()
+		mb.look = true
+		return nil, errkind.Newf("change index", errkind.Unavailable, "the index was damaged, and is built anew; try again")
 	}
 	tx.Validity(mb.hdr.validity)
 	return tx, nil

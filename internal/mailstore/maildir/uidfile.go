@@ -358,7 +358,7 @@ func rewriteAt(n int) int { return max(32, n/16) }
 // newUIDs gives count UIDs. They run out after 2^32-2 messages: then a mailbox
 // needs a new UIDVALIDITY, which is an error here, told to the administrator.
 func (mb *mailbox) newUIDs(count int) (uint32, error) {
-	first := max(mb.hdr.next, mb.view().UIDNext())
+	first := max(mb.hdr.next, mb.known().UIDNext())
 	if mb.hdr.next == 0 || first == 0 || uint64(first)+uint64(count) > 1<<32-1 {
 		return 0, errkind.Newf("new UID", errkind.Corrupt, "the UIDs of "+mb.nameNow()+" are used up")
 	}
