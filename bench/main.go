@@ -61,9 +61,12 @@ func parseFlags() options {
 	flag.StringVar(&o.from, "from", "", "measure nothing: show, and write, this result of --json")
 	flag.BoolVar(&o.quick, "quick", false, "a tenth of the messages, each row once, logins with few users: to see that all rows work")
 	flag.BoolVar(&o.million, "million", false, "also the rows with 1,000,000 messages")
-	flag.BoolVar(&o.syncs, "syncs", true, "count syncs of write rows with strace, in a run of its own")
+	flag.BoolVar(&o.syncs, "syncs", true, "count syncs of write rows with strace, in a run of its own (with --quick only if it is given)")
 	flag.Parse()
+	given := map[string]bool{}
+	flag.Visit(func(f *flag.Flag) { given[f.Name] = true })
 	if o.quick {
+		o.syncs = o.syncs && given["syncs"]
 		o.repeats, o.seconds, o.span, o.users = 1, 500*time.Millisecond, 250*time.Millisecond, 200
 	}
 	return o

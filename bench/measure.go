@@ -117,6 +117,7 @@ func (l *lab) measureRow(ctx context.Context, r *storeRow, o options, place stri
 	}
 	for repeat := range o.repeats {
 		for _, b := range beds {
+			b.bytes = r.write && (r.bytes || repeat == 0)
 			out, err := r.measure(ctx, b)
 			if err != nil {
 				return res, fmt.Errorf("%s: %w%s", b.rig.name, err, tail(b.rig.logFile))

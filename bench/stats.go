@@ -60,9 +60,8 @@ func pickOut(samples []sample, f func(sample) float64) []float64 {
 	return all
 }
 
-func value(s sample) float64   { return s.Value }
-func cpuOf(s sample) float64   { return s.CPU }
-func bytesOf(s sample) float64 { return s.Bytes }
+func value(s sample) float64 { return s.Value }
+func cpuOf(s sample) float64 { return s.CPU }
 
 func middle(samples []sample, f func(sample) float64) float64 {
 	return spreadOf(pickOut(samples, f)).middle

@@ -163,7 +163,7 @@ func folderRows() []storeRow {
 		sizes       [2]int
 	}{
 		{"status", "STATUS of all folders", 3, seedFolders, statusAll, 0, [2]int{100, 1000}},
-		{"list", "LIST of all folders", 3, seedNames, listAll, 2, [2]int{1000, 10_000}},
+		{"folders", "LIST of all folders", 3, seedNames, listAll, 2, [2]int{1000, 10_000}},
 		{"pop3-list", "POP3 login, STAT, LIST, UIDL", 3, seedPOP3, popList, 4, [2]int{1000, 10_000}},
 		{"pop3-retr", "POP3 login, RETR of all", 2, seedPOP3, popAll, 4, [2]int{1000, 10_000}},
 	} {

@@ -133,11 +133,12 @@ func (r rowResult) syncsCell() string {
 
 func (r rowResult) bytesCell() string {
 	return r.perOperation(func(server string) string {
-		n := middle(r.Samples[server], bytesOf)
-		if n == 0 {
-			return ""
+		for _, s := range r.Samples[server] {
+			if s.Bytes > 0 { // counted in one of the repeats
+				return bytesText(s.Bytes)
+			}
 		}
-		return bytesText(n)
+		return ""
 	})
 }
 

@@ -162,5 +162,6 @@ func verbs() map[string]verb {
 		toolmsg.Quota:       {need: 0, args: 0, run: quota},
 		toolmsg.Undelete:    {need: 0, args: 0, run: undelete},
 		toolmsg.Convert:     {need: 0, args: 1, run: convert, alone: true},
+		toolmsg.Adopt:       {need: 0, args: 0, run: adopt},
 	}
 }

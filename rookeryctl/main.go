@@ -90,7 +90,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(a.messageCommands()...)
 	root.AddCommand(a.importCommand(), a.exportCommand())
 	root.AddCommand(a.upkeepCommands()...)
-	root.AddCommand(a.convertCommand())
+	root.AddCommand(a.convertCommand(), a.adoptCommand())
 	return root
 }
 

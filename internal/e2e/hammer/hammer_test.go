@@ -26,6 +26,8 @@ func length() time.Duration {
 
 func TestMaildir(t *testing.T) { hammer(t, "maildir", maildirPlace) }
 
+func TestPack(t *testing.T) { hammer(t, "pack", packPlace) }
+
 func hammer(t *testing.T, driver string, place func(*harness.Demo) place) {
 	if testing.Short() {
 		t.Skip("takes too long for -short")

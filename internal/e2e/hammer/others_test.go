@@ -27,6 +27,24 @@ func maildirPlace(d *harness.Demo) place {
 		meddle: func(f *field) { meddleMaildir(f, root) }}
 }
 
+// packPlace has no programs of others: what is delivered comes over IMAP.
+func packPlace(d *harness.Demo) place {
+	return place{driver: "pack", deliver: func(f *field, id string) error {
+		c, err := d.TryDial("imap")
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		if _, err := c.TryLine(); err != nil {
+			return err
+		}
+		if _, err := c.TryIMAP("LOGIN u1 pass"); err != nil {
+			return err
+		}
+		return c.Append("INBOX", "", text(id))
+	}}
+}
+
 // deliverMaildir is a delivery as maildir(5) has it.
 func deliverMaildir(root, id string) error {
 	var st syscall.Stat_t

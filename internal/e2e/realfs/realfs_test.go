@@ -6,6 +6,7 @@ import (
 
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/maildir"
+	"rookery/internal/mailstore/pack"
 	"rookery/internal/vfs"
 )
 
@@ -18,6 +19,13 @@ type driver struct {
 var drivers = []driver{
 	{"maildir", func(disk vfs.FS, always bool) (mailstore.Store, error) {
 		return maildir.Open(maildir.Options{FS: disk, MailPath: "mail", Host: "realfs.test", SyncChanges: always})
+	}},
+	{"pack", func(disk vfs.FS, always bool) (mailstore.Store, error) {
+		opt := pack.Options{FS: disk, MailPath: "mail", Fsync: pack.Optimized}
+		if always {
+			opt.Fsync = pack.Always
+		}
+		return pack.Open(opt)
 	}},
 }
 

@@ -332,6 +332,20 @@ func TestSweep(t *testing.T) {
 	}
 }
 
+// Without a hold everything goes with the next sweep, folders too.
+func TestNoHold(t *testing.T) {
+	disk, clock := newDisk()
+	s := start(t, disk, week)
+	add(t, s, "INBOX", 0, "1", "2")
+	expunge(t, s, "INBOX", 1)
+	s = start(t, disk, held.Options{})
+	expunge(t, s, "INBOX", 2)
+	clock.jump(time.Second)
+	if n := sweep(t, s); n != 1 || hiddenFolders(t, s) != 0 {
+		t.Fatalf("%d purged, %d hidden mailboxes", n, hiddenFolders(t, s))
+	}
+}
+
 func hiddenFolders(t *testing.T, s *held.Store) int {
 	list, err := s.Unwrap().List()
 	must(t, err)

@@ -152,13 +152,13 @@ func (s *Store) first(name mailstore.Name) (at time.Time, ok bool, err error) {
 }
 
 // dropEmpty removes a hidden mailbox whose own mailbox is gone. One whose mailbox
-// is there stays, since it will be wanted again.
+// is there stays, since it will be wanted again, unless nothing is held any more.
 func (s *Store) dropEmpty(guid mailstore.GUID, name mailstore.Name) error {
 	all, err := s.origins()
 	if err != nil {
 		return err
 	}
-	if o := all[guid]; o != nil && o.name != "" {
+	if o := all[guid]; s.opt.Hold > 0 && o != nil && o.name != "" {
 		st, err := s.Store.Status(o.name, mailstore.StatusWant{})
 		if err == nil && st.GUID == guid {
 			return nil

@@ -51,21 +51,27 @@ func (b *base) pages() int { return (b.n + pageSize - 1) / pageSize }
 func (b *base) pageLen(p int) int { return min(pageSize, b.n-p*pageSize) }
 
 // peek copies bytes out of the mapping; false if the file no longer has them.
-// The panic of a fault is a runtime.Error with an address, and there is nothing
-// else in here that could panic.
-func (b *base) peek(dst []byte, off int64) (ok bool) {
-	if off < 0 || off > int64(len(b.data))-int64(len(dst)) {
+func (b *base) peek(dst []byte, off int64) bool {
+	ok := peek(b.data, dst, off)
+	runtime.KeepAlive(b) // or the mapping may end under us
+	return ok
+}
+
+// peek is the one way to read mapped bytes. The panic of a fault is a
+// runtime.Error with an address, and there is nothing else in here that could
+// panic.
+func peek(data, dst []byte, off int64) (ok bool) {
+	if off < 0 || off > int64(len(data))-int64(len(dst)) {
 		return false
 	}
 	was := debug.SetPanicOnFault(true)
 	defer func() {
 		debug.SetPanicOnFault(was)
-		runtime.KeepAlive(b) // or the mapping may end under us
 		if !ok {
 			recover()
 		}
 	}()
-	copy(dst, b.data[off:])
+	copy(dst, data[off:])
 	return true
 }
 

@@ -2,6 +2,8 @@ package index
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"rookery/internal/mailstore"
@@ -73,6 +75,14 @@ func (u *User) compact(always bool) error {
 	}
 	u.mu.Unlock()
 	var failed error
+	if always {
+		u.mu.Lock()
+		boxes := slices.Collect(maps.Values(u.boxes))
+		u.mu.Unlock()
+		for _, b := range boxes {
+			b.facts.compact()
+		}
+	}
 	for _, g := range list {
 		select {
 		case <-u.stop:
@@ -111,7 +121,7 @@ func (u *User) snapshot(g mailstore.GUID) error {
 	}
 	b := u.boxes[g]
 	if b == nil {
-		b = &Box{u: u, guid: g, dir: in.dir}
+		b = newBox(u, g, in.dir)
 		b.view.Store(emptyView(b))
 		u.load(b)
 	}
@@ -156,7 +166,7 @@ func (u *User) place(g mailstore.GUID, t *snapTemp, lineage [16]byte) error {
 	b := u.boxes[g]
 	who := b
 	if who == nil {
-		who = &Box{u: u, guid: g, dir: t.dir}
+		who = newBox(u, g, t.dir)
 	}
 	was := who.seq
 	u.append(who, kindSnap, 0, snapBody(t.seq, false))

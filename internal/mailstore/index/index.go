@@ -22,6 +22,7 @@ type Options struct {
 	LockWait   time.Duration // for the index's own short locks; 0 is 30 s
 	Note       func(string)  // one line about what was found wrong or rebuilt; nil: nobody is told
 	MaxLog     int64         // bytes of log from which on it is compacted; 0 is 1 MiB
+	MaxCache   int64         // bytes of one mailbox's cache, from which on it begins anew; 0 is 1 GiB
 	// KeepClean syncs the index when it is closed, so that a restart of the
 	// machine finds it usable. Without it, and after a power cut, the index is
 	// rebuilt. For processes that live long.
@@ -89,6 +90,9 @@ func Open(o Options) (*User, error) {
 	}
 	if o.MaxLog == 0 {
 		o.MaxLog = 1 << 20
+	}
+	if o.MaxCache == 0 {
+		o.MaxCache = 1 << 30
 	}
 	if o.Note == nil {
 		o.Note = func(string) {}
@@ -185,7 +189,7 @@ type Box struct {
 	why     string            // why the view is not Built
 	setNo   map[string]uint32 // of the writer, under User.Lock
 	rebuild func()
-	facts   memCache
+	facts   cache
 }
 
 // Box gives the index of the mailbox guid. dir is where rookery.index and
@@ -201,13 +205,19 @@ func (u *User) Box(guid mailstore.GUID, dir string) (*Box, error) {
 	}
 	b := u.boxes[guid]
 	if b == nil {
-		b = &Box{u: u, guid: guid, dir: dir}
+		b = newBox(u, guid, dir)
 		b.view.Store(emptyView(b))
 		u.load(b)
 		u.boxes[guid] = b
 	}
 	b.refs++
 	return b, nil
+}
+
+func newBox(u *User, guid mailstore.GUID, dir string) *Box {
+	b := &Box{u: u, guid: guid, dir: dir}
+	b.facts.b = b
+	return b
 }
 
 func emptyView(b *Box) *View {
@@ -296,16 +306,23 @@ func (b *Box) ExpungedSince(m mailstore.ModSeq) (uids numset.Set, complete bool)
 }
 
 // Cached gives a derived fact that PutCached kept. ok is false at any time, for
-// any reason. The caller must not change the value.
+// any reason. The value is the caller's. Asking is what makes a field worth
+// keeping: what nobody asks for in 30 days is forgotten.
 func (b *Box) Cached(uid mailstore.UID, field string) (value []byte, ok bool) {
 	return b.facts.get(uid, field)
 }
 
-// PutCached offers a derived fact of at most 64 KiB. A fact never changes: of
-// two values for one message and field either may be given later.
+// PutCached offers a derived fact of at most 64 KiB, of a field whose name has at
+// most 200 bytes and that somebody has asked for. It is kept in memory until some
+// are together or the Box is closed. A fact never changes: of two values for one
+// message and field either may be given later.
 func (b *Box) PutCached(uid mailstore.UID, field string, value []byte) {
 	b.facts.put(uid, field, value)
 }
+
+// CachedFields gives the fields that were asked for lately, in any process:
+// what is worth computing for a message beforehand.
+func (b *Box) CachedFields() []string { return b.facts.fieldNames() }
 
 // Rename tells that the mailbox's directory is another one now, under
 // User.Lock, after the driver has moved it with its files.
@@ -325,6 +342,7 @@ func (b *Box) Rename(dir string) error {
 // readable; no transaction can begin any more.
 func (b *Box) Drop() error {
 	u := b.u
+	b.facts.drop()
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	b.mu.Lock()
@@ -337,7 +355,6 @@ func (b *Box) Drop() error {
 	if u.info[b.guid] != nil {
 		u.append(b, kindDrop, 0, nil)
 	}
-	b.facts.drop()
 	var failed error
 	for _, name := range [...]string{snapFile, snapNew, cacheFile, cacheNew} {
 		if err := u.opt.FS.Remove(join(dir, name)); err != nil && !notExist(err) && failed == nil {
@@ -350,8 +367,13 @@ func (b *Box) Drop() error {
 // Close gives up one Box call.
 func (b *Box) Close() {
 	b.u.mu.Lock()
-	defer b.u.mu.Unlock()
-	if b.refs--; b.refs == 0 && b.u.boxes[b.guid] == b {
+	b.refs--
+	last := b.refs == 0
+	if last && b.u.boxes[b.guid] == b {
 		delete(b.u.boxes, b.guid)
+	}
+	b.u.mu.Unlock()
+	if last {
+		b.facts.close()
 	}
 }

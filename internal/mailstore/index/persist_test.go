@@ -220,9 +220,15 @@ func (w *world) damage(olds map[string][]byte) {
 	if err != nil {
 		return
 	}
+	w.damageFile(path, data, olds)
+	olds[path] = data
+}
+
+// damageFile damages a file of which data is what it has.
+func (w *world) damageFile(path string, data []byte, olds map[string][]byte) {
 	f, err := w.mem.OpenFile(path, vfs.Read|vfs.Write, 0)
 	if err != nil {
-		w.t.Fatal(err)
+		return
 	}
 	defer f.Close()
 	kind := w.r.IntN(6)
@@ -255,7 +261,6 @@ func (w *world) damage(olds map[string][]byte) {
 			w.mem.Rename("tmp", path)
 		}
 	}
-	olds[path] = data
 }
 
 // TestDamage shows that whatever happens to the index's files, also while they

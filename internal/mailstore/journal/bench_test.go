@@ -2,6 +2,7 @@ package journal
 
 import (
 	"fmt"
+	"io/fs"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -70,11 +71,30 @@ func writeFile(fs vfs.FS, n int, body []byte) (vfs.File, error) {
 	return f, err
 }
 
+// countFS counts the syncs of the journal.
+type countFS struct {
+	vfs.FS
+	syncs *atomic.Int64
+}
+
+func (c countFS) OpenFile(path string, flag vfs.Flag, perm fs.FileMode) (vfs.File, error) {
+	f, err := c.FS.OpenFile(path, flag, perm)
+	return countFile{f, c.syncs}, err
+}
+
+type countFile struct {
+	vfs.File
+	syncs *atomic.Int64
+}
+
+func (c countFile) DataSync() error { c.syncs.Add(1); return c.File.DataSync() }
+
 func benchJournal(b *testing.B, writers int, files bool) {
 	fs := benchFS(b)
+	var syncs atomic.Int64
 	var mu sync.Mutex
 	open := map[uint32]vfs.File{}
-	o := Options{FS: fs, Checkpoint: func(recs []Record) error {
+	o := Options{FS: countFS{fs, &syncs}, Checkpoint: func(recs []Record) error {
 		var list []vfs.File
 		mu.Lock()
 		for _, r := range recs {
@@ -126,6 +146,7 @@ func benchJournal(b *testing.B, writers int, files bool) {
 		}
 		return err
 	})
+	b.ReportMetric(float64(syncs.Load())/float64(b.N), "syncs/msg")
 	if err := j.Close(); err != nil {
 		b.Fatal(err)
 	}

@@ -65,31 +65,27 @@ func (j *Journal) runCheckpoints() {
 
 // waitRoom waits until a checkpoint has been tried; false once it is too late.
 func (j *Journal) waitRoom(end time.Time) bool {
-	if j.o.Manual {
-		return j.checkpoint(settleClosed) == nil
-	}
 	j.mu.Lock()
-	room, closed := j.room, j.closed
-	j.waiting++
+	room := j.room
+	alone := j.o.Manual || j.closed
+	if !alone {
+		j.waiting++
+	}
 	j.mu.Unlock()
-	if closed {
-		j.checkpoint(settleClosed)
+	if alone {
+		return j.checkpoint(settleClosed) == nil
 	}
 	j.startCheckpoint()
 	timer := time.NewTimer(time.Until(end))
 	defer timer.Stop()
-	ok := true
-	if !closed {
-		select {
-		case <-room:
-		case <-timer.C:
-			ok = false
-		}
+	select {
+	case <-room:
+	case <-timer.C:
 	}
 	j.mu.Lock()
 	j.waiting--
 	j.mu.Unlock()
-	return ok && time.Now().Before(end)
+	return time.Now().Before(end)
 }
 
 // work is what a checkpoint is to settle.
@@ -266,9 +262,6 @@ func (j *Journal) carry(b *built, upTo uint64, all bool) {
 func (j *Journal) markDone(w *work, all bool) {
 	j.liveCycle, j.liveSeq = w.upTo, j.starts[w.upTo%segments]
 	j.synced, j.ownSeqs = j.nextSeq-1, nil
-	for _, t := range j.unsynced {
-		t.done = true
-	}
 	j.unsynced = nil
 }
 

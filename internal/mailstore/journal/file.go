@@ -36,6 +36,7 @@ func (j *Journal) openFile() error {
 		return j.setAside(err)
 	}
 	j.file, j.wasClean = file, j.lastClean
+	j.made.Store(true)
 	return nil
 }
 
@@ -122,6 +123,7 @@ func (j *Journal) make(file vfs.File, tmp string) error {
 	}
 	j.adopt(n, nil)
 	j.file = file
+	j.made.Store(true)
 	return nil
 }
 
@@ -206,7 +208,8 @@ func (j *Journal) adopt(n nonce, found []batch) {
 	j.cycle, j.block, j.nextSeq, j.nextID = 1, 1, 1, 1
 	j.liveCycle, j.liveSeq, j.synced = 1, 1, 0
 	j.starts = [segments]uint64{}
-	j.pending, j.pendingSize, j.lastClean = map[uint64]*Record{}, 0, len(found) == 0
+	j.pending, j.lastClean = map[uint64]*Record{}, len(found) == 0
+	j.isPending.Store(0)
 	for _, b := range found {
 		if b.liveCycle > j.liveCycle {
 			j.liveCycle, j.liveSeq = b.liveCycle, b.liveSeq
@@ -337,7 +340,7 @@ func (j *Journal) track(recs []Record, cycle uint64, own bool) {
 				c := *r
 				c.Payload, c.Data, c.Own, c.cycle = slices.Clone(r.Payload), nil, own, cycle
 				j.pending[r.ID] = &c
-				j.pendingSize += c.EncodedSize()
+				j.isPending.Add(int64(c.EncodedSize()))
 			} else {
 				old.cycle = cycle // carried on
 			}
@@ -349,7 +352,7 @@ func (j *Journal) track(recs []Record, cycle uint64, own bool) {
 			c := *r
 			c.Payload, c.Data = slices.Clone(r.Payload), nil
 			in.steps = append(in.steps, c)
-			j.pendingSize += c.EncodedSize()
+			j.isPending.Add(int64(c.EncodedSize()))
 		case IntentDone, Settle:
 			j.forget(r.Ref)
 		case cancel:
@@ -362,9 +365,9 @@ func (j *Journal) track(recs []Record, cycle uint64, own bool) {
 
 func (j *Journal) forget(id uint64) {
 	if in := j.pending[id]; in != nil {
-		j.pendingSize -= in.EncodedSize()
+		j.isPending.Add(-int64(in.EncodedSize()))
 		for i := range in.steps {
-			j.pendingSize -= in.steps[i].EncodedSize()
+			j.isPending.Add(-int64(in.steps[i].EncodedSize()))
 		}
 		delete(j.pending, id)
 	}

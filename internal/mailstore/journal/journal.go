@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io/fs"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -51,10 +52,17 @@ type Journal struct {
 	io sync.Mutex // the file and all of state; before mu
 	state
 
+	recovered atomic.Bool  // Recover is done
+	made      atomic.Bool  // there is a file, or there was until a sync failed
+	isPending atomic.Int64 // bytes of what is pending
+
 	mu            sync.Mutex
-	queue         []*Ticket // in the order of Append
+	led           *sync.Cond // on mu: a leader has written, or gives up the lead
+	leader        bool       // somebody writes for all who wait
+	queue         []*Ticket  // in the order of Append
 	inflight      map[*Ticket]bool
-	timer         *time.Timer // of Soon records, while some wait
+	timer         *time.Timer   // of Soon records, while some wait
+	soonPause     time.Duration // until the next try, after an error
 	room          chan struct{}
 	waiting       int
 	checkpointing bool
@@ -73,16 +81,14 @@ type state struct {
 	synced             uint64
 	starts             [segments]uint64 // by segment: sequence number of its cycle's first batch
 	pending            map[uint64]*Record
-	pendingSize        int
 	lastClean          bool // the newest batch is a clean mark
 
-	alone     bool // no other process has the journal; until Recover is done
-	recovered bool
-	wasClean  bool
-	unsynced  []*Ticket // written, but not known to be on disk
-	ownSeqs   []uint64  // their batches
-	voids     []uint64  // batches of ours that failed
-	broken    error     // the last sync failed, and nothing has mended it yet
+	alone    bool // no other process has the journal; until Recover is done
+	wasClean bool
+	unsynced []*Ticket // written, but not known to be on disk
+	ownSeqs  []uint64  // their batches
+	voids    []uint64  // batches of ours that failed
+	broken   error     // the last sync failed, and nothing has mended it yet
 }
 
 func (o *Options) fill() {
@@ -113,6 +119,7 @@ func (o *Options) fill() {
 func Open(o Options) (*Journal, error) {
 	o.fill()
 	j := &Journal{o: o, boot: o.BootID, inflight: map[*Ticket]bool{}, room: make(chan struct{})}
+	j.led = sync.NewCond(&j.mu)
 	var b [8]byte
 	rand.Read(b[:])
 	j.owner = le.Uint64(b[:])
@@ -194,7 +201,8 @@ func (j *Journal) Close() error {
 	j.mu.Unlock()
 	j.work.Wait()
 	err := j.Flush()
-	if err == nil && j.users.Lock(true, 0) == nil {
+	// What was not recovered must not be marked as settled.
+	if err == nil && j.recovered.Load() && j.users.Lock(true, 0) == nil {
 		err = j.checkpoint(settleAll)
 	}
 	j.io.Lock()

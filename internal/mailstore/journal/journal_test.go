@@ -226,7 +226,7 @@ func TestTwoProcesses(t *testing.T) {
 	one, two := faultfs.New(disk), faultfs.New(disk)
 	a, _ := start(t, manual(one, &n))
 	b, got := start(t, manual(two, &n))
-	if !a.recovered || b.Alone() || len(got) != 0 {
+	if !a.recovered.Load() || b.Alone() || len(got) != 0 {
 		t.Fatal("the second one must not recover")
 	}
 	var want []uint32
@@ -375,5 +375,43 @@ func TestForgedBatch(t *testing.T) {
 	_, got := start(t, manual(disk.Survive(memfs.Kept, 1), &n))
 	if !slices.Equal(uids(got), []uint32{2}) {
 		t.Fatalf("replayed %v", uids(got))
+	}
+}
+
+// What could not be recovered stays, however the journal is closed.
+func TestFailedRecovery(t *testing.T) {
+	for _, where := range []string{"apply", "checkpoint"} {
+		var n notes
+		disk := memfs.New(memfs.Options{})
+		j, _ := start(t, manual(disk, &n))
+		put(t, j, Now, msg(1, 10)).Done()
+		disk = disk.Survive(memfs.Lost, 1)
+		o := manual(disk, &n)
+		o.Checkpoint = func([]Record) error {
+			if where == "checkpoint" {
+				return syscall.ENOSPC
+			}
+			return nil
+		}
+		j, err := Open(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = j.Recover(func(Record) error {
+			if where == "apply" {
+				return syscall.ENOSPC
+			}
+			return nil
+		})
+		if !errors.Is(err, syscall.ENOSPC) {
+			t.Fatal(err)
+		}
+		if _, err := j.Append(Now, msg(2, 1)); !errkind.Is(err, errkind.Invalid) {
+			t.Fatal(err)
+		}
+		j.Close()
+		if _, got := start(t, manual(disk, &n)); !slices.Equal(uids(got), []uint32{1}) {
+			t.Fatalf("%s: replayed %v", where, uids(got))
+		}
 	}
 }

@@ -23,7 +23,22 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // through, small ones beside large ones; what was answered is settled or
 // replayed, once.
 func TestManyWriters(t *testing.T) {
-	disk := memfs.New(memfs.Options{})
+	t.Run("memory", func(t *testing.T) {
+		disk := memfs.New(memfs.Options{})
+		manyWriters(t, disk, func() vfs.FS { return disk.Survive(memfs.Lost, 1) })
+	})
+	// On a real disk there is no cut here, but real locks and real syncs.
+	t.Run("disk", func(t *testing.T) {
+		disk, err := vfs.OpenRoot(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer disk.Close()
+		manyWriters(t, disk, nil)
+	})
+}
+
+func manyWriters(t *testing.T, disk vfs.FS, cut func() vfs.FS) {
 	var mu sync.Mutex
 	settled, told := map[uint32]bool{}, []string{}
 	o := Options{FS: disk, Soon: time.Millisecond, Checkpoint: func(recs []Record) error {
@@ -60,12 +75,18 @@ func TestManyWriters(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	left := disk.Survive(memfs.Lost, 1)
-	_, got := start(t, Options{FS: left, Manual: true})
-	mu.Lock()
-	for _, u := range uids(got) {
-		settled[u] = true
+	if cut == nil {
+		a.Close()
+		b.Close()
+	} else {
+		_, got := start(t, Options{FS: cut(), Manual: true})
+		mu.Lock()
+		for _, u := range uids(got) {
+			settled[u] = true
+		}
+		mu.Unlock()
 	}
+	mu.Lock()
 	for u := range uint32(writers * each) {
 		if !settled[u+1] {
 			t.Errorf("UID %d is lost", u+1)

@@ -152,7 +152,7 @@ func (j *Journal) Recover(apply func(Record) error) error {
 	defer j.cp.Unlock()
 	j.io.Lock()
 	defer j.io.Unlock()
-	if j.recovered {
+	if j.recovered.Load() {
 		return nil
 	}
 	if j.alone {
@@ -164,7 +164,7 @@ func (j *Journal) Recover(apply func(Record) error) error {
 		}
 		j.alone = false
 	}
-	j.recovered = true
+	j.recovered.Store(true)
 	return nil
 }
 
@@ -199,7 +199,8 @@ func (j *Journal) replay(apply func(Record) error) error {
 	if err := j.settleEffects(effects); err != nil {
 		return errkind.Wrap("recover", err)
 	}
-	j.pending, j.pendingSize = map[uint64]*Record{}, 0
+	j.pending = map[uint64]*Record{}
+	j.isPending.Store(0)
 	return j.mark(&work{upTo: j.cycle + 1, seq: j.nextSeq}, true)
 }
 

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"runtime"
 	"slices"
 	"time"
 
@@ -19,9 +20,11 @@ type Ticket struct {
 	// Guarded by Journal.io.
 	first   uint64 // ID of the first record; 0 until it is written
 	cycle   uint64 // where it was written
-	done    bool   // class is fulfilled, or err says why not
 	written bool
-	err     error
+
+	// Guarded by Journal.mu.
+	done bool // class is fulfilled, or err says why not
+	err  error
 }
 
 // Append takes records over, all or none of which survive a crash. It makes the
@@ -59,14 +62,17 @@ func (j *Journal) Append(class Sync, recs ...Record) (*Ticket, error) {
 
 // ready makes sure that there is a file, and room for what will be pending.
 func (j *Journal) ready(pending int) error {
-	j.io.Lock()
-	defer j.io.Unlock()
-	if !j.recovered {
+	if !j.recovered.Load() {
 		return errkind.Newf("journal", errkind.Invalid, "Recover was not called")
 	}
-	if pending > 0 && j.pendingSize+pending > MaxPending {
+	if pending > 0 && int(j.isPending.Load())+pending > MaxPending {
 		return errkind.Newf("journal", errkind.Limit, "too many intents and reservations are open")
 	}
+	if j.made.Load() { // without io, which is held while others' records are synced
+		return nil
+	}
+	j.io.Lock()
+	defer j.io.Unlock()
 	if j.file == nil && j.broken == nil {
 		return j.create()
 	}
@@ -96,16 +102,26 @@ func (j *Journal) soon() {
 	j.mu.Lock()
 	j.timer = nil
 	j.mu.Unlock()
-	if err := j.Flush(); err != nil {
+	err := j.Flush()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if err == nil {
+		j.soonPause = 0
+		return
+	}
+	if j.soonPause == 0 {
+		j.soonPause = j.o.Soon
 		j.o.Note("flag changes and expunges wait to be written to " + FileName + ": " + err.Error())
-		j.mu.Lock()
-		defer j.mu.Unlock()
-		if !j.closed && j.timer == nil && len(j.queue) > 0 {
-			j.work.Add(1)
-			j.timer = time.AfterFunc(j.o.Soon, j.soon)
-		}
+	}
+	j.soonPause = min(2*j.soonPause, maxSoonPause)
+	if !j.closed && j.timer == nil && len(j.queue) > 0 {
+		j.work.Add(1)
+		j.timer = time.AfterFunc(j.soonPause, j.soon)
 	}
 }
+
+// maxSoonPause is how seldom a disk that fails is tried again at least.
+const maxSoonPause = time.Minute
 
 // Wait returns when the class is fulfilled; for Soon at once. After an error the
 // records will not be replayed, and the driver must not do what they say.
@@ -113,34 +129,57 @@ func (t *Ticket) Wait() error {
 	if t.class == Soon {
 		return nil
 	}
-	end := time.Now().Add(t.j.o.LockWait)
+	j := t.j
+	end := time.Now().Add(j.o.LockWait)
 	for {
-		t.j.io.Lock()
-		if !t.done {
-			t.j.drain(t.class == Now)
-		}
-		done, err := t.done, t.err
-		t.j.io.Unlock()
+		done, err := t.lead()
 		if done {
 			if err != nil {
 				t.settle()
 			}
 			return err
 		}
-		if !t.j.waitRoom(end) && t.withdraw() {
+		if !j.waitRoom(end) && t.withdraw() {
 			t.settle()
 			return errkind.Newf("journal", errkind.Unavailable, "the journal has no room and its checkpoint does not get on")
 		}
 	}
 }
 
-// withdraw takes a ticket that was not written out of the queue.
+// lead waits until a leader has written the ticket, or leads. It is not done
+// where there was no room.
+func (t *Ticket) lead() (done bool, err error) {
+	j := t.j
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for j.leader && !t.done {
+		j.led.Wait()
+	}
+	if t.done {
+		return true, t.err
+	}
+	j.leader = true
+	j.mu.Unlock()
+	// Those whom the last leader woke append again now: they shall be in this batch.
+	runtime.Gosched()
+	j.io.Lock()
+	j.drain(t.class == Now)
+	j.io.Unlock()
+	j.mu.Lock()
+	j.leader = false
+	j.led.Broadcast()
+	return t.done, t.err
+}
+
+// withdraw takes a ticket that was not written out of the queue; false if it was
+// written meanwhile.
 func (t *Ticket) withdraw() bool {
 	t.j.mu.Lock()
 	defer t.j.mu.Unlock()
 	i := slices.Index(t.j.queue, t)
 	if i >= 0 {
 		t.j.queue = slices.Delete(t.j.queue, i, i+1)
+		t.done = true
 	}
 	return i >= 0
 }
@@ -161,8 +200,8 @@ func (t *Ticket) settle() {
 func (t *Ticket) Cancel() error {
 	defer t.settle()
 	t.j.io.Lock()
-	first, waits := t.first, t.withdraw()
-	t.done = t.done || waits
+	first := t.first
+	t.withdraw()
 	t.j.io.Unlock()
 	if first == 0 { // never written, nor tried to
 		return nil

@@ -54,10 +54,8 @@ func (j *Journal) drain(sync bool) error {
 func (j *Journal) complete(wrote []*Ticket, sync bool) error {
 	for _, t := range wrote {
 		sync = sync || t.class == Now
-		if t.class != Now {
-			t.done = true
-		}
 	}
+	j.finish(wrote, func(t *Ticket) bool { return t.class != Now }, nil)
 	if !sync || len(j.ownSeqs) == 0 {
 		return nil
 	}
@@ -66,10 +64,19 @@ func (j *Journal) complete(wrote []*Ticket, sync bool) error {
 		return j.fault(wrote, failed("sync journal", err))
 	}
 	j.synced, j.unsynced, j.ownSeqs = max(j.synced, upTo), nil, nil
-	for _, t := range wrote {
-		t.done = true
-	}
+	j.finish(wrote, func(*Ticket) bool { return true }, nil)
 	return nil
+}
+
+// finish tells those of list that which names; io is held.
+func (j *Journal) finish(list []*Ticket, which func(*Ticket) bool, err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, t := range list {
+		if which(t) {
+			t.done, t.err = true, err
+		}
+	}
 }
 
 // failQueue tells everybody who waits in the queue; what was Soon stays.
@@ -228,11 +235,7 @@ func (j *Journal) put(b *built, cycle uint64, block int, live uint64) error {
 // up, and what it wrote is doubtful. It returns err.
 func (j *Journal) fault(wrote []*Ticket, err error) error {
 	j.o.Note(FileName + " could not be synced: " + err.Error())
-	for _, t := range wrote {
-		if t.class == Now {
-			t.done, t.err = true, err
-		}
-	}
+	j.finish(wrote, func(t *Ticket) bool { return t.class == Now }, err)
 	j.mu.Lock()
 	for _, t := range j.unsynced {
 		t.written = false

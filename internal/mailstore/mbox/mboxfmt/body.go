@@ -24,9 +24,38 @@ func (s *Scanner) body(m *Message, ended bool) error {
 			return nil
 		}
 	}
+	if end := s.ownEnd(m, ended); end >= 0 {
+		if n, err := s.eol(end); err != nil {
+			return err
+		} else if n > 0 { // only what another program left half written follows
+			rest := &Message{Header: m.Header, Body: end}
+			if err := s.search(rest); err != nil {
+				return err
+			}
+			m.End, m.Next, m.Exact = end, rest.Next, true
+			m.Body = min(m.Body, end)
+			return nil
+		}
+	}
 	// An empty line that ends the header may part messages, too; and where
 	// there is none the header went on to the file's end.
 	return s.search(m)
+}
+
+// ownEnd gives where a message ends that Rookery wrote, by its lengths; -1 for others.
+func (s *Scanner) ownEnd(m *Message, ended bool) int64 {
+	end := int64(-1)
+	switch l := m.Meta.Length; {
+	case !m.Meta.has(FieldOurs):
+	case m.Meta.Ours.Length >= 0:
+		end = m.afterBlock() + m.Meta.Ours.Length
+	case ended && l >= 0 && l <= s.size-m.Body:
+		end = m.Body + l
+	}
+	if end > s.size {
+		return -1
+	}
+	return end
 }
 
 // afterBlock gives the offset after the metadata headers that stand right

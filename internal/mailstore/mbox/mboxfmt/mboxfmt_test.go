@@ -130,6 +130,7 @@ func TestScan(t *testing.T) {
 		{"length in the midst", f1 + "Content-Length: 6\n\nbody\n\nFrom nobody\n\n" + f1 + "X: y\n\n", []string{"\nbody\n\nFrom nobody\n", "X: y\n\n"}},
 		{"our length", f1 + "X-UID: 1\nX-Rookery-Meta: l=6\nno end\n\n" + f1 + "X: y\n\n", []string{"no end", "X: y\n\n"}},
 		{"hidden", f1 + "X-UID: 1\nA: b\nStatus: RO\nX-Keywords: a\n b\n\tc\nX-Status: A\nC: d\n\nStatus: x\n\n", []string{"A: b\nC: d\n\nStatus: x\n"}},
+		{"half a delivery behind ours", f1 + "X-UID: 1\nX-Rookery-Meta: s=1\nContent-Length: 5\n\nbody\n\nFrom a@b Sat N\n\n" + f1 + "X: y\n\n", []string{"\nbody\n", "X: y\n\n"}},
 		{"like names", f1 + "X-UIDs: 1\nXStatus: R\n\n\n", []string{"X-UIDs: 1\nXStatus: R\n\n"}},
 	} {
 		_, got := scanAll(t, c.text)
@@ -142,7 +143,16 @@ func TestScan(t *testing.T) {
 			t.Errorf("%s after a long one: %d messages, want %d", c.name, len(got), len(c.want)+1)
 		}
 	}
-	s := NewScanner(strings.NewReader("Subject: x\n\n"), 0, 12, time.UTC)
+	junk := "From a@b Sat N\n\n" + f1 + "X: y\n\n"
+	s := NewScanner(strings.NewReader(junk), 0, int64(len(junk)), time.UTC)
+	s.SkipJunk()
+	if m, err := s.Next(); err != nil || m.From != 16 {
+		t.Error(m, err)
+	}
+	if _, err := s.Next(); err != io.EOF {
+		t.Error(err)
+	}
+	s = NewScanner(strings.NewReader("Subject: x\n\n"), 0, 12, time.UTC)
 	if _, err := s.Next(); err != ErrNoFrom {
 		t.Error(err)
 	}

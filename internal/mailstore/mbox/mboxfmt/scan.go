@@ -35,6 +35,7 @@ type Scanner struct {
 	at   int64 // offset of buf in the file
 	win  int   // how much the next look reads: grows to windowSize
 	next int64
+	junk bool // what stands before the first From_ line is passed over
 	err  error
 }
 
@@ -54,6 +55,27 @@ func ReadHead(src io.ReaderAt, from, size int64, loc *time.Location) (*Message, 
 		m.End, m.Next = size, size
 	}
 	return m, err
+}
+
+// Head reads the next message's From_ line and header without looking for its
+// end; nil if there is no message any more. Next afterwards begins with it again.
+func (s *Scanner) Head() (*Message, error) {
+	if err := s.skipEmpty(); err != nil || s.next >= s.size {
+		return nil, err
+	}
+	m, _, err := s.head()
+	return m, err
+}
+
+// ReadHeader reads the header of a message that stands alone, without a From_
+// line: Body and Meta are filled in. ended says that an empty line ends it.
+func ReadHeader(src io.ReaderAt, size int64) (m *Message, ended bool, err error) {
+	s := NewScanner(src, 0, size, time.UTC)
+	s.win = headWindow
+	m = &Message{End: size, Next: size}
+	m.Meta.Length, m.Meta.Ours.Length = -1, -1
+	ended, err = s.header(m)
+	return m, ended, err
 }
 
 // headWindow is what a head is read with at first: most metadata lies in it.
@@ -151,16 +173,37 @@ func (s *Scanner) Next() (*Message, error) {
 	return m, nil
 }
 
-func (s *Scanner) message() (*Message, error) {
-	for s.next == 0 || s.next < s.size { // empty lines at the very start
-		n, err := s.eol(s.next)
-		if err != nil {
-			return nil, err
+// SkipJunk makes the scanner pass over what stands at the start of the file
+// before the first From_ line, such as a delivery that a crash cut short, which otherwise is ErrNoFrom.
+func (s *Scanner) SkipJunk() { s.junk = true }
+
+// skipEmpty passes empty lines before the first message, and junk.
+func (s *Scanner) skipEmpty() error {
+	if s.junk && s.next == 0 && s.size > 0 {
+		s.junk = false
+		if _, _, _, ok, err := s.fromAt(0); err != nil {
+			return err
+		} else if !ok {
+			m := &Message{Header: 1, Body: 1}
+			if err := s.search(m); err != nil {
+				return err
+			}
+			s.next = m.Next
 		}
-		if n == 0 {
-			break
+	}
+	for s.next < s.size {
+		n, err := s.eol(s.next)
+		if err != nil || n == 0 {
+			return err
 		}
 		s.next += n
+	}
+	return nil
+}
+
+func (s *Scanner) message() (*Message, error) {
+	if err := s.skipEmpty(); err != nil {
+		return nil, err
 	}
 	if s.next >= s.size {
 		return nil, io.EOF

@@ -1,0 +1,212 @@
+package index
+
+import (
+	"fmt"
+	"runtime"
+	"testing"
+	"time"
+
+	"rookery/internal/mailstore"
+	"rookery/internal/vfs"
+)
+
+// filled makes a mailbox of n messages on the real disk.
+func filled(t testing.TB, n int) (*vfs.OS, *User, *Box) {
+	t.Helper()
+	root, err := vfs.OpenRoot(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := Open(Options{FS: root, NoBackground: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := u.Box(mailstore.GUID{1}, "box")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := u.Lock(time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	defer u.Unlock()
+	tx, err := b.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tx.Validity(1)
+	for i := range n {
+		if err := tx.Add(Record{UID: uint32(i + 1), Flags: mailstore.Seen, Size: 4096, Date: int64(1_700_000_000 + i), Sent: int64(1_700_000_000 + i),
+			Loc: fmt.Sprintf("1700000%06d.M%06dP4711.mail.example.org,S=4096,W=4196", i, i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tx.Commit()
+	return root, u, b
+}
+
+func benchOpen(b *testing.B, n int) {
+	root, u, box := filled(b, n)
+	box.Close()
+	u.Close()
+	b.ReportAllocs()
+	for b.Loop() {
+		u, err := Open(Options{FS: root, NoBackground: true})
+		if err != nil {
+			b.Fatal(err)
+		}
+		box, err := u.Box(mailstore.GUID{1}, "box")
+		if err != nil || box.View().Len() != n {
+			b.Fatal(err, box.View().Len())
+		}
+		box.Close()
+		u.Close()
+	}
+}
+
+func BenchmarkOpen100k(b *testing.B) { benchOpen(b, 100_000) }
+func BenchmarkOpen1M(b *testing.B)   { benchOpen(b, 1_000_000) }
+
+// BenchmarkBox is what a SELECT costs in a process that has the log open.
+func BenchmarkBox100k(b *testing.B) {
+	_, u, box := filled(b, 100_000)
+	box.Close()
+	b.ReportAllocs()
+	for b.Loop() {
+		box, err := u.Box(mailstore.GUID{1}, "box")
+		if err != nil {
+			b.Fatal(err)
+		}
+		box.View().FirstUnseen()
+		box.Close()
+	}
+}
+
+func BenchmarkEntries100k(b *testing.B) {
+	_, _, box := filled(b, 100_000)
+	v := box.View()
+	dst := make([]mailstore.Entry, 512)
+	for b.Loop() {
+		for from := 0; from < v.Len(); from += v.Entries(from, dst) {
+		}
+	}
+}
+
+func BenchmarkAt100k(b *testing.B) {
+	_, _, box := filled(b, 100_000)
+	v := box.View()
+	for b.Loop() {
+		for pos := range v.Len() {
+			v.At(pos)
+		}
+	}
+}
+
+func BenchmarkRec100k(b *testing.B) {
+	_, _, box := filled(b, 100_000)
+	for b.Loop() {
+		box.View().Each(0, func(int, Record) bool { return true })
+	}
+}
+
+func BenchmarkFind(b *testing.B) {
+	_, _, box := filled(b, 100_000)
+	v := box.View()
+	uid := uint32(0)
+	for b.Loop() {
+		uid = uid*1664525 + 1013904223
+		v.Find(uid % 100_000)
+	}
+}
+
+func benchFlag(b *testing.B, n int) {
+	root, u, box := filled(b, n)
+	pos := 0
+	size := func() int64 {
+		i, err := root.Stat(logFile)
+		if err != nil {
+			b.Fatal(err)
+		}
+		return i.Size
+	}
+	before := size()
+	commits := 0
+	for b.Loop() {
+		if err := u.Lock(time.Minute); err != nil {
+			b.Fatal(err)
+		}
+		tx, err := box.Begin()
+		if err != nil {
+			b.Fatal(err)
+		}
+		pos = (pos + 7919) % n
+		tx.Set(pos, tx.View().At(pos).Flags^mailstore.Flagged, 0)
+		tx.Commit()
+		u.Unlock()
+		commits++
+	}
+	b.ReportMetric(float64(size()-before)/float64(commits), "logbytes/op")
+}
+
+func BenchmarkFlag1k(b *testing.B)   { benchFlag(b, 1_000) }
+func BenchmarkFlag100k(b *testing.B) { benchFlag(b, 100_000) }
+func BenchmarkFlag1M(b *testing.B)   { benchFlag(b, 1_000_000) }
+
+func BenchmarkFollow(b *testing.B) {
+	_, _, box := filled(b, 1000)
+	for b.Loop() {
+		box.Follow()
+	}
+}
+
+// TestMemory shows what ten sessions cost on a mailbox of 100,000 messages, each
+// with a view of its own after two changes: bytes of heap beyond the mapping.
+func TestMemory(t *testing.T) {
+	heap := func() int64 {
+		runtime.GC()
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	root, u, box := filled(t, 100_000)
+	box.Close()
+	u.Close()
+	before := heap()
+	u, err := Open(Options{FS: root, NoBackground: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	box, err = u.Box(mailstore.GUID{1}, "box")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var views []*View
+	for s := range 10 {
+		for k := range 2 {
+			if err := u.Lock(time.Minute); err != nil {
+				t.Fatal(err)
+			}
+			tx, err := box.Begin()
+			if err != nil {
+				t.Fatal(err)
+			}
+			tx.Set(s*9973+k*31, mailstore.Flagged, 0)
+			tx.Commit()
+			u.Unlock()
+		}
+		views = append(views, box.View())
+	}
+	used := heap() - before
+	t.Logf("%d bytes of heap for ten views", used)
+	if used > 256<<10 {
+		t.Errorf("ten views of 100,000 messages cost %d bytes", used)
+	}
+	info, err := root.Stat("box/" + snapFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%.1f bytes of snapshot a message", float64(info.Size)/100_000)
+	runtime.KeepAlive(views)
+	box.Close()
+	u.Close()
+}
