@@ -93,33 +93,37 @@ func remove(disk vfs.FS, name mailstore.Name, text string) error {
 }
 
 // dropIndex removes every index file.
-func dropIndex(disk vfs.FS) error { return dropBelow(disk, ".", 5) }
-
-func dropBelow(disk vfs.FS, dir string, depth int) error {
-	var files, dirs []string
-	err := disk.ReadDir(dir, func(e vfs.DirEntry) bool {
-		if e.Type.IsDir() {
-			dirs = append(dirs, e.Name)
-		} else if strings.HasPrefix(e.Name, "rookery.index") {
-			files = append(files, e.Name)
-		}
-		return true
-	})
-	for _, n := range files {
-		if err := disk.Remove(strings.TrimPrefix(dir+"/"+n, "./")); err != nil {
-			return err
-		}
-	}
-	for _, n := range dirs {
-		if err == nil && depth > 0 {
-			err = dropBelow(disk, strings.TrimPrefix(dir+"/"+n, "./"), depth-1)
+func dropIndex(disk vfs.FS) error {
+	paths, err := indexFiles(disk)
+	for _, p := range paths {
+		if err == nil {
+			err = disk.Remove(p)
 		}
 	}
 	return err
 }
 
+func indexFiles(disk vfs.FS) (paths []string, err error) {
+	dirs := []string{"."}
+	for len(dirs) > 0 && err == nil {
+		dir := dirs[0]
+		dirs = dirs[1:]
+		err = disk.ReadDir(dir, func(e vfs.DirEntry) bool {
+			path := strings.TrimPrefix(dir+"/"+e.Name, "./")
+			if e.Type.IsDir() {
+				dirs = append(dirs, path)
+			} else if strings.HasPrefix(e.Name, "rookery.index") {
+				paths = append(paths, path)
+			}
+			return true
+		})
+	}
+	slices.Sort(paths)
+	return paths, err
+}
+
 func harness(layout maildir.Layout, mail, inbox, control string) storetest.Harness {
-	h := storetest.Harness{DropIndex: dropIndex, Open: func(disk vfs.FS) (mailstore.Store, error) {
+	h := storetest.Harness{DropIndex: dropIndex, IndexFiles: indexFiles, Open: func(disk vfs.FS) (mailstore.Store, error) {
 		return maildir.Open(maildir.Options{FS: disk, MailPath: mail, InboxPath: inbox, ControlPath: control, Layout: layout,
 			Host: "test.example", LockWait: 20e9})
 	}}

@@ -35,6 +35,8 @@ type Harness struct {
 	Remove func(disk vfs.FS, name mailstore.Name, text string) error
 	// DropIndex removes every index file.
 	DropIndex func(disk vfs.FS) error
+	// IndexFiles gives the paths of every index file.
+	IndexFiles func(disk vfs.FS) ([]string, error)
 	// ExpungesLast says that expunges and flag changes survive a power cut once answered.
 	ExpungesLast bool
 }
@@ -75,7 +77,7 @@ var tests = []test{
 	{"DeleteOpen", false, testDeleteOpen}, {"Subscriptions", false, testSubscriptions}, {"Status", false, testStatus},
 	{"Reopen", false, testReopen}, {"ModSeqs", false, testModSeqs}, {"TwoProcesses", true, testTwoProcesses},
 	{"TwoProcessesAtOnce", true, testTwoAtOnce}, {"OtherPrograms", true, testOthers}, {"OthersAtOnce", true, testOthersAtOnce},
-	{"DropIndex", false, testDropIndex}, {"PowerCut", false, testPowerCut}, {"Errors", false, testErrors}, {"Killed", false, testKilled},
+	{"DropIndex", false, testDropIndex}, {"DamageIndex", false, testDamageIndex}, {"PowerCut", false, testPowerCut}, {"Errors", false, testErrors}, {"Killed", false, testKilled},
 	{"Leaks", false, testLeaks},
 }
 
