@@ -46,6 +46,9 @@ func (s *Store) Append(name mailstore.Name) (mailstore.Appender, error) {
 	return &appender{mb: mb}, nil
 }
 
+// maxUIDL bounds a UIDL from elsewhere; RFC 1939 allows 70 octets.
+const maxUIDL = 128
+
 // Add begins a message.
 func (a *appender) Add(meta mailstore.AppendMeta, size int64) (io.Writer, error) {
 	if a.done {
@@ -58,6 +61,9 @@ func (a *appender) Add(meta mailstore.AppendMeta, size int64) (io.Writer, error)
 		if !goodKeyword(k) {
 			return nil, errkind.Newf("append", errkind.Limit, "a keyword is longer than "+strconv.Itoa(maxKeywordSize)+" octets or no atom")
 		}
+	}
+	if meta.UIDL != "" && (len(meta.UIDL) > maxUIDL || !goodKeyword(meta.UIDL)) {
+		return nil, errkind.Newf("append", errkind.Invalid, "a UIDL that cannot be kept")
 	}
 	mb := a.mb
 	d := &draft{mb: mb, meta: meta, base: mb.s.names.next(mb.s.now()), size: size, sum: crc32.New(castagnoli)}
@@ -185,8 +191,19 @@ func (d *draft) item(s *Store) (*addItem, error) {
 			it.ext = extSet(it.ext, 'T', strconv.FormatInt(now.Unix(), 10))
 		}
 	}
+	if saved := d.meta.SaveDate; !saved.IsZero() {
+		it.known.Saved = saved.Unix()
+		it.ext = extSet(it.ext, 'T', strconv.FormatInt(saved.Unix(), 10))
+	}
 	if d.meta.GUID != (mailstore.GUID{}) {
 		it.ext = extSet(it.ext, 'G', guidText(d.meta.GUID))
 	}
+	if d.meta.UIDL != "" {
+		it.ext = extSet(it.ext, 'P', d.meta.UIDL)
+	}
+	if d.meta.Order != 0 {
+		it.ext = extSet(it.ext, 'O', utoa(d.meta.Order))
+	}
+	it.uid = d.meta.UID
 	return it, nil
 }

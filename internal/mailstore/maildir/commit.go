@@ -37,6 +37,7 @@ type addItem struct {
 	tail     string
 	ext      string
 	known    index.Facts
+	uid      uint32    // that it must get, 0 if any will do
 	data     []byte    // the bytes, of a small new message
 	date     time.Time // INTERNALDATE
 
@@ -136,16 +137,57 @@ func (mb *mailbox) batch(jobs []*addJob) error {
 	return mb.placeJobs(rest)
 }
 
-// placeJobs puts jobs in place and syncs them there.
-func (mb *mailbox) placeJobs(jobs []*addJob) error {
+// giveUIDs gives messages their UIDs. What fails later leaves a gap, unless nobody
+// got one since.
+func (mb *mailbox) giveUIDs(items []*addItem) (uids []uint32, err error) {
+	before := mb.hdr.next
+	for _, it := range items {
+		u, err := mb.newUIDs(1)
+		if err == nil && it.uid != 0 {
+			if it.uid < u || it.uid == 1<<32-1 {
+				err = errkind.Newf("append", errkind.Invalid, "the UID "+utoa(it.uid)+" was given already")
+			}
+			u, mb.hdr.next = it.uid, it.uid+1
+		}
+		if err != nil {
+			mb.hdr.next = before
+			return nil, err
+		}
+		uids = append(uids, u)
+	}
+	return uids, nil
+}
+
+// ungive takes a job's UIDs back, which nobody saw.
+func (mb *mailbox) ungive(j *addJob) {
+	if n := len(j.uids); n > 0 && j.uids[n-1]+1 == mb.hdr.next {
+		mb.hdr.next = j.uids[0]
+	}
+	j.uids = nil
+}
+
+// placeJobs puts jobs in place and syncs them there. If it fails as a whole the
+// UIDs are given again: nobody saw them.
+func (mb *mailbox) placeJobs(jobs []*addJob) (err error) {
+	before := mb.hdr.next
+	defer func() {
+		if err != nil {
+			mb.hdr.next = before
+		}
+	}()
 	own := mb.beginOwn()
 	var ready []*addJob
 	for _, j := range jobs {
 		if j.src != nil && j.src != mb {
 			j.away = j.src.leaving()
 		}
+		if j.uids, j.err = mb.giveUIDs(j.items); j.err != nil {
+			continue
+		}
 		if j.err = mb.place(j); j.err == nil {
 			ready = append(ready, j)
+		} else {
+			mb.ungive(j)
 		}
 	}
 	if err := mb.syncItems(ready); err != nil {
@@ -372,40 +414,27 @@ func (mb *mailbox) syncShared(items []*addItem) error {
 
 // record gives UIDs, makes them certain, and shows the messages.
 func (mb *mailbox) record(jobs []*addJob, own *ownChange) error {
-	count := 0
-	for _, j := range jobs {
-		count += len(j.items)
-	}
-	if count == 0 {
-		return mb.keepState(own)
-	}
-	next := mb.hdr.next
-	first, err := mb.newUIDs(count)
-	if err != nil {
-		return err
-	}
 	var recs []uidRecord
 	var beyond []moreChange
-	uid := first
 	for _, j := range jobs {
-		j.uidv, j.uids = mb.hdr.validity, nil
-		for _, it := range j.items {
-			j.uids = append(j.uids, uid)
+		j.uidv = mb.hdr.validity
+		for i, it := range j.items {
 			base, _ := splitName(it.name[1:])
-			recs = append(recs, uidRecord{uid, it.ext, base})
+			recs = append(recs, uidRecord{j.uids[i], it.ext, base})
 			if len(it.more) > 0 {
-				beyond = append(beyond, moreChange{uid, base, it.more})
+				beyond = append(beyond, moreChange{j.uids[i], base, it.more})
 			}
-			uid++
 		}
 	}
+	if len(recs) == 0 {
+		return mb.keepState(own)
+	}
 	// Keywords first: without its record a line of theirs means nothing.
-	err = mb.saveMore(beyond, true)
+	err := mb.saveMore(beyond, true)
 	if err == nil {
 		err = mb.appendUIDs(nil, recs, mb.s.opt.Sync != SyncNever)
 	}
 	if err != nil {
-		mb.hdr.next = next // nobody saw the UIDs: they are given again
 		return err
 	}
 	own.end()

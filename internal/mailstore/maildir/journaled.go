@@ -89,18 +89,15 @@ func (mb *mailbox) journalJobs(jobs []*addJob) (rest []*addJob, err error) {
 		if j.err = mb.giveNames(j); j.err != nil {
 			continue
 		}
-		first, err := mb.newUIDs(len(j.items))
-		if err != nil {
-			j.err = err
+		if j.uids, j.err = mb.giveUIDs(j.items); j.err != nil {
 			continue
 		}
 		recs := make([]journal.Record, len(j.items))
 		for i, it := range j.items {
-			recs[i] = mb.messageRecord(it, first+uint32(i))
-			j.uids = append(j.uids, first+uint32(i))
+			recs[i] = mb.messageRecord(it, j.uids[i])
 		}
 		if j.ticket, err = mb.s.journal.Append(journal.Now, recs...); err != nil {
-			j.uids = nil
+			mb.ungive(j)
 			rest = append(rest, j)
 			continue
 		}

@@ -152,6 +152,7 @@ func TestStoreSplit(t *testing.T) {
 			storetest.Run(t, func(t *testing.T) storetest.Harness {
 				h := harness(c.layout, c.mail, c.inbox, c.control)
 				h.Deliver, h.Flag, h.Remove = nil, nil, nil
+				h.Sampled = true
 				return h
 			})
 		})

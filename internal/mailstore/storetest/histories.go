@@ -100,8 +100,11 @@ var histories = []struct {
 func testPowerCut(e *env) {
 	for _, h := range histories {
 		changes := 0
-		for k := 1; k == 1 || k <= changes; k += h.step {
+		for k := 1; k == 1 || k <= changes; k += h.step * e.sample() {
 			for seed := range uint64(5) {
+				if e.h.Sampled && seed != uint64(k)%5 {
+					continue
+				}
 				kind := memfs.Torn
 				if seed < 2 {
 					kind = []memfs.Fate{memfs.Lost, memfs.Kept}[seed]
@@ -113,6 +116,14 @@ func testPowerCut(e *env) {
 			}
 		}
 	}
+}
+
+// sample is the step from one fault to the next.
+func (e *env) sample() int {
+	if e.h.Sampled {
+		return 3
+	}
+	return 1
 }
 
 // cut runs a history on a new disk that loses power after change k.
@@ -144,8 +155,11 @@ func (e *env) cut(name string, run func(*model), k int, kind memfs.Fate, seed ui
 	} else {
 		*changes = max(*changes, k+1)
 	}
-	e.procs = nil
 	after := f.Survivor(kind, seed)
+	if err == nil { // ends what runs in the background; the disk is dead to it
+		p.Close()
+	}
+	e.procs = nil
 	e.clock.jump(time.Hour)
 	for round := range 2 { // what is found once is found again
 		p, err := e.tryStart(after)
@@ -176,7 +190,7 @@ func testErrors(e *env) {
 			want errkind.Kind
 			step int
 		}{{syscall.ENOSPC, errkind.NoSpace, 1}, {syscall.EDQUOT, errkind.NoSpace, 7}, {syscall.EIO, errkind.IO, 2}, {syscall.EMFILE, errkind.TooMany, 3}} {
-			for k, n := 1, 2; k <= n; k += h.step * c.step {
+			for k, n := 1, 2; k <= n; k += h.step * c.step * e.sample() {
 				n = e.fail(h.run, k, c.err, c.want)
 				if e.Failed() {
 					e.Fatalf("history %s, operation %d fails with %v", h.name, k, c.err)
@@ -229,7 +243,7 @@ func (e *env) fail(run func(*model), k int, injected error, want errkind.Kind) i
 // locks that were left.
 func testKilled(e *env) {
 	for _, h := range histories {
-		for k := 1; ; k += 3 {
+		for k := 1; ; k += 3 * e.sample() {
 			disk := memfs.New(memfs.Options{Now: e.clock.now})
 			f := faultfs.New(disk)
 			f.CutAfter(k, memfs.Kept, 0)
@@ -240,6 +254,9 @@ func testKilled(e *env) {
 			}
 			done := !f.Dead()
 			f.Kill()
+			if err == nil {
+				p.Close() // its goroutines, not its work
+			}
 			q, err := e.tryStart(disk) // not the survivor: the machine lives
 			e.must(err)
 			m.folder["INBOX"] = must

@@ -37,6 +37,9 @@ type Harness struct {
 	DropIndex func(disk vfs.FS) error
 	// IndexFiles gives the paths of every index file.
 	IndexFiles func(disk vfs.FS) ([]string, error)
+	// Sampled says that the driver is tested whole under other options, and that of
+	// the power cuts and errors a sample will do.
+	Sampled bool
 	// ExpungesLast says that expunges and flag changes survive a power cut once answered.
 	ExpungesLast bool
 }
