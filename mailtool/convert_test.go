@@ -326,3 +326,33 @@ func TestConvertCarries(t *testing.T) {
 		t.Errorf("%q %v", data, err)
 	}
 }
+
+// What was seen by a session is not recent again.
+func TestConvertRecent(t *testing.T) {
+	h := newHome(t)
+	source := h.current(t)
+	c := dial(t, h)
+	recent := func(s mailstore.Store) uint32 {
+		st, err := s.Status("INBOX", mailstore.StatusWant{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return st.Recent
+	}
+	for range 3 {
+		put(t, source, "INBOX", "Subject: old\r\n\r\n", mailstore.AppendMeta{})
+	}
+	box, _ := source.Open("INBOX")
+	defer box.Close()
+	box.ClaimRecent(false)
+	put(t, source, "INBOX", "Subject: new\r\n\r\n", mailstore.AppendMeta{})
+	c.must(toolmsg.Convert, []string{"new"}, "phase=copy")
+	if n := recent(h.at(worker.Place{Driver: "new", Below: "rookery-store-1"})); n != 1 {
+		t.Errorf("%d messages are recent", n)
+	}
+	box.ClaimRecent(false)
+	c.must(toolmsg.Convert, []string{"new"}, "phase=finish")
+	if n := recent(h.current(t)); n != 0 {
+		t.Errorf("%d messages are recent", n)
+	}
+}

@@ -256,6 +256,31 @@ func (r *replica) add(n mailstore.Name, p *pair) error {
 			todo = append(todo, e)
 		}
 	}
+	// \Recent is nothing that can be given: what is no more recent in the source
+	// is claimed in the target before the rest comes.
+	recent, err := p.src.ClaimRecent(true)
+	if err != nil {
+		return err
+	}
+	first := len(todo)
+	if i := slices.IndexFunc(todo, func(e mailstore.Entry) bool { return e.UID >= recent.Min() }); i >= 0 && !recent.Empty() {
+		first = i
+	}
+	if err := r.addAll(n, p, todo[:first]); err != nil {
+		return err
+	}
+	if first > 0 || recent.Empty() {
+		if _, err := p.dst.ClaimRecent(false); err != nil {
+			return err
+		}
+	}
+	if err := r.addAll(n, p, todo[first:]); err != nil {
+		return err
+	}
+	return r.compareFrom(n, p)
+}
+
+func (r *replica) addAll(n mailstore.Name, p *pair, todo []mailstore.Entry) error {
 	for done := 0; done < len(todo); {
 		if err := r.progress("copying "+r.shown(n), done, len(todo)); err != nil {
 			return err
@@ -266,7 +291,7 @@ func (r *replica) add(n mailstore.Name, p *pair) error {
 		}
 		done += k
 	}
-	return r.compareFrom(n, p)
+	return nil
 }
 
 // batch adds some messages and gives how many of todo it has dealt with. One
