@@ -5,8 +5,53 @@ import (
 
 	"rookery/internal/imapname"
 	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/memstore"
 	"rookery/internal/numset"
+	"rookery/internal/vfs"
+	"rookery/internal/vfs/memfs"
 )
+
+// A line after one that a crash cut short is a line of its own.
+func TestTornTail(t *testing.T) {
+	disk := memfs.New(memfs.Options{})
+	f, err := disk.OpenFile(controlFile, vfs.Write|vfs.Create, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Write([]byte("M 0102"))
+	f.Close()
+	s := Wrap(memstore.New(memstore.Options{}), Options{FS: disk})
+	if err := s.write(mailboxLine(mailstore.GUID{7}, 1, "a"), true); err != nil {
+		t.Fatal(err)
+	}
+	if all, err := s.origins(); err != nil || len(all) != 1 || all[mailstore.GUID{7}].name != "a" {
+		t.Fatal(all, err)
+	}
+}
+
+// The file is written anew without what is over once it is large.
+func TestCompact(t *testing.T) {
+	disk := memfs.New(memfs.Options{})
+	s := Wrap(memstore.New(memstore.Options{}), Options{FS: disk})
+	old, live := mailstore.GUID{1}, mailstore.GUID{2}
+	write := func(line string) {
+		if err := s.write(line, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(mailboxLine(old, 1, "old"))
+	write(mailboxLine(live, 1, "live"))
+	for i := range uint32(6000) {
+		write(moveLine(live, move{1, numset.Of(i + 1), numset.Of(i + 1)}))
+	}
+	if err := s.compact(map[mailstore.GUID]mailstore.UID{live: 5990}); err != nil {
+		t.Fatal(err)
+	}
+	all, err := s.origins()
+	if err != nil || len(all) != 1 || all[live].name != "live" || len(all[live].moves) != 11 {
+		t.Fatal(len(all), err)
+	}
+}
 
 // FuzzParse reads a control file of any bytes, and what it found once more.
 func FuzzParse(f *testing.F) {
