@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -57,6 +58,7 @@ func run(p Program) error {
 	}
 	boot := tree.BootID() // from /proc, which the sandbox takes away
 	tree.Close()
+	_ = time.Now().Local().String() // the time zone is read while there is one: From_ lines need it
 	host := &Host{Log: log, bootID: boot, Changed: func() { ctl.Send(&workermsg.Changed{}, -1) }}
 	if err := confine(p, env, ctl, host, set); err != nil {
 		if errors.Is(err, io.EOF) {

@@ -233,6 +233,9 @@ func (p *Policy) Dirs(service string, r redeemmsg.Record) (Dirs, error) {
 		return nil
 	}
 	for _, k := range []settings.Key[settings.Template]{settings.MailPath, settings.MailInboxPath, settings.MailControlPath, settings.MailIndexPath, settings.MailAltPath} {
+		if k.Name() == settings.MailInboxPath.Name() && settings.MailDriver.Get(set) == "mbox" {
+			continue // a file: below mail_path, or rookery-dotlock opens it
+		}
 		if err := add(&d.Make, k.Name(), k.Get(set)); err != nil {
 			return d, err
 		}
