@@ -40,7 +40,7 @@ type cache struct {
 
 	file    *cacheData // nil: not open
 	tried   time.Time  // when it could not be opened or written last
-	checked time.Time // when the path was compared with the file last
+	checked time.Time  // when the path was compared with the file last
 	packing bool
 	shut    bool
 }

@@ -51,6 +51,7 @@ type User struct {
 	why     string    // why the last log is gone: for the Notes of what is rebuilt
 	bad     fileID    // a log that was found damaged
 	retry   time.Time // no log is made before
+	void    *fileID   // a log that must not be believed, and could not be told so yet
 	carried int64     // bytes of the log that its last compaction carried over
 
 	work     sync.WaitGroup
@@ -155,7 +156,7 @@ func (u *User) Close() error {
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.log != nil {
+	if u.log != nil || u.void != nil {
 		u.sync(false) // to know the last record; see modseqs.note
 	}
 	u.closed = true

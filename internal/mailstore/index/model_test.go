@@ -22,6 +22,7 @@ type modelBox struct {
 	state    string
 	high     uint64
 	expunged map[uint32]uint64
+	small    bool // no transaction is large
 }
 
 func newModel() *modelBox { return &modelBox{next: 1, expunged: map[uint32]uint64{}} }
@@ -159,7 +160,7 @@ func (m *modelBox) step(t testing.TB, r *rand.Rand, b *Box) *View {
 	var added []Record
 	if r.IntN(2) == 0 {
 		n := r.IntN(8)
-		if r.IntN(20) == 0 {
+		if r.IntN(20) == 0 && !m.small {
 			n = 1500
 		}
 		for range n {
