@@ -1,7 +1,10 @@
 package held
 
 import (
+	"context"
+	"io"
 	"testing"
+	"time"
 
 	"rookery/internal/imapname"
 	"rookery/internal/mailstore"
@@ -50,6 +53,43 @@ func TestCompact(t *testing.T) {
 	all, err := s.origins()
 	if err != nil || len(all) != 1 || all[live].name != "live" || len(all[live].moves) != 11 {
 		t.Fatal(len(all), err)
+	}
+}
+
+// A deletion that was cut after its copies leaves both; nothing comes back twice.
+func TestCutDelete(t *testing.T) {
+	disk := memfs.New(memfs.Options{})
+	s := Wrap(memstore.New(memstore.Options{}), Options{FS: disk, Hold: time.Hour})
+	a, err := s.Append("INBOX")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		w, err := a.Add(mailstore.AppendMeta{}, -1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(w, "x\r\n")
+	}
+	if _, err := a.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	mb, err := s.Store.Open("INBOX")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.hold(mb, numset.Span(1, 9), mb.Copy); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.hold(mb, numset.Of(1), mb.Move); err != nil {
+		t.Fatal(err)
+	}
+	out, err := s.Undelete(context.Background(), Request{})
+	if err != nil || mb.Snapshot().Len() != 2 {
+		t.Fatalf("%+v, %v: the mailbox has %d messages", out, err, mb.Snapshot().Len())
+	}
+	if out, err = s.Undelete(context.Background(), Request{}); err != nil || len(out) != 0 {
+		t.Fatalf("%+v, %v", out, err)
 	}
 }
 
