@@ -46,6 +46,7 @@ func (j *Journal) runCheckpoints() {
 		more := j.cycle-j.liveCycle+1 >= checkpointAt
 		j.io.Unlock()
 		j.mu.Lock()
+		j.stuck = err != nil && !errkind.Is(err, errkind.InUse)
 		close(j.room)
 		j.room = make(chan struct{})
 		// After an error only those who wait for room are a reason to try at once;
@@ -63,7 +64,8 @@ func (j *Journal) runCheckpoints() {
 	}
 }
 
-// waitRoom waits until a checkpoint has been tried; false once it is too late.
+// waitRoom waits until a checkpoint has been tried; false once it is too late, or
+// no use.
 func (j *Journal) waitRoom(end time.Time) bool {
 	j.mu.Lock()
 	room := j.room
@@ -83,9 +85,9 @@ func (j *Journal) waitRoom(end time.Time) bool {
 	case <-timer.C:
 	}
 	j.mu.Lock()
+	defer j.mu.Unlock()
 	j.waiting--
-	j.mu.Unlock()
-	return time.Now().Before(end)
+	return !j.stuck && time.Now().Before(end)
 }
 
 // work is what a checkpoint is to settle.

@@ -23,19 +23,26 @@ type batch struct {
 func (j *Journal) openFile() error {
 	file, err := j.o.FS.OpenFile(j.path(FileName), vfs.Read|vfs.Write, 0)
 	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
+		if errors.Is(err, fs.ErrNotExist) && !j.recovered.Load() {
 			j.wasClean = true
 		}
 		return err
 	}
-	if err := j.load(file); err != nil {
+	err = j.identify(file)
+	if err == nil {
+		err = j.load(file)
+	}
+	if err != nil {
 		file.Close()
 		if !errkind.Is(err, errkind.Corrupt) || !j.alone {
 			return err
 		}
 		return j.setAside(err)
 	}
-	j.file, j.wasClean = file, j.lastClean
+	j.file = file
+	if !j.recovered.Load() {
+		j.wasClean = j.lastClean
+	}
 	j.made.Store(true)
 	return nil
 }
@@ -121,10 +128,38 @@ func (j *Journal) make(file vfs.File, tmp string) error {
 	if err := j.syncDir(); err != nil {
 		return err
 	}
+	if err := j.identify(file); err != nil {
+		return err
+	}
 	j.adopt(n, nil)
 	j.file = file
 	j.made.Store(true)
 	return nil
+}
+
+// identify notes which file it is.
+func (j *Journal) identify(file vfs.File) error {
+	info, err := file.Stat()
+	j.inode = [2]uint64{info.Device, info.Inode}
+	return err
+}
+
+// present makes sure that the file is still the one that has the name: one that
+// somebody removed or replaced would keep nothing.
+func (j *Journal) present() error {
+	info, err := j.o.FS.Stat(j.path(FileName))
+	switch {
+	case err == nil && j.inode == [2]uint64{info.Device, info.Inode}:
+		return nil
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	j.o.Note(FileName + " was removed or replaced while it was in use; another is used from now on; " +
+		"what was in it is safe unless the machine loses power in the next seconds")
+	j.file.Close()
+	j.file = nil
+	j.unsynced, j.ownSeqs = nil, nil
+	return j.create()
 }
 
 // load reads the whole file and takes its state from it.

@@ -65,6 +65,7 @@ type Journal struct {
 	soonPause     time.Duration // until the next try, after an error
 	room          chan struct{}
 	waiting       int
+	stuck         bool // the last checkpoint failed, and not for what passes
 	checkpointing bool
 	closed        bool
 	work          sync.WaitGroup
@@ -73,6 +74,7 @@ type Journal struct {
 // state is what is known of the file; Journal.io guards it.
 type state struct {
 	file               vfs.File // nil until there is one
+	inode              [2]uint64
 	nonce              nonce
 	cycle              uint64 // where the next batch goes
 	block              int

@@ -275,7 +275,7 @@ func TestFailedSync(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.FailAt(p.Ops()+5, 1, syscall.EIO) // lock, read, read, write, sync
+		p.FailAt(p.Ops()+6, 1, syscall.EIO) // stat, lock, read, read, write, sync
 		if err := k.Wait(); !errkind.Is(err, errkind.IO) || !errors.Is(err, syscall.EIO) || !strings.HasPrefix(p.Failed(), "datasync") {
 			t.Fatal(err, p.Failed())
 		}
@@ -435,5 +435,24 @@ func TestNoHoles(t *testing.T) {
 	}
 	if len(ends) < 3 {
 		t.Fatalf("the seeds try too little: %v", ends)
+	}
+}
+
+// A journal that somebody removes while it is in use is made anew.
+func TestRemoved(t *testing.T) {
+	var n notes
+	disk := memfs.New(memfs.Options{})
+	a, _ := start(t, manual(disk, &n))
+	b, _ := start(t, manual(disk, &n))
+	put(t, a, Now, msg(1, 10)).Done()
+	put(t, b, Now, msg(2, 10)).Done()
+	if err := disk.Remove(FileName); err != nil {
+		t.Fatal(err)
+	}
+	put(t, a, Now, msg(3, 10)).Done()
+	put(t, b, Now, msg(4, 10)).Done()
+	_, got := start(t, manual(disk.Survive(memfs.Lost, 1), &n))
+	if !slices.Equal(uids(got), []uint32{3, 4}) || len(n) != 2 {
+		t.Fatalf("replayed %v, told %v", uids(got), n)
 	}
 }
