@@ -356,3 +356,21 @@ func TestConvertRecent(t *testing.T) {
 		t.Errorf("%d messages are recent", n)
 	}
 }
+
+// A format that cannot have the hidden mailboxes of expunged messages takes all
+// else, and it is told.
+func TestConvertLeavesHeld(t *testing.T) {
+	h := newHome(t)
+	source := h.current(t)
+	if _, err := source.Create("rookery-held/0123", 0); err != nil {
+		t.Fatal(err)
+	}
+	put(t, source, "rookery-held/0123", "Subject: expunged\r\n\r\n", mailstore.AppendMeta{})
+	put(t, source, "INBOX", "Subject: x\r\n\r\n", mailstore.AppendMeta{})
+	c := dial(t, h)
+	c.must(toolmsg.Convert, []string{"new"}, "phase=copy")
+	lines := c.must(toolmsg.Convert, []string{"new"}, "phase=finish")
+	if last := lines[len(lines)-1]; last["messages"] != 1.0 || !strings.Contains(fmt.Sprint(last["note"]), "of 1 mailboxes") {
+		t.Errorf("%v", last)
+	}
+}

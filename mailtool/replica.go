@@ -9,6 +9,7 @@ import (
 
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/held"
 	"rookery/internal/numset"
 )
 
@@ -25,6 +26,7 @@ type replica struct {
 	restorer mailstore.Restorer // of to
 	copied   int
 	checked  map[mailstore.GUID]mailstore.UID // up to which UID the octets were compared
+	left     map[mailstore.Name]bool          // hidden mailboxes that the target's format cannot have
 }
 
 // allFacts is what a conversion keeps.
@@ -44,11 +46,21 @@ func (r *replica) run() error {
 		return err
 	}
 	for _, f := range openable(all) {
-		if err := r.mailbox(f.Name); err != nil && !errkind.Is(err, errkind.NotFound) { // gone: the next run sees it
-			return fmt.Errorf("%s: %w", f.Name, err)
+		err := r.mailbox(f.Name)
+		switch {
+		case errkind.Is(err, errkind.Invalid) && r.hidden(f.Name): // expunged messages that wait; the user has no others
+			r.left[f.Name] = true
+		case err != nil && !errkind.Is(err, errkind.NotFound): // gone: the next run sees it
+			return fmt.Errorf("%s: %w", r.shown(f.Name), err)
 		}
 	}
 	return r.subscriptions()
+}
+
+// hidden reports whether a mailbox holds expunged messages for undelete.
+func (r *replica) hidden(n mailstore.Name) bool {
+	all := r.from.Namespaces()
+	return len(all) > 0 && held.Hides(held.RootOf(all[0]), n)
 }
 
 // drop takes mailboxes away that the source does not have any more.
@@ -453,7 +465,7 @@ func (r *replica) check() (mailboxes, messages int, err error) {
 		}
 		return out
 	}
-	want := names(a)
+	want := slices.DeleteFunc(names(a), func(n mailstore.Name) bool { return r.left[n] })
 	if have := names(b); !slices.Equal(want, have) {
 		return 0, 0, failf(exitData, "the mailboxes are %q, were %q: %w", have, want, errDiffers)
 	}
