@@ -283,6 +283,9 @@ func (j *Journal) passed(b *batch) {
 func voided(found []batch) map[uint64]bool {
 	skip := map[uint64]bool{}
 	for _, b := range found {
+		if b.records != 1 || len(b.body) < recordHead || Kind(b.body[4]) != void {
+			continue // such a record is alone in its batch
+		}
 		recs, _ := decodeBody(&b.head, b.body)
 		for _, r := range recs {
 			if r.Kind == void {

@@ -56,6 +56,8 @@ type Journal struct {
 	made      atomic.Bool  // there is a file, or there was until a sync failed
 	isPending atomic.Int64 // bytes of what is pending
 
+	segmentBufs sync.Pool // *[segmentSize]byte, for checkpoints
+
 	mu            sync.Mutex
 	led           *sync.Cond // on mu: a leader has written, or gives up the lead
 	leader        bool       // somebody writes for all who wait
