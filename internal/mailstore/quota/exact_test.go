@@ -118,7 +118,7 @@ func work(s *quota.Store, rnd *rand.Rand, n int, over *int) error {
 			switch errkind.Of(err) {
 			case errkind.OverQuota:
 				*over++
-			case errkind.NotFound, errkind.Exists, errkind.Invalid, errkind.Expunged:
+			case errkind.NotFound, errkind.Exists, errkind.Invalid, errkind.Expunged, errkind.Unavailable:
 			default:
 				return err
 			}
