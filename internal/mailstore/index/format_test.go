@@ -174,6 +174,27 @@ func TestOneFlagOfMany(t *testing.T) {
 	u.Close()
 }
 
+// TestShared shows that two pictures are compared without a look at what one
+// change left alone.
+func TestShared(t *testing.T) {
+	_, u, box := filled(t, 20_000)
+	old := box.View()
+	tx := begin(t, u, box)
+	tx.Set(7000, mailstore.Flagged, 0)
+	tx.Remove([]int{9000})
+	v := tx.Commit()
+	u.Unlock()
+	type wrapped struct{ *View }
+	if n := v.Shared(0, wrapped{old}, 0); n != 13*pageSize {
+		t.Fatalf("%d entries are shared at the start", n)
+	}
+	if n := checkShared(t, v, old); n < 20_000-3*pageSize {
+		t.Fatalf("only %d entries are shared", n)
+	}
+	box.Close()
+	u.Close()
+}
+
 // TestFacts shows what Add takes from before a Reset.
 func TestFacts(t *testing.T) {
 	w := newWorld(t, 1, 1)

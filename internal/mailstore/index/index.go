@@ -140,6 +140,10 @@ func (u *User) Poll() (changed []mailstore.GUID, err error) {
 	return changed, err
 }
 
+// lateLog is how many times MaxLog the log may have before a process without a
+// background compacts it when it ends.
+const lateLog = 4
+
 // Close ends background work and gives up the files. Boxes must be closed before.
 func (u *User) Close() error {
 	u.mu.Lock()
@@ -148,8 +152,12 @@ func (u *User) Close() error {
 		return nil
 	}
 	u.ending = true
-	close(u.stop)
+	late := u.opt.NoBackground && u.log != nil && u.log.pos > lateLog*u.opt.MaxLog+u.carried
 	u.mu.Unlock()
+	if late {
+		u.compact(false) // a user who never logs in has nobody else to do it
+	}
+	close(u.stop)
 	u.work.Wait()
 	if u.opt.KeepClean {
 		u.keepClean()

@@ -90,6 +90,32 @@ func (m *modelBox) check(t testing.TB, v *View) {
 	}
 }
 
+// checkShared compares what is said to be shared, and says how much it is.
+func checkShared(t testing.TB, v, old *View) (all int) {
+	t.Helper()
+	for pos, at := 0, 0; pos < v.Len() && at < old.Len(); {
+		n := v.Shared(pos, old, at)
+		for k := range n {
+			if v.At(pos+k) != old.At(at+k) {
+				t.Fatalf("positions %d and %d are said to be shared, and are %+v and %+v", pos+k, at+k, v.At(pos+k), old.At(at+k))
+			}
+		}
+		all += n
+		pos, at = pos+n, at+n
+		if n > 0 || pos == v.Len() || at == old.Len() {
+			continue
+		}
+		a, b := v.At(pos), old.At(at)
+		if a.UID <= b.UID {
+			pos++
+		}
+		if a.UID >= b.UID {
+			at++
+		}
+	}
+	return all
+}
+
 // checkHistory compares what was expunged since a MODSEQ.
 func (m *modelBox) checkHistory(t testing.TB, v *View, since uint64) {
 	t.Helper()
@@ -227,6 +253,7 @@ func TestAgainstModel(t *testing.T) {
 				olds = append(olds, old{v, m.clone()})
 				o := olds[r.IntN(len(olds))]
 				m.checkHistory(t, v, o.m.high)
+				checkShared(t, v, o.v)
 			}
 		}
 		// Nothing that came later has changed older pictures.
