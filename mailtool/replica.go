@@ -50,11 +50,17 @@ func (r *replica) run() error {
 		switch {
 		case errkind.Is(err, errkind.Invalid) && r.hidden(f.Name): // expunged messages that wait; the user has no others
 			r.left[f.Name] = true
-		case err != nil && !errkind.Is(err, errkind.NotFound): // gone: the next run sees it
+		case err != nil && !(errkind.Is(err, errkind.NotFound) && r.gone(f.Name)): // the next run sees it
 			return fmt.Errorf("%s: %w", r.shown(f.Name), err)
 		}
 	}
 	return r.subscriptions()
+}
+
+// gone reports whether the source does not have a mailbox any more.
+func (r *replica) gone(n mailstore.Name) bool {
+	_, err := r.from.Status(n, mailstore.StatusWant{})
+	return errkind.Is(err, errkind.NotFound)
 }
 
 // hidden reports whether a mailbox holds expunged messages for undelete.
