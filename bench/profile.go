@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -27,14 +28,7 @@ func profile(ctx context.Context, b *bed, dir string) error {
 		return err
 	}
 	data := filepath.Join(dir, b.row.name+".perf")
-	args := []string{"record", "-q", "-F", "999", "-g", "-o", data}
-	for i, pid := range b.rig.group.pids() {
-		if i == 0 {
-			args = append(args, "-p", strconv.Itoa(pid))
-			continue
-		}
-		args[len(args)-1] += "," + strconv.Itoa(pid)
-	}
+	args := append([]string{"record", "-q", "-F", "999", "-g", "-o", data}, whom(b.rig.group)...)
 	cmd := exec.CommandContext(ctx, "perf", args...)
 	var said bytes.Buffer
 	cmd.Stderr = &said
@@ -62,4 +56,32 @@ func profile(ctx context.Context, b *bed, dir string) error {
 		}
 	}
 	return errors.Join(os.Remove(data), os.WriteFile(filepath.Join(dir, b.row.name+".txt"), out.Bytes(), 0o644))
+}
+
+// whom says to perf whose time it is about: the server's control group, which
+// new processes are in from their start, or the processes that there are.
+func whom(g *group) []string {
+	mounts, _ := os.ReadFile("/proc/self/mounts") // without it: by process
+	if path := inHierarchy(g.path, string(mounts)); path != "" {
+		return []string{"-a", "-e", "cpu-clock", "-G", path}
+	}
+	var pids []string
+	for _, pid := range g.pids() {
+		pids = append(pids, strconv.Itoa(pid))
+	}
+	return []string{"-p", strings.Join(pids, ",")}
+}
+
+// inHierarchy is the path of a control group below where version 2's hierarchy
+// is mounted; "" for one that is elsewhere.
+func inHierarchy(path, mounts string) string {
+	for _, line := range strings.Split(mounts, "\n") {
+		f := strings.Fields(line)
+		if len(f) > 2 && f[2] == "cgroup2" {
+			if rest, ok := strings.CutPrefix(path, f[1]+"/"); ok {
+				return rest
+			}
+		}
+	}
+	return ""
 }

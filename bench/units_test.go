@@ -55,6 +55,15 @@ func TestParseDeviceStat(t *testing.T) {
 	}
 }
 
+func TestInHierarchy(t *testing.T) {
+	mounts := "cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\ncgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n"
+	for path, want := range map[string]string{"/sys/fs/cgroup/unified/a/b": "a/b", "/sys/fs/cgroup/cpu/a": "", "": ""} {
+		if got := inHierarchy(path, mounts); got != want {
+			t.Errorf("%s: %q, want %q", path, got, want)
+		}
+	}
+}
+
 func TestTexts(t *testing.T) {
 	for us, want := range map[float64]string{0.5: "0.50 µs", 35.84: "35.8 µs", 999: "999 µs", 1500: "1.50 ms", 2.5e6: "2.50 s", 123456: "123 ms"} {
 		if got := timeText(us); got != want {
