@@ -199,7 +199,7 @@ func (j *Journal) readLive(w *work) (found []batch, err error) {
 		if err := readFull(j.file, buf[:], offset(c, 0)); err != nil {
 			return nil, err
 		}
-		for _, b := range scanSegment(buf[:], j.nonce, int(c%segments)) {
+		for _, b := range scanSegment(buf[:], j.nonce, int(c%segments), c) {
 			if b.cycle == c {
 				found = append(found, b)
 			}

@@ -280,7 +280,7 @@ func (j *Journal) mend() error {
 }
 
 func (j *Journal) mendWith(file vfs.File) error {
-	n, found, err := readAll(file)
+	n, found, err := j.readAll(file)
 	if err != nil {
 		return err
 	}
