@@ -225,6 +225,12 @@ func TestPick(t *testing.T) {
 	if logins, stores := count(options{row: "same-tls-1"}); logins != 1 || stores != 0 {
 		t.Errorf("same-tls-1: %d, %d", logins, stores)
 	}
+	if logins, stores := count(options{row: "same-tls-1,noop-1,status"}); logins != 1 || stores != 3 {
+		t.Errorf("three: %d, %d", logins, stores)
+	}
+	if logins, stores := count(options{row: "select-1m", quick: true}); logins != 0 || stores != 1 {
+		t.Errorf("select-1m: %d, %d", logins, stores)
+	}
 	if logins, stores := count(options{row: "idle"}); logins != 4 || stores != 0 {
 		t.Errorf("idle: %d, %d", logins, stores)
 	}

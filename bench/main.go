@@ -43,6 +43,7 @@ type options struct {
 	quick   bool
 	million bool
 	syncs   bool
+	profile string // folder for profiles of Rookery, or ""
 }
 
 func parseFlags() options {
@@ -62,6 +63,7 @@ func parseFlags() options {
 	flag.BoolVar(&o.quick, "quick", false, "a tenth of the messages, each row once, logins with few users: to see that all rows work")
 	flag.BoolVar(&o.million, "million", false, "also the rows with 1,000,000 messages")
 	flag.BoolVar(&o.syncs, "syncs", true, "count syncs of write rows with strace, in a run of its own (with --quick only if it is given)")
+	flag.StringVar(&o.profile, "profile", "", "also profile Rookery with perf while each row of the mail store runs, into this folder")
 	flag.Parse()
 	given := map[string]bool{}
 	flag.Visit(func(f *flag.Flag) { given[f.Name] = true })

@@ -127,6 +127,11 @@ func (l *lab) measureRow(ctx context.Context, r *storeRow, o options, place stri
 			progress("%s %-26s %d/%d %-14s %s", place, r.name, repeat+1, o.repeats, b.rig.name, res.progressText(out.sample))
 		}
 	}
+	if o.profile != "" && beds[0].rig.key.server == "rookery" {
+		if err := profile(ctx, beds[0], o.profile); err != nil {
+			return res, fmt.Errorf("profile: %w", err)
+		}
+	}
 	if r.write && o.syncs && !r.bytes {
 		return res, countRowSyncs(ctx, beds, &res)
 	}

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// pick gives the rows to measure: all, the one of that name, those whose name
-// begins so, or none after it has listed them.
+// pick gives the rows to measure: all, those named (between commas), those whose
+// names begin so, or none after it has listed them.
 func pick(o options) (logins []row, stores []storeRow, err error) {
 	if o.row == "list" {
 		for _, r := range loginRows() {
@@ -17,25 +17,32 @@ func pick(o options) (logins []row, stores []storeRow, err error) {
 		}
 		return nil, nil, nil
 	}
-	for _, r := range loginRows() {
-		if r.name == o.row {
-			return []row{r}, nil, nil
+	exact := map[string]bool{}
+	for _, name := range allNames() {
+		exact[name] = true
+	}
+	named := func(name string) bool {
+		for _, want := range strings.Split(o.row, ",") {
+			if name == want || !exact[want] && strings.HasPrefix(name, want) {
+				return true
+			}
 		}
-		if strings.HasPrefix(r.name, o.row) && (o.row != "" || !r.extra) {
+		return false
+	}
+	for _, r := range loginRows() {
+		if named(r.name) && (o.row != "" || !r.extra) {
 			logins = append(logins, r)
 		}
 	}
 	for _, r := range storeRows() {
-		if r.name == o.row {
-			return nil, []storeRow{r}, nil
+		// A row that is named by its whole name is measured in any case.
+		whole := strings.Contains(","+o.row+",", ","+r.name+",")
+		if named(r.name) && (whole || !(r.million && !o.million) && !(r.middle && o.quick)) {
+			stores = append(stores, r)
 		}
-		if !strings.HasPrefix(r.name, o.row) || r.million && !o.million || r.middle && o.quick {
-			continue
-		}
-		stores = append(stores, r)
 	}
 	if len(logins)+len(stores) == 0 {
-		return nil, nil, fmt.Errorf("no row's name begins with %q; --row list names them", o.row)
+		return nil, nil, fmt.Errorf("no row's name is, or begins with, %q; --row list names them", o.row)
 	}
 	return logins, stores, nil
 }

@@ -72,7 +72,7 @@ func selectUnindexed(ctx context.Context, b *bed) (outcome, error) {
 			}
 			fresh = true
 		}
-		if err := b.leave(c); err != nil {
+		if err := b.leave(ctx, c); err != nil {
 			return err
 		}
 		if err := b.dropIndex(b.reader(), allIndex); err != nil {
@@ -86,13 +86,13 @@ func selectUnindexed(ctx context.Context, b *bed) (outcome, error) {
 }
 
 // leave logs out and has the user's processes gone.
-func (b *bed) leave(c *client) error {
+func (b *bed) leave(ctx context.Context, c *client) error {
 	err := c.ask("LOGOUT")
 	c.close()
 	if err != nil && !strings.Contains(err.Error(), "BYE") {
 		return err
 	}
-	return b.rig.evict(b.lab.user(b.reader()))
+	return b.rig.evict(ctx, b.lab.user(b.reader()))
 }
 
 // allIndex and cacheOnly say which derived files are deleted.
@@ -150,7 +150,7 @@ func fetchingUncached(items, sign string) func(context.Context, *bed) (outcome, 
 		}
 		defer func() { c.close() }()
 		return b.each(ctx, func() error {
-			if err := b.leave(c); err != nil {
+			if err := b.leave(ctx, c); err != nil {
 				return err
 			}
 			if err := b.dropIndex(b.reader(), cacheOnly); err != nil {

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -173,6 +172,9 @@ func rookeryLines(key rigKey) string {
 	if key.fsync != "" {
 		fmt.Fprintf(&b, "mail_fsync = %q\n", key.fsync)
 	}
+	// A process that nobody uses ends soon: rows that want a new one wait for
+	// that. In all other rows sessions are open, or follow one another at once.
+	b.WriteString("worker_idle_kill_interval = \"300 msecs\"\n")
 	return b.String()
 }
 
@@ -193,29 +195,25 @@ func (l *lab) makeDovecot(key rigKey, dir string, base int) (*server, error) {
 	return prepareDovecot(dovecotRun{name: key.name(), title: "Dovecot", dir: dir, share: share, base: base, location: location, more: more})
 }
 
-// evict ends the processes that a user's sessions left behind, so that the
-// next session meets a process that knows nothing.
-func (g *rig) evict(u user) error {
-	for tries := range 300 {
+// evict waits until the processes that served a user's sessions are gone, so
+// that the next session meets a process that knows nothing: Dovecot's end with
+// the session, Rookery's soon after the last one. None is killed: a server
+// counts that as a failure and slows down.
+func (g *rig) evict(ctx context.Context, u user) error {
+	for range 500 {
 		left := 0
 		for _, pid := range g.group.pids() {
 			data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-			if err != nil || uidOf(string(data)) != u.uid {
-				continue
-			}
-			left++
-			sig := syscall.SIGTERM
-			if tries > 100 {
-				sig = syscall.SIGKILL
-			}
-			if p, err := os.FindProcess(pid); err == nil && (tries == 0 || tries > 100) {
-				_ = p.Signal(sig) // gone already is fine
+			if err == nil && uidOf(string(data)) == u.uid {
+				left++
 			}
 		}
 		if left == 0 {
 			return nil
 		}
-		time.Sleep(10 * time.Millisecond)
+		if err := pause(ctx, 10*time.Millisecond); err != nil {
+			return err
+		}
 	}
 	return fmt.Errorf("%s: processes of %s do not end", g.name, u.name)
 }

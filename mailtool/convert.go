@@ -1,6 +1,8 @@
 package mailtool
 
 import (
+	"fmt"
+
 	"rookery/internal/mailstore"
 	"rookery/internal/vfs"
 	"rookery/internal/worker"
@@ -182,7 +184,7 @@ func (c *call) openBoth(v conversion) error {
 	if !ok {
 		return failf(exitSoftware, "the format %s cannot take over UIDs: no conversion to it", v.to.Driver)
 	}
-	c.conv.replica = &replica{from: from, to: to, restorer: restorer, checked: map[mailstore.GUID]mailstore.UID{}}
+	c.conv.replica = &replica{from: from, to: to, restorer: restorer, checked: map[mailstore.GUID]mailstore.UID{}, left: map[mailstore.Name]bool{}}
 	return nil
 }
 
@@ -234,6 +236,9 @@ func (c *call) convertFinish(ctl controls) error {
 	o.add("from", c.conv.from.Driver)
 	o.add("to", c.conv.conversion.to.Driver)
 	o.add("below", c.conv.conversion.to.Below)
+	if n := len(c.conv.replica.left); n > 0 {
+		o.add("note", fmt.Sprintf("expunged messages of %d mailboxes, which wait for undelete, stay in the old mail: this format has no place for them", n))
+	}
 	return c.line(o)
 }
 

@@ -326,3 +326,51 @@ func TestConvertCarries(t *testing.T) {
 		t.Errorf("%q %v", data, err)
 	}
 }
+
+// What was seen by a session is not recent again.
+func TestConvertRecent(t *testing.T) {
+	h := newHome(t)
+	source := h.current(t)
+	c := dial(t, h)
+	recent := func(s mailstore.Store) uint32 {
+		st, err := s.Status("INBOX", mailstore.StatusWant{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return st.Recent
+	}
+	for range 3 {
+		put(t, source, "INBOX", "Subject: old\r\n\r\n", mailstore.AppendMeta{})
+	}
+	box, _ := source.Open("INBOX")
+	defer box.Close()
+	box.ClaimRecent(false)
+	put(t, source, "INBOX", "Subject: new\r\n\r\n", mailstore.AppendMeta{})
+	c.must(toolmsg.Convert, []string{"new"}, "phase=copy")
+	if n := recent(h.at(worker.Place{Driver: "new", Below: "rookery-store-1"})); n != 1 {
+		t.Errorf("%d messages are recent", n)
+	}
+	box.ClaimRecent(false)
+	c.must(toolmsg.Convert, []string{"new"}, "phase=finish")
+	if n := recent(h.current(t)); n != 0 {
+		t.Errorf("%d messages are recent", n)
+	}
+}
+
+// A format that cannot have the hidden mailboxes of expunged messages takes all
+// else, and it is told.
+func TestConvertLeavesHeld(t *testing.T) {
+	h := newHome(t)
+	source := h.current(t)
+	if _, err := source.Create("rookery-held/0123", 0); err != nil {
+		t.Fatal(err)
+	}
+	put(t, source, "rookery-held/0123", "Subject: expunged\r\n\r\n", mailstore.AppendMeta{})
+	put(t, source, "INBOX", "Subject: x\r\n\r\n", mailstore.AppendMeta{})
+	c := dial(t, h)
+	c.must(toolmsg.Convert, []string{"new"}, "phase=copy")
+	lines := c.must(toolmsg.Convert, []string{"new"}, "phase=finish")
+	if last := lines[len(lines)-1]; last["messages"] != 1.0 || !strings.Contains(fmt.Sprint(last["note"]), "of 1 mailboxes") {
+		t.Errorf("%v", last)
+	}
+}

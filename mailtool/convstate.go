@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"time"
 
 	"rookery/internal/errkind"
 	"rookery/internal/vfs"
@@ -86,13 +87,17 @@ type controls struct {
 
 func (c controls) path(name string) string { return c.tops[0] + "/" + name }
 
+// lockWait is longer than the process of a command that was just cut short needs
+// to end.
+const lockWait = 3 * time.Second
+
 // lock keeps a second conversion of the same user out until the process ends.
 func (c controls) lock() (vfs.File, error) {
 	f, err := c.fs.OpenFile(c.path(convertLock), vfs.Read|vfs.Write|vfs.Create, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	if err := f.Lock(true, 0); err != nil {
+	if err := f.Lock(true, lockWait); err != nil {
 		f.Close()
 		return nil, failf(exitTemp, "another conversion of this user's mail is at work")
 	}

@@ -9,6 +9,7 @@ import (
 
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/held"
 	"rookery/internal/numset"
 )
 
@@ -25,6 +26,7 @@ type replica struct {
 	restorer mailstore.Restorer // of to
 	copied   int
 	checked  map[mailstore.GUID]mailstore.UID // up to which UID the octets were compared
+	left     map[mailstore.Name]bool          // hidden mailboxes that the target's format cannot have
 }
 
 // allFacts is what a conversion keeps.
@@ -44,11 +46,27 @@ func (r *replica) run() error {
 		return err
 	}
 	for _, f := range openable(all) {
-		if err := r.mailbox(f.Name); err != nil && !errkind.Is(err, errkind.NotFound) { // gone: the next run sees it
-			return fmt.Errorf("%s: %w", f.Name, err)
+		err := r.mailbox(f.Name)
+		switch {
+		case errkind.Is(err, errkind.Invalid) && r.hidden(f.Name): // expunged messages that wait; the user has no others
+			r.left[f.Name] = true
+		case err != nil && !(errkind.Is(err, errkind.NotFound) && r.gone(f.Name)): // the next run sees it
+			return fmt.Errorf("%s: %w", r.shown(f.Name), err)
 		}
 	}
 	return r.subscriptions()
+}
+
+// gone reports whether the source does not have a mailbox any more.
+func (r *replica) gone(n mailstore.Name) bool {
+	_, err := r.from.Status(n, mailstore.StatusWant{})
+	return errkind.Is(err, errkind.NotFound)
+}
+
+// hidden reports whether a mailbox holds expunged messages for undelete.
+func (r *replica) hidden(n mailstore.Name) bool {
+	all := r.from.Namespaces()
+	return len(all) > 0 && held.Hides(held.RootOf(all[0]), n)
 }
 
 // drop takes mailboxes away that the source does not have any more.
@@ -256,6 +274,31 @@ func (r *replica) add(n mailstore.Name, p *pair) error {
 			todo = append(todo, e)
 		}
 	}
+	// \Recent is nothing that can be given: what is no more recent in the source
+	// is claimed in the target before the rest comes.
+	recent, err := p.src.ClaimRecent(true)
+	if err != nil {
+		return err
+	}
+	first := len(todo)
+	if i := slices.IndexFunc(todo, func(e mailstore.Entry) bool { return e.UID >= recent.Min() }); i >= 0 && !recent.Empty() {
+		first = i
+	}
+	if err := r.addAll(n, p, todo[:first]); err != nil {
+		return err
+	}
+	if first > 0 || recent.Empty() {
+		if _, err := p.dst.ClaimRecent(false); err != nil {
+			return err
+		}
+	}
+	if err := r.addAll(n, p, todo[first:]); err != nil {
+		return err
+	}
+	return r.compareFrom(n, p)
+}
+
+func (r *replica) addAll(n mailstore.Name, p *pair, todo []mailstore.Entry) error {
 	for done := 0; done < len(todo); {
 		if err := r.progress("copying "+r.shown(n), done, len(todo)); err != nil {
 			return err
@@ -266,7 +309,7 @@ func (r *replica) add(n mailstore.Name, p *pair) error {
 		}
 		done += k
 	}
-	return r.compareFrom(n, p)
+	return nil
 }
 
 // batch adds some messages and gives how many of todo it has dealt with. One
@@ -428,7 +471,7 @@ func (r *replica) check() (mailboxes, messages int, err error) {
 		}
 		return out
 	}
-	want := names(a)
+	want := slices.DeleteFunc(names(a), func(n mailstore.Name) bool { return r.left[n] })
 	if have := names(b); !slices.Equal(want, have) {
 		return 0, 0, failf(exitData, "the mailboxes are %q, were %q: %w", have, want, errDiffers)
 	}

@@ -127,6 +127,9 @@ func (f flaky) Restore(n mailstore.Name, id mailstore.Identity) error {
 	if f.h.cut() {
 		return errCut
 	}
+	if strings.HasPrefix(n, "rookery-held/") {
+		return errkind.Newf("restore", errkind.Invalid, "no such name here")
+	}
 	return f.Store.Restore(n, id)
 }
 

@@ -45,6 +45,7 @@ type birth struct {
 	stderr *os.File
 	forker *spawn.Forker
 	net    bool // namespaces of its own
+	dir    int  // in the place of the empty directory; 0: that one
 	memory int64
 	procs  int // GOMAXPROCS
 	user   string
@@ -85,6 +86,9 @@ func (m *master) launch(b birth, p *proc, started func(error)) error {
 	root := -1
 	if !b.role.Worker() {
 		root = m.empty
+	}
+	if b.dir > 0 {
+		root = b.dir
 	}
 	spec := spawn.Spec{Program: m.progs[b.role], Files: append([]int{theirs, int(b.info.Fd()), logEnd, root}, b.extra...), Stderr: b.stderr,
 		Env: spawn.Environment(b.procs, b.memory, os.Getenv("TZ")), Cred: b.cred, PID: m.pidNS, Net: b.net && m.netNS, Chroot: m.root}

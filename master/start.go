@@ -118,6 +118,7 @@ func (m *master) openPrograms() error {
 		}
 	}
 	m.openMailTool(dir)
+	m.openDotlock(dir)
 	return nil
 }
 

@@ -140,8 +140,8 @@ func (m *master) startTool(id policy.Identity, user *workermsg.User, roots []ope
 		return
 	}
 	m.tools.procs = append(m.tools.procs, p)
-	for _, r := range roots {
-		m.send(p, &workermsg.Root{Path: r.Path, Chroot: r.Chroot}, r.fd)
+	if err := m.sendRoots(p, id, roots); err != nil {
+		m.log.Errorf("mailtool[%d] of %s: %v", p.pid, p.user, err)
 	}
 	m.send(p, user, -1)
 	if m.debug != "" {

@@ -153,7 +153,8 @@ func (m *master) refuseWorker(number uint64, k handover.Key, err error) {
 // openRoot is a directory for a worker.
 type openRoot struct {
 	policy.Root
-	fd int
+	fd    int
+	inbox bool // the directory of an mbox: rookery-dotlock's alone
 }
 
 func closeRoots(roots []openRoot) {
@@ -179,7 +180,13 @@ func (m *master) openRoots(role child.Role, id policy.Identity, d policy.Dirs) (
 			closeRoots(out)
 			return nil, err
 		}
-		out = append(out, openRoot{r, fd})
+		out = append(out, openRoot{Root: r, fd: fd})
+	}
+	if r, ok, err := openInbox(d); err != nil {
+		closeRoots(out)
+		return nil, err
+	} else if ok {
+		out = append(out, r)
 	}
 	return out, nil
 }
@@ -232,8 +239,8 @@ func (m *master) bindWorker(number uint64, role child.Role, id policy.Identity, 
 	}
 	w.table, w.user = number, user.Record.User
 	m.workers.byID[number] = w
-	for _, r := range roots {
-		m.send(w.proc, &workermsg.Root{Path: r.Path, Chroot: r.Chroot}, r.fd)
+	if err := m.sendRoots(w.proc, id, roots); err != nil {
+		m.log.Errorf("%s[%d] of %s: %v", w.role, w.pid, w.user, err)
 	}
 	m.send(w.proc, user, -1)
 	if m.debug != "" {

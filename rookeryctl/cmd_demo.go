@@ -34,7 +34,7 @@ func (a *app) demoCommand() *cobra.Command {
 	c.Flags().StringVar(&o.Dir, "dir", "demo", "the folder; used again if it is there")
 	c.Flags().IntVar(&o.BasePort, "base-port", 10000, "listen on 127.0.0.1 at N + the protocol's port")
 	c.Flags().IntVar(&o.Users, "users", 3, "how many users")
-	c.Flags().StringVar(&o.Driver, "driver", "maildir", "the mail store's format: maildir or pack")
+	c.Flags().StringVar(&o.Driver, "driver", "maildir", "the mail store's format: maildir, mbox or pack")
 	c.Flags().BoolVar(&o.Empty, "empty", false, "no sample messages")
 	c.Flags().BoolVar(&o.NoExempt, "no-localhost-exemption", false, "penalties and limits by address count for 127.0.0.1 too")
 	c.Flags().BoolVar(&o.WriteOnly, "write-only", false, "write the folder and do not start the server")

@@ -6,6 +6,14 @@
 // over its control socket for the rest. "rookeryctl demo" makes a server of its
 // own on loopback.
 //
+// ON THE SERVER: config, status, who, kick, auth, reload, stop, log, pw,
+// privileges, demo, man, version.
+//
+// ON ONE USER'S MAIL (with -u USER; the server runs a process as that user in
+// his sandbox for it): mailbox, search, fetch, flags, expunge, copy, move,
+// import, export, index, verify, purge, quota, undelete, convert, adopt. Each
+// says more with --help; docs/mailbox-tools.md has all of it.
+//
 // EXIT CODES: those of sysexits(3): 0 done, 64 the command line is wrong, 65 what
 // was given or is stored cannot be used, 66 no such mailbox, message or file, 67
 // no such user or session, 69 the server cannot be reached, 70 a fault of the

@@ -11,7 +11,7 @@ const (
 	FDLog      = 5 // the log channel (logmsg.Protocol); not logd
 	FDRoot     = 6 // an empty directory owned by root, to chroot into; not workers
 	FDAuth     = 7 // login: the auth channel (authmsg)
-	FDTool     = 7 // mailtool: the channel of the command that it serves (toolmsg)
+	FDTool     = 7 // mailtool: the channel of the command that it serves (toolmsg); dotlock: of its worker (dotlockmsg)
 	FDListen   = 8 // login: the listeners, one after another, as Info.Listeners names them
 )
 
@@ -29,6 +29,7 @@ const (
 	IMAPWorker Role = "imapworker"
 	POP3Worker Role = "pop3worker"
 	MailTool   Role = "mailtool"
+	Dotlock    Role = "dotlock"
 )
 
 // slot is one inherited descriptor.
@@ -45,6 +46,7 @@ var (
 	slotRoot     = slot{FDRoot, "empty directory", ipc.FDDir}
 	slotAuth     = slot{FDAuth, "auth channel", ipc.FDPacket}
 	slotTool     = slot{FDTool, "tool channel", ipc.FDPacket}
+	slotSpool    = slot{FDRoot, "directory of the mbox", ipc.FDDir}
 )
 
 // slots lists what a role inherits, listeners aside. nil for an unknown role.
@@ -60,6 +62,8 @@ func slots(r Role) []slot {
 		return []slot{slotControl, slotSettings, slotLog}
 	case MailTool:
 		return []slot{slotControl, slotSettings, slotLog, slotTool}
+	case Dotlock:
+		return []slot{slotControl, slotSettings, slotLog, slotSpool, slotTool}
 	}
 	return nil
 }

@@ -132,11 +132,11 @@ func laterPrefixes() map[string]string {
 	return map[string]string{
 		"mailbox_list_utf8": "UTF-8 in folder names on disk", "maildir_broken_filename_sizes": "distrust of the sizes in file names",
 		"quota": "quota", "acl": "access control lists", "imap_acl": "access control lists", "sieve": "Sieve",
-		"managesieve": "ManageSieve", "lmtp": "LMTP", "lda": "local delivery", "mbox_": "the mbox driver",
+		"managesieve": "ManageSieve", "lmtp": "LMTP", "lda": "local delivery",
 		"mail_compress": "compression", "imap_zlib": "compression", "imap_compress": "compression",
 		"imap_metadata": "METADATA", "mail_attribute": "METADATA", "imap_hibernate": "hibernation", "fts": "full-text search",
 		"mail_alt_path": "the pack driver", "mdbox": "the pack driver", "dbox": "the pack driver",
-		"mail_privileged_group": "the mbox driver", "ssl_client": "TLS to other servers", "doveadm": "remote administration",
+		"ssl_client": "TLS to other servers", "doveadm": "remote administration",
 		"stats": "metrics", "metric": "metrics", "auth_policy": "policy servers", "auth_cache": "the authentication cache", "oauth2": "OAuth 2", "auth_gssapi": "GSSAPI",
 		"auth_krb5": "GSSAPI", "auth_ssl": "client certificates", "ssl_server_request_client_cert": "client certificates",
 		"ssl_verify_client_cert": "client certificates", "ssl_ca": "client certificates", "ssl_server_ca": "client certificates",

@@ -20,7 +20,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite golden files")
 
-var allRoles = []sandbox.Role{sandbox.Login, sandbox.Authd, sandbox.Logd, sandbox.IMAPWorker, sandbox.POP3Worker, sandbox.MailTool}
+var allRoles = []sandbox.Role{sandbox.Login, sandbox.Authd, sandbox.Logd, sandbox.IMAPWorker, sandbox.POP3Worker, sandbox.MailTool, sandbox.Dotlock}
 
 // TestTables is the list of calls that each role may make, as a golden file:
 // whoever widens a table sees the difference in a review.

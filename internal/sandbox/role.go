@@ -14,9 +14,10 @@ const (
 	Lmtpd
 	Deliver
 	MailTool
+	Dotlock
 )
 
-var roleNames = [...]string{"none", "login", "authd", "logd", "imapworker", "pop3worker", "lmtpd", "deliver", "mailtool"}
+var roleNames = [...]string{"none", "login", "authd", "logd", "imapworker", "pop3worker", "lmtpd", "deliver", "mailtool", "dotlock"}
 
 // String gives the role's name as its program has it.
 func (r Role) String() string {

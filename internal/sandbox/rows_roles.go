@@ -26,6 +26,8 @@ func rowsOf(role Role, o Options, pid int) ([]row, error) {
 		if o.PrivateUID {
 			rows = append(rows, watchRows()...)
 		}
+	case Dotlock:
+		rows = append(rows, dotlockRows()...)
 	default:
 		return nil, fmt.Errorf("sandbox: no table for the role %v", role)
 	}
@@ -50,6 +52,18 @@ func authdRows() []row {
 
 // readOnlyOpen are the flags that an open for reading may have.
 const readOnlyOpen = unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_DIRECTORY | unix.O_NOCTTY | oLargefile
+
+// dotlockRows are what it takes to open one mbox and to make and remove its
+// lock file.
+func dotlockRows() []row {
+	return []row{
+		{name: "openat", nr: unix.SYS_OPENAT, why: "the mbox and its lock file, beneath the one directory"},
+		{name: "newfstatat", nr: sysNewfstatat, why: "whether the mbox has changed; how old a lock file is"},
+		{name: "renameat", nr: unix.SYS_RENAMEAT, why: "a dead program's lock file is put aside before it is removed"},
+		{name: "renameat2", nr: unix.SYS_RENAMEAT2, when: []cond{is(4, unix.RENAME_NOREPLACE)}, why: "and put back if it was not that one"},
+		{name: "unlinkat", nr: unix.SYS_UNLINKAT, why: "the lock file"},
+	}
+}
 
 func logdRows() []row {
 	return []row{

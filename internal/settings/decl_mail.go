@@ -13,8 +13,8 @@ var mailVars = []string{"user", "home", "protocol"}
 // The settings of the mail store.
 var (
 	MailDriver = enum("mail_driver", "maildir", RoleMaster|RoleAuthd|RoleWorkers, fileMail,
-		`The format of the mail store. "maildir": a file for each message, in Maildir++ folders. "pack": messages one behind the other in large files, the fastest to write; only Rookery reads it (docs/pack.md).`,
-		words("maildir", "pack"), perUser())
+		`The format of the mail store. "maildir": a file for each message, in Maildir++ folders. "pack": messages one behind the other in large files, the fastest to write; only Rookery reads it (docs/pack.md). "mbox": a file for each folder, as Unix has always had it (docs/mbox.md).`,
+		words("maildir", "pack", "mbox"), perUser())
 
 	MailHome = template("mail_home", "", []string{"user"}, RoleMaster|RoleAuthd, fileMail,
 		`Home of users whose userdb gives none, such as "/srv/mail/%{user | domain}/%{user | username}".`, paths())
@@ -23,7 +23,7 @@ var (
 		`Where a user's mail lies. "~/" at the start is the home.`, paths(), perUser())
 
 	MailInboxPath = template("mail_inbox_path", "", mailVars, RoleMaster|RoleAuthd|RoleWorkers, fileMail,
-		`Where INBOX lies, if not in mail_path itself.`, paths(), perUser())
+		`Where INBOX lies, if not in mail_path itself. With mail_driver = "mbox" it is a file, such as "/var/mail/%{user}"; empty: "inbox" in mail_path.`, paths(), perUser())
 
 	MailControlPath = template("mail_control_path", "", mailVars, RoleMaster|RoleAuthd|RoleWorkers, fileMail,
 		`Where control files lie (UIDs, keywords, subscriptions), if not beside the mail. They must not be lost.`, paths(), perUser())

@@ -50,6 +50,12 @@ func FromDir(fd uintptr, bootID string) *OS {
 	return newOS(os.NewFile(fd, "root"), bootID)
 }
 
+// FromFile makes a File of a descriptor of a regular file that was handed over;
+// it takes the descriptor over. name is for errors.
+func FromFile(fd uintptr, name string) File {
+	return &osFile{f: os.NewFile(fd, name), fd: int(fd)}
+}
+
 // WithBootID gives the same tree with another boot id.
 func (o *OS) WithBootID(id string) *OS {
 	n := *o

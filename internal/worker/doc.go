@@ -14,6 +14,7 @@ import (
 	"rookery/internal/ipc/envelopemsg"
 	"rookery/internal/ipc/redeemmsg"
 	"rookery/internal/maillog"
+	"rookery/internal/mailstore/mbox"
 	"rookery/internal/sandbox"
 	"rookery/internal/settings"
 	"rookery/internal/vfs"
@@ -52,6 +53,9 @@ type Host struct {
 	PrivateUID bool
 	// Changed tells master that this process changed the user's mail.
 	Changed func()
+	// Inbox reaches an mbox outside mail_path through rookery-dotlock; nil if
+	// master started none.
+	Inbox   mbox.Spool
 	roots   []root
 	bootID  string
 	tending *tending // of the store that OpenStore opened; nil before

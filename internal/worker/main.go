@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -57,6 +58,7 @@ func run(p Program) error {
 	}
 	boot := tree.BootID() // from /proc, which the sandbox takes away
 	tree.Close()
+	_ = time.Now().Local().String() // the time zone is read while there is one: From_ lines need it
 	host := &Host{Log: log, bootID: boot, Changed: func() { ctl.Send(&workermsg.Changed{}, -1) }}
 	if err := confine(p, env, ctl, host, set); err != nil {
 		if errors.Is(err, io.EOF) {
@@ -97,9 +99,12 @@ func confine(p Program, env *child.Env, ctl *ipc.Conn, host *Host, set *settings
 			return err
 		}
 	}
-	roots, user, err := learnUser(ctl)
+	roots, user, inbox, err := learnUser(ctl)
 	if err != nil {
 		return err
+	}
+	if inbox != nil {
+		host.Inbox = inbox
 	}
 	host.User, host.PrivateUID = user.Record, user.PrivateUID
 	if host.Settings, err = set.WithUser(fieldMap(user.Record.Fields)); err != nil {
@@ -142,22 +147,26 @@ type receivedRoot struct {
 func (r receivedRoot) onlyChroot(all []receivedRoot) bool { return r.m.Chroot && len(all) > 1 }
 
 // learnUser waits for the roots and the user.
-func learnUser(ctl *ipc.Conn) (roots []receivedRoot, user *workermsg.User, err error) {
+func learnUser(ctl *ipc.Conn) (roots []receivedRoot, user *workermsg.User, inbox *inbox, err error) {
 	for {
 		m, fd, err := ctl.Recv()
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 		switch m := m.(type) {
 		case *workermsg.Root:
 			roots = append(roots, receivedRoot{m, fd})
+		case *workermsg.Inbox:
+			if inbox, err = newInbox(fd); err != nil {
+				return nil, nil, nil, err
+			}
 		case *workermsg.User:
-			return roots, m, nil
+			return roots, m, inbox, nil
 		case *workermsg.MayExit, *workermsg.Shutdown:
-			return nil, nil, io.EOF
+			return nil, nil, nil, io.EOF
 		case *workermsg.LogDebug, *workermsg.Wake:
 		default:
-			return nil, nil, fmt.Errorf("master sent %T before the user", m)
+			return nil, nil, nil, fmt.Errorf("master sent %T before the user", m)
 		}
 	}
 }

@@ -42,6 +42,8 @@ func (h *Host) OpenAs(driver string, paths settings.MailPaths) (mailstore.Store,
 		return h.openMaildir(paths, ns, special)
 	case "pack":
 		return h.openPack(paths, ns, special)
+	case "mbox":
+		return h.openMbox(paths, ns, special)
 	}
 	return nil, errkind.Newf("open store", errkind.Invalid, "mail_driver = "+driver+" is not there yet")
 }
@@ -66,7 +68,7 @@ func (h *Host) openPack(paths settings.MailPaths, ns mailstore.Namespace, specia
 	opt := pack.Options{FS: h.FS(), MailPath: inFS(paths.Mail), AltPath: inFS(paths.Alt), ControlPath: inFS(paths.Control), IndexPath: inFS(paths.Index),
 		Namespace: ns, Special: forEngine(special), LockWait: settings.MailMaxLockTimeout.Get(h.Settings),
 		Fsync: fsyncs[settings.MailFsync.Get(h.Settings)], Compress: settings.MailCompressWriteMethod.Get(h.Settings) == "zstd",
-		Note:  func(text string) { h.Log.Warnf("%s", text) }}
+		Note: func(text string) { h.Log.Warnf("%s", text) }}
 	return pack.Open(opt)
 }
 

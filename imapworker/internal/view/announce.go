@@ -19,12 +19,25 @@ func (v *View) unchanged() bool {
 		v.told.Len() == v.cur.Len() && v.told.UIDNext() == v.cur.UIDNext()
 }
 
+// sharer is a picture that knows what it has in common with another: how many
+// entries from pos on are those of old from at on; 0 says nothing.
+type sharer interface {
+	Shared(pos int, old mailstore.Snapshot, at int) int
+}
+
 // diff compares what the client was told with the newest picture.
 func (v *View) diff() changes {
 	var c changes
 	told, cur := v.told, v.cur
+	shares, _ := cur.(sharer)
 	i, j := 0, 0
 	for i < told.Len() && j < cur.Len() {
+		if shares != nil && v.flags == nil {
+			if n := shares.Shared(j, told, i); n > 0 {
+				i, j = i+n, j+n
+				continue
+			}
+		}
 		a, b := told.At(i), cur.At(j)
 		switch {
 		case a.UID < b.UID:

@@ -228,6 +228,8 @@ func birth(t *testing.T, role child.Role, info child.Info) (files []int) {
 		files = []int{channel(), int(memfd.Fd()), -1, dir}
 	case child.MailTool:
 		files = []int{channel(), int(memfd.Fd()), channel(), -1, channel()}
+	case child.Dotlock:
+		files = []int{channel(), int(memfd.Fd()), channel(), dir, channel()}
 	default:
 		files = []int{channel(), int(memfd.Fd()), channel()}
 	}
@@ -264,6 +266,7 @@ func TestInherit(t *testing.T) {
 		child.Logd:       {child.Env{Control: 3, Log: -1, Root: 6, Auth: -1, Tool: -1}, []string{"3:socket", "6:path"}},
 		child.IMAPWorker: {child.Env{Control: 3, Log: 5, Root: -1, Auth: -1, Tool: -1, Strict: true, Spare: true}, []string{"3:socket", "5:socket"}},
 		child.POP3Worker: {child.Env{Control: 3, Log: 5, Root: -1, Auth: -1, Tool: -1}, []string{"3:socket", "5:socket"}},
+		child.Dotlock:    {child.Env{Control: 3, Log: 5, Root: 6, Auth: -1, Tool: 7}, []string{"3:socket", "5:socket", "6:path", "7:socket"}},
 		child.MailTool:   {child.Env{Control: 3, Log: 5, Root: -1, Auth: -1, Tool: 7}, []string{"3:socket", "5:socket", "7:socket"}},
 	} {
 		info := child.Info{Settings: []byte("the settings"), Strict: want.env.Strict, Spare: want.env.Spare}

@@ -3,7 +3,9 @@ package tools
 import (
 	"encoding/json"
 	"errors"
+	"os"
 	"os/exec"
+	"strings"
 	"testing"
 
 	"rookery/internal/e2e/harness"
@@ -31,7 +33,16 @@ func ctl(t *testing.T, d *harness.Demo, want int, args ...string) string {
 // rows runs rookeryctl --json, which must succeed, and reads its list.
 func rows(t *testing.T, d *harness.Demo, args ...string) []map[string]any {
 	t.Helper()
-	out := ctl(t, d, 0, append(args, "--json")...)
+	return rowsOf(t, d, 0, args...)
+}
+
+// rowsOf is rows of a command that ends with an exit code.
+func rowsOf(t *testing.T, d *harness.Demo, exit int, args ...string) []map[string]any {
+	t.Helper()
+	out := ctl(t, d, exit, append(args, "--json")...)
+	if i := strings.Index(out, "\nrookeryctl: "); i >= 0 {
+		out = out[:i]
+	}
 	var list []map[string]any
 	if err := json.Unmarshal([]byte(out), &list); err != nil {
 		t.Fatalf("rookeryctl %q: %v\n%s", args, err, out)
@@ -47,3 +58,5 @@ func column(list []map[string]any, name string) []any {
 	}
 	return out
 }
+
+func writeFile(path, text string) error { return os.WriteFile(path, []byte(text), 0o600) }

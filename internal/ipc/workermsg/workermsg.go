@@ -26,6 +26,7 @@ var Protocol = ipc.Define(ipc.Protocol{Name: "worker", Version: 1, MaxBytes: 160
 	{New: func() ipc.Message { return new(Ended) }, From: ipc.FromClient},
 	{New: func() ipc.Message { return new(AskExit) }, From: ipc.FromClient},
 	{New: func() ipc.Message { return new(Changed) }, From: ipc.FromClient},
+	{New: func() ipc.Message { return new(Inbox) }, From: ipc.FromServer, FD: ipc.FDPacket},
 }})
 
 // The messages' numbers.
@@ -43,6 +44,7 @@ const (
 	typeEnded
 	typeAskExit
 	typeChanged
+	typeInbox
 )
 
 // Root passes a directory that the user's mail lies in, opened by master
@@ -61,6 +63,16 @@ func (m *Root) Fields(c *ipc.Codec) {
 	c.String(&m.Path, redeemmsg.MaxPath)
 	c.Bool(&m.Chroot)
 }
+
+// Inbox passes the channel to rookery-dotlock (dotlockmsg), which opens an mbox
+// that lies in no root. It comes before User.
+type Inbox struct{}
+
+// Type is for ipc.
+func (*Inbox) Type() ipc.Type { return typeInbox }
+
+// Fields is for ipc.
+func (*Inbox) Fields(*ipc.Codec) {}
 
 // User says whose mail this process serves. A spare waits for it, unconfined to
 // one user but confined otherwise; then it takes the user's rules and says Ready.

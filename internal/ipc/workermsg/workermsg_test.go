@@ -13,7 +13,7 @@ func samples() []ipc.Message {
 	rec := redeemmsg.Record{User: "u", UID: 1, GID: 2, Home: "/h"}
 	return []ipc.Message{&Root{Path: "/p", Chroot: true}, &User{Record: rec, PrivateUID: true}, &Session{ID: 1, Session: "s", Record: rec},
 		&MayExit{}, &Kick{ID: 1, Text: "t"}, &Wake{}, &Shutdown{Within: time.Second}, &LogDebug{Filter: "f"}, &Ready{Spare: true},
-		&Taken{ID: 1}, &Ended{ID: 1, In: 2, Out: 3}, &AskExit{}, &Changed{}}
+		&Taken{ID: 1}, &Ended{ID: 1, In: 2, Out: 3}, &AskExit{}, &Changed{}, &Inbox{}}
 }
 
 func TestRoundTrip(t *testing.T) { ipctest.RoundTrip(t, Protocol, samples()...) }

@@ -92,7 +92,7 @@ func (b *Body) learn() error {
 	switch {
 	case errkind.Is(err, errkind.TooBig), err != nil && errkind.Of(err) != errkind.Corrupt:
 		return err
-	case err != nil && len(first) == 0:
+	case err != nil && len(first) == 0 && b.format != XZ: // xz's index and its checks are no chance
 		return errLooksSo
 	case err != nil:
 		return err

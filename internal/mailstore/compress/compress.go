@@ -128,6 +128,11 @@ func (c *Codec) View(src io.ReaderAt, size int64) (io.ReaderAt, int64, error) {
 	return b, b.Size(), nil
 }
 
+// View is Codec.View for who reads a message now and then and keeps no Codec.
+func View(src io.ReaderAt, size int64) (io.ReaderAt, int64, error) {
+	return new(Codec).View(src, size)
+}
+
 // Open is View for a caller that may know the plain size (else -1): then nothing
 // is decoded to learn it. A nil Body means that src is not compressed. What the
 // stored bytes tell of their size comes before what the caller knows; where they

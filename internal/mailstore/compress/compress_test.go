@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"compress/gzip"
 	_ "embed"
+	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"math/rand/v2"
 	"testing"
@@ -296,6 +298,18 @@ func (f *failing) ReadAt(p []byte, off int64) (int, error) {
 }
 
 // Bombs are errors, soon and without memory.
+// An xz that is sound and asks for what is not there is told, not shown.
+func TestXZWithAnotherFilter(t *testing.T) {
+	b := bytes.Clone(stored(t, lines())["xz"])
+	head := b[xzEnds : xzEnds+(int(b[xzEnds])+1)*4]
+	head[2] = 3 // Delta
+	binary.LittleEndian.PutUint32(head[len(head)-4:], crc32.ChecksumIEEE(head[:len(head)-4]))
+	var c Codec
+	if _, _, err := c.View(bytes.NewReader(b), int64(len(b))); !errkind.Is(err, errkind.Corrupt) {
+		t.Fatal(err)
+	}
+}
+
 func TestBombs(t *testing.T) {
 	zeros := make([]byte, 1<<20)
 	z := pipe(t, zeros, func(w io.Writer) (io.WriteCloser, error) { return zstd.NewWriter(w, zstd.WithSingleSegment(true)) })
@@ -333,6 +347,18 @@ func TestOursIsNoBomb(t *testing.T) {
 	}
 	if k, err := r.ReadAt(make([]byte, 100), n-100); k != 100 || err != nil {
 		t.Fatal(k, err)
+	}
+}
+
+// Attachments are base64, and must become smaller.
+func TestBase64(t *testing.T) {
+	raw := make([]byte, 100_000)
+	rand.NewChaCha8([32]byte{1}).Read(raw)
+	plain := []byte(base64.StdEncoding.EncodeToString(raw))
+	var c Codec
+	b := pipe(t, plain, func(w io.Writer) (io.WriteCloser, error) { return c.NewWriter(w), nil })
+	if len(b) > len(plain)*4/5 {
+		t.Fatalf("%d of %d bytes", len(b), len(plain))
 	}
 }
 

@@ -83,7 +83,7 @@ func (b *Body) xzRead(p []byte, at int64) error {
 	if err == nil || err == io.EOF {
 		return errStructure
 	}
-	return err
+	return &sourceError{err}
 }
 
 // xzStream reads the stream that ends at an offset: footer (§2.1.2), index (§4),

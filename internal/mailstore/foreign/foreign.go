@@ -169,8 +169,7 @@ func readFile(fs vfs.FS, path string, m *Message, yield func(*Message) error) er
 		m.InternalDate = info.ModTime
 	}
 	// Dovecot and others keep single messages compressed.
-	var codec compress.Codec
-	src, size, err := codec.View(f, info.Size)
+	src, size, err := compress.View(f, info.Size)
 	if err == nil {
 		err = m.show(src, size)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"strings"
 	"sync"
@@ -409,6 +410,32 @@ func TestFullDisk(t *testing.T) {
 		if got := show(t, p, "INBOX"); got != "0 2[k2]" {
 			t.Fatalf("operation %d: INBOX holds %s", k, got)
 		}
+	}
+}
+
+// noHold is a disk with no room for what a hold needs.
+type noHold struct{ vfs.FS }
+
+func (n *noHold) OpenFile(path string, flag vfs.Flag, perm fs.FileMode) (vfs.File, error) {
+	if strings.Contains(path, "rookery-held") {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: syscall.ENOSPC}
+	}
+	return n.FS.OpenFile(path, flag, perm)
+}
+
+func TestNoRoomToHold(t *testing.T) {
+	disk, _ := newDisk()
+	log := 0
+	s := start(t, &noHold{disk}, held.Options{Hold: time.Hour, Note: func(string) { log++ }})
+	_, err := s.Create("box", 0)
+	must(t, err)
+	add(t, s, "box", 0, "1", "2")
+	expunge(t, s, "box", 1)
+	if got := show(t, s, "box"); got != "0 2[k2]" || log != 1 {
+		t.Errorf("box holds %s, the log has %d lines", got, log)
+	}
+	if err := s.Delete("box"); err != nil || names(t, s) != "INBOX" {
+		t.Error(err, names(t, s))
 	}
 }
 

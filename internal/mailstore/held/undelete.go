@@ -143,8 +143,8 @@ func (s *Store) restore(ctx context.Context, from mailstore.Name, t target, o *o
 		list = append(list, snap.At(pos).UID)
 	}
 	var double []mailstore.UID
-	if !t.missing && len(list) > 0 {
-		if list, double, err = s.split(mb, t.name, list); err != nil {
+	if len(list) > 0 {
+		if list, double, err = s.split(mb, t, list); err != nil {
 			return r, err
 		}
 	}
@@ -179,22 +179,13 @@ func (s *Store) restore(ctx context.Context, from mailstore.Name, t target, o *o
 	return r, err
 }
 
-// split finds, by their GUIDs, held messages that are in their mailbox too: a
-// crash cut the deletion of the mailbox, which copies first.
-func (s *Store) split(mb mailstore.Mailbox, name mailstore.Name, list []mailstore.UID) (missing, there []mailstore.UID, err error) {
-	target, err := s.Store.Open(name)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer target.Close()
-	snap, err := target.Sync()
-	if err != nil {
-		return nil, nil, err
-	}
+// split finds, by their GUIDs, held messages that are in their mailbox too, or
+// are held twice: a crash cut the deletion of the mailbox, which copies first.
+func (s *Store) split(mb mailstore.Mailbox, t target, list []mailstore.UID) (missing, there []mailstore.UID, err error) {
 	has := map[mailstore.GUID]bool{}
-	for pos := range snap.Len() {
-		if f, err := target.Facts(snap.At(pos).UID, mailstore.FactsWant{GUID: true}); err == nil {
-			has[f.GUID] = true
+	if !t.missing {
+		if has, err = s.guids(t.name); err != nil {
+			return nil, nil, err
 		}
 	}
 	for _, uid := range list {
@@ -206,9 +197,30 @@ func (s *Store) split(mb mailstore.Mailbox, name mailstore.Name, list []mailstor
 			there = append(there, uid)
 		} else {
 			missing = append(missing, uid)
+			has[f.GUID] = true
 		}
 	}
 	return missing, there, nil
+}
+
+// guids gives those of a mailbox's messages.
+func (s *Store) guids(name mailstore.Name) (map[mailstore.GUID]bool, error) {
+	mb, err := s.Store.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer mb.Close()
+	snap, err := mb.Sync()
+	if err != nil {
+		return nil, err
+	}
+	out := map[mailstore.GUID]bool{}
+	for pos := range snap.Len() {
+		if f, err := mb.Facts(snap.At(pos).UID, mailstore.FactsWant{GUID: true}); err == nil {
+			out[f.GUID] = true
+		}
+	}
+	return out, nil
 }
 
 // were gives the UIDs that held messages had before.

@@ -40,7 +40,7 @@ type cache struct {
 
 	file    *cacheData // nil: not open
 	tried   time.Time  // when it could not be opened or written last
-	checked time.Time // when the path was compared with the file last
+	checked time.Time  // when the path was compared with the file last
 	packing bool
 	shut    bool
 }
@@ -385,7 +385,7 @@ func (c *cache) create() bool {
 func rowsFor(v *View) uint32 {
 	span := uint64(minRows)
 	if v.Len() > 0 {
-		first := uint64(v.At(0).UID)
+		first := uint64(v.uidAt(v.locate(0)))
 		span = min(uint64(v.next)-min(first, uint64(v.next)), 4*uint64(v.Len())) * 5 / 4
 	}
 	rows := uint32(minRows)
@@ -475,9 +475,7 @@ func (c *cache) compact() {
 	c.mu.Lock()
 	c.packing = false
 	fs := c.b.u.opt.FS
-	if err == nil && c.file == locked {
-		err = fs.Rename(c.path(cacheNew), c.path(cacheFile))
-	} else {
+	if err != nil || c.file != locked || fs.Rename(c.path(cacheNew), c.path(cacheFile)) != nil {
 		fs.Remove(c.path(cacheNew))
 	}
 	if c.file == locked {

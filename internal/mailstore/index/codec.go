@@ -33,13 +33,6 @@ func (d *decoder) byte() byte {
 	return 0
 }
 
-func (d *decoder) u32() uint32 {
-	if p := d.bytes(4); p != nil {
-		return binary.LittleEndian.Uint32(p)
-	}
-	return 0
-}
-
 func (d *decoder) u64() uint64 {
 	if p := d.bytes(8); p != nil {
 		return binary.LittleEndian.Uint64(p)

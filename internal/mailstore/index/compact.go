@@ -1,9 +1,11 @@
 package index
 
 import (
+	"cmp"
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"rookery/internal/mailstore"
@@ -141,6 +143,9 @@ func (u *User) snapshot(g mailstore.GUID) error {
 	// Before its records leave the log, it is certain: see KeepClean.
 	err = t.f.Sync()
 	t.f.Close()
+	if err == nil {
+		err = u.syncDirs(dir)
+	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if in := u.info[g]; in != nil && in.snapSeq == t.seq {
@@ -238,6 +243,19 @@ func (in *boxInfo) firstSeq() uint64 {
 	return in.recs[0].seq
 }
 
+// syncDirs syncs a directory and those above it: they may be new.
+func (u *User) syncDirs(dir string) error {
+	for {
+		if err := u.opt.FS.SyncDir(cmp.Or(dir, ".")); err != nil {
+			return err
+		}
+		if dir == "" || dir == "." {
+			return nil
+		}
+		dir = dir[:max(strings.LastIndexByte(dir, '/'), 0)]
+	}
+}
+
 // keepClean syncs the log and marks it so.
 func (u *User) keepClean() {
 	if u.Lock(time.Second) != nil {
@@ -247,7 +265,7 @@ func (u *User) keepClean() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	l := u.log
-	if l == nil || l.clean || l.other || l.f.DataSync() != nil {
+	if l == nil || l.clean || l.other || l.f.DataSync() != nil || u.syncDirs(u.opt.LogDir) != nil {
 		return
 	}
 	if _, err := l.f.WriteAt(encodeMarks(uint64(l.pos), uint64(l.pos)), markOff); err == nil {

@@ -51,6 +51,7 @@ type User struct {
 	why     string    // why the last log is gone: for the Notes of what is rebuilt
 	bad     fileID    // a log that was found damaged
 	retry   time.Time // no log is made before
+	void    *fileID   // a log that must not be believed, and could not be told so yet
 	carried int64     // bytes of the log that its last compaction carried over
 
 	work     sync.WaitGroup
@@ -139,6 +140,10 @@ func (u *User) Poll() (changed []mailstore.GUID, err error) {
 	return changed, err
 }
 
+// lateLog is how many times MaxLog the log may have before a process without a
+// background compacts it when it ends.
+const lateLog = 4
+
 // Close ends background work and gives up the files. Boxes must be closed before.
 func (u *User) Close() error {
 	u.mu.Lock()
@@ -147,15 +152,19 @@ func (u *User) Close() error {
 		return nil
 	}
 	u.ending = true
-	close(u.stop)
+	late := u.opt.NoBackground && u.log != nil && u.log.pos > lateLog*u.opt.MaxLog+u.carried
 	u.mu.Unlock()
+	if late {
+		u.compact(false) // a user who never logs in has nobody else to do it
+	}
+	close(u.stop)
 	u.work.Wait()
 	if u.opt.KeepClean {
 		u.keepClean()
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.log != nil {
+	if u.log != nil || u.void != nil {
 		u.sync(false) // to know the last record; see modseqs.note
 	}
 	u.closed = true

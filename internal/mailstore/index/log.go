@@ -319,9 +319,3 @@ func (l *userLog) write(b []byte, crc uint32) error {
 	l.pos, l.crc = mark, crc
 	return nil
 }
-
-// void makes the log worthless, without needing space.
-func (l *userLog) void(fs vfs.FS, path string) {
-	l.f.WriteAt(make([]byte, 24), markOff)
-	fs.Remove(path)
-}

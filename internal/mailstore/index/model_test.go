@@ -22,6 +22,7 @@ type modelBox struct {
 	state    string
 	high     uint64
 	expunged map[uint32]uint64
+	small    bool // no transaction is large
 }
 
 func newModel() *modelBox { return &modelBox{next: 1, expunged: map[uint32]uint64{}} }
@@ -87,6 +88,32 @@ func (m *modelBox) check(t testing.TB, v *View) {
 			t.Fatalf("Find(%d) is %d %v, want %d %v", uid, pos, ok, want, found)
 		}
 	}
+}
+
+// checkShared compares what is said to be shared, and says how much it is.
+func checkShared(t testing.TB, v, old *View) (all int) {
+	t.Helper()
+	for pos, at := 0, 0; pos < v.Len() && at < old.Len(); {
+		n := v.Shared(pos, old, at)
+		for k := range n {
+			if v.At(pos+k) != old.At(at+k) {
+				t.Fatalf("positions %d and %d are said to be shared, and are %+v and %+v", pos+k, at+k, v.At(pos+k), old.At(at+k))
+			}
+		}
+		all += n
+		pos, at = pos+n, at+n
+		if n > 0 || pos == v.Len() || at == old.Len() {
+			continue
+		}
+		a, b := v.At(pos), old.At(at)
+		if a.UID <= b.UID {
+			pos++
+		}
+		if a.UID >= b.UID {
+			at++
+		}
+	}
+	return all
 }
 
 // checkHistory compares what was expunged since a MODSEQ.
@@ -159,7 +186,7 @@ func (m *modelBox) step(t testing.TB, r *rand.Rand, b *Box) *View {
 	var added []Record
 	if r.IntN(2) == 0 {
 		n := r.IntN(8)
-		if r.IntN(20) == 0 {
+		if r.IntN(20) == 0 && !m.small {
 			n = 1500
 		}
 		for range n {
@@ -226,6 +253,7 @@ func TestAgainstModel(t *testing.T) {
 				olds = append(olds, old{v, m.clone()})
 				o := olds[r.IntN(len(olds))]
 				m.checkHistory(t, v, o.m.high)
+				checkShared(t, v, o.v)
 			}
 		}
 		// Nothing that came later has changed older pictures.

@@ -102,7 +102,24 @@ func parseControl(text string) (c control) {
 
 // rewrite changes modseqFile. A disk that refuses does not stop the user's work:
 // numbers then go on above the clock, which holds as long as the clock does.
-func (m *modseqs) rewrite(change func(*control)) {
+func (m *modseqs) rewrite(change func(*control)) (ok bool) {
+	err := m.tryRewrite(change)
+	if err != nil { // once more: numbers without a ceiling are a danger
+		if m.file != nil {
+			m.file.Close()
+			m.file = nil
+		}
+		err = m.tryRewrite(change)
+	}
+	if err == nil {
+		m.dirty, m.bad = true, false
+		return true
+	}
+	m.refused(err)
+	return false
+}
+
+func (m *modseqs) tryRewrite(change func(*control)) error {
 	err := m.open()
 	if err == nil {
 		if m.file.Lock(true, m.u.opt.LockWait) == nil {
@@ -119,11 +136,7 @@ func (m *modseqs) rewrite(change func(*control)) {
 			_, err = m.file.WriteAt(fmt.Appendf(nil, "%020d\n%x %020d\n", c.ceiling, c.lineage, c.seq), 0)
 		}
 	}
-	if err == nil {
-		m.dirty, m.bad = true, false
-		return
-	}
-	m.refused(err)
+	return err
 }
 
 func (m *modseqs) refused(err error) {
@@ -136,14 +149,17 @@ func (m *modseqs) refused(err error) {
 // reserve takes the next block.
 func (m *modseqs) reserve() {
 	now := uint64(max(m.u.opt.FS.Now().UnixMicro(), 1))
-	m.last = max(m.last, now)
-	m.limit = m.last + modseqBlock
-	m.rewrite(func(c *control) {
-		m.last = max(m.last, c.ceiling)
+	from := max(m.last, now)
+	ok := m.rewrite(func(c *control) {
+		m.last = max(from, c.ceiling)
 		m.limit = m.last + modseqBlock
 		c.ceiling = m.limit
 	})
-	if m.file == nil || !m.dirty || m.limit <= now+uint64(clockLead.Microseconds()) {
+	if !ok {
+		m.last, m.limit = from, from+1 // and try again for the next one
+		return
+	}
+	if m.limit <= now+uint64(clockLead.Microseconds()) {
 		return
 	}
 	if err := m.file.DataSync(); err != nil {
@@ -200,6 +216,9 @@ func (m *modseqs) close() error {
 	}
 	if m.noted {
 		m.rewrite(func(*control) {})
+	}
+	if m.file == nil {
+		return nil // it was refused, as a Note said
 	}
 	if m.dirty {
 		m.file.DataSync() // see clockLead

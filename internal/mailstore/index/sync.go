@@ -27,6 +27,9 @@ func (u *User) sync(locked bool) error {
 	if u.closed {
 		return nil
 	}
+	if u.void != nil {
+		u.voidLog()
+	}
 	path := join(u.opt.LogDir, logFile)
 	on, err := u.opt.FS.Stat(path)
 	switch {
@@ -443,15 +446,52 @@ const retryLog = 10 * time.Second
 // giveUp makes the log worthless, since it lacks what this process shows: others
 // will rebuild, and so will this one once there can be a log again.
 func (u *User) giveUp(err error) {
-	path := join(u.opt.LogDir, logFile)
+	id := u.bad
 	if u.log != nil {
-		u.log.void(u.opt.FS, path)
-		u.forgetLog()
+		id = fileID{u.log.inode, u.log.dev}
 	}
+	u.void = &id
+	u.voidLog()
+	u.forgetLog()
 	u.why = "the log could not be written: " + err.Error()
 	u.retry = u.opt.FS.Now().Add(retryLog)
 	if !u.alone.Swap(true) {
 		u.opt.Note("index: " + u.why + "; changes are kept in memory until it can be")
+	}
+}
+
+// voidLog makes the log that lacks what this process shows worthless: it needs no
+// space for that. What fails is tried again at every look.
+func (u *User) voidLog() {
+	id := *u.void
+	if u.log != nil && u.log.inode == id.inode {
+		if _, err := u.log.f.WriteAt(make([]byte, 24), markOff); err == nil {
+			u.void = nil
+			return
+		}
+	}
+	path := join(u.opt.LogDir, logFile)
+	f, err := u.opt.FS.OpenFile(path, vfs.Read|vfs.Write, 0)
+	if notExist(err) {
+		u.void = nil
+		return
+	}
+	if err == nil {
+		defer f.Close()
+		info, err := f.Stat()
+		if err == nil && id.inode != 0 && (fileID{info.Inode, info.Device}) != id {
+			u.void = nil // another process has made a new one
+			return
+		}
+		if err == nil {
+			if _, err = f.WriteAt(make([]byte, 24), markOff); err == nil {
+				u.void = nil
+				return
+			}
+		}
+	}
+	if on, serr := u.opt.FS.Stat(path); serr == nil && (fileID{on.Inode, on.Device}) == id && u.opt.FS.Remove(path) == nil {
+		u.void = nil
 	}
 }
 
@@ -477,7 +517,7 @@ func (u *User) ready() bool {
 		return false
 	}
 	u.forgetLog()
-	u.log, u.bad = l, fileID{}
+	u.log, u.bad, u.void = l, fileID{}, nil
 	u.alone.Store(false)
 	// What other mailboxes show belongs to no log, or to one that is gone.
 	for _, b := range u.boxes {

@@ -305,6 +305,44 @@ func (v *View) Find(uid mailstore.UID) (pos int, found bool) {
 	return int(v.starts[based+p]) + i - pg.gone.below(i), pg.recs[i].uid == uid && !pg.gone.has(i)
 }
 
+// self tells a View from another Snapshot, also inside a driver's own type.
+func (v *View) self() *View { return v }
+
+// Shared compares two pictures without looking at messages: it gives how many
+// entries from position pos on are certain to be those of old from position at
+// on. 0 says nothing. Whoever compares pictures skips them: what one STORE left
+// alone is not looked at then.
+func (v *View) Shared(pos int, old mailstore.Snapshot, at int) (n int) {
+	s, ok := old.(interface{ self() *View })
+	if !ok || pos < 0 || at < 0 || pos >= v.Len() || at >= old.Len() {
+		return 0
+	}
+	o := s.self()
+	if o.base != v.base {
+		return 0
+	}
+	p, i := v.locate(pos)
+	q, k := o.locate(at)
+	if i != k || v.base == nil && p != q {
+		return 0
+	}
+	based := 0
+	if v.base != nil {
+		based = v.base.pages()
+	}
+	from := int(v.starts[p])
+	for ; p < len(v.pages) && q < len(o.pages) && v.pages[p] == o.pages[q]; p, q = p+1, q+1 {
+		if p != q && (p < based || q < based) {
+			break // the base's pages are those of their number
+		}
+		n += int(v.starts[p+1]) - max(from, int(v.starts[p]))
+	}
+	if n > 0 {
+		n -= pos - from
+	}
+	return max(n, 0)
+}
+
 // FirstUnseen gives the position of the first message without \Seen.
 func (v *View) FirstUnseen() (pos int, ok bool) {
 	if v.counts.Unseen == 0 {

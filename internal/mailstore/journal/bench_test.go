@@ -151,3 +151,36 @@ func benchJournal(b *testing.B, writers int, files bool) {
 		b.Fatal(err)
 	}
 }
+
+// What a worker pays at its start.
+func BenchmarkOpenClean(b *testing.B) {
+	fs := benchFS(b)
+	open := func() *Journal {
+		j, err := Open(Options{FS: fs})
+		if err == nil {
+			err = j.Recover(func(Record) error { return nil })
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+		return j
+	}
+	j := open()
+	for u := range uint32(200) { // round the ring, so that it is full of old batches
+		k, err := j.Append(Unsynced, msg(u+1, 4096))
+		if err != nil {
+			b.Fatal(err)
+		}
+		k.Wait()
+		k.Done()
+	}
+	if err := j.Close(); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := open().Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

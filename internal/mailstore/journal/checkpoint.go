@@ -46,6 +46,7 @@ func (j *Journal) runCheckpoints() {
 		more := j.cycle-j.liveCycle+1 >= checkpointAt
 		j.io.Unlock()
 		j.mu.Lock()
+		j.stuck = err != nil && !errkind.Is(err, errkind.InUse)
 		close(j.room)
 		j.room = make(chan struct{})
 		// After an error only those who wait for room are a reason to try at once;
@@ -63,7 +64,8 @@ func (j *Journal) runCheckpoints() {
 	}
 }
 
-// waitRoom waits until a checkpoint has been tried; false once it is too late.
+// waitRoom waits until a checkpoint has been tried; false once it is too late, or
+// no use.
 func (j *Journal) waitRoom(end time.Time) bool {
 	j.mu.Lock()
 	room := j.room
@@ -83,9 +85,9 @@ func (j *Journal) waitRoom(end time.Time) bool {
 	case <-timer.C:
 	}
 	j.mu.Lock()
+	defer j.mu.Unlock()
 	j.waiting--
-	j.mu.Unlock()
-	return time.Now().Before(end)
+	return !j.stuck && time.Now().Before(end)
 }
 
 // work is what a checkpoint is to settle.
@@ -94,6 +96,16 @@ type work struct {
 	from uint64 // the oldest live cycle when it was gathered
 	upTo uint64 // the first cycle that stays
 	seq  uint64 // the next sequence number when it was gathered
+
+	bufs []*[segmentSize]byte // what recs refer to
+}
+
+// release gives the memory back that the records lie in.
+func (j *Journal) release(w *work) {
+	for _, b := range w.bufs {
+		j.segmentBufs.Put(b)
+	}
+	w.bufs, w.recs = nil, nil
 }
 
 func (j *Journal) checkpoint(mode settleMode) error {
@@ -103,6 +115,7 @@ func (j *Journal) checkpoint(mode settleMode) error {
 	if err != nil || w == nil {
 		return err
 	}
+	defer j.release(w)
 	err = j.settleEffects(w.recs)
 	if errkind.Is(err, errkind.InUse) && mode == settleClosed && w.upTo > w.from+1 {
 		// Something is under way; what is oldest may be free of it.
@@ -160,8 +173,9 @@ func (j *Journal) gather(mode settleMode) (*work, error) {
 	if w.upTo <= w.from {
 		return nil, nil
 	}
-	found, err := j.readLive()
+	found, err := j.readLive(w)
 	if err != nil {
+		j.release(w)
 		return nil, failed("read journal", err)
 	}
 	set := resolve(found, j.boot)
@@ -174,14 +188,18 @@ func (j *Journal) gather(mode settleMode) (*work, error) {
 	return w, nil
 }
 
-// readLive reads the live segments.
-func (j *Journal) readLive() (found []batch, err error) {
+// readLive reads the live segments into memory of w.
+func (j *Journal) readLive(w *work) (found []batch, err error) {
 	for c := j.liveCycle; c <= j.cycle; c++ {
-		buf := make([]byte, segmentSize)
-		if err := readFull(j.file, buf, offset(c, 0)); err != nil {
+		buf, _ := j.segmentBufs.Get().(*[segmentSize]byte)
+		if buf == nil {
+			buf = new([segmentSize]byte)
+		}
+		w.bufs = append(w.bufs, buf)
+		if err := readFull(j.file, buf[:], offset(c, 0)); err != nil {
 			return nil, err
 		}
-		for _, b := range scanSegment(buf, j.nonce, int(c%segments)) {
+		for _, b := range scanSegment(buf[:], j.nonce, int(c%segments), c) {
 			if b.cycle == c {
 				found = append(found, b)
 			}

@@ -75,7 +75,8 @@
 // lock without waiting: with the lock, the file is gone for good or never came
 // (settled); without it, answer errkind.InUse, and it is asked again later.
 // Record.Expunged says that an expunge of the message is in the journal.
-// A callback may be given the same records again. Only effects are given.
+// A callback may be given the same records again. Only effects are given. Their
+// memory is the journal's: nothing of them may be kept.
 //
 // # Recovery
 //

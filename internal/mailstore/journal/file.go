@@ -23,19 +23,26 @@ type batch struct {
 func (j *Journal) openFile() error {
 	file, err := j.o.FS.OpenFile(j.path(FileName), vfs.Read|vfs.Write, 0)
 	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
+		if errors.Is(err, fs.ErrNotExist) && !j.recovered.Load() {
 			j.wasClean = true
 		}
 		return err
 	}
-	if err := j.load(file); err != nil {
+	err = j.identify(file)
+	if err == nil {
+		err = j.load(file)
+	}
+	if err != nil {
 		file.Close()
 		if !errkind.Is(err, errkind.Corrupt) || !j.alone {
 			return err
 		}
 		return j.setAside(err)
 	}
-	j.file, j.wasClean = file, j.lastClean
+	j.file = file
+	if !j.recovered.Load() {
+		j.wasClean = j.lastClean
+	}
 	j.made.Store(true)
 	return nil
 }
@@ -121,15 +128,43 @@ func (j *Journal) make(file vfs.File, tmp string) error {
 	if err := j.syncDir(); err != nil {
 		return err
 	}
+	if err := j.identify(file); err != nil {
+		return err
+	}
 	j.adopt(n, nil)
 	j.file = file
 	j.made.Store(true)
 	return nil
 }
 
+// identify notes which file it is.
+func (j *Journal) identify(file vfs.File) error {
+	info, err := file.Stat()
+	j.inode = [2]uint64{info.Device, info.Inode}
+	return err
+}
+
+// present makes sure that the file is still the one that has the name: one that
+// somebody removed or replaced would keep nothing.
+func (j *Journal) present() error {
+	info, err := j.o.FS.Stat(j.path(FileName))
+	switch {
+	case err == nil && j.inode == [2]uint64{info.Device, info.Inode}:
+		return nil
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	j.o.Note(FileName + " was removed or replaced while it was in use; another is used from now on; " +
+		"what was in it is safe unless the machine loses power in the next seconds")
+	j.file.Close()
+	j.file = nil
+	j.unsynced, j.ownSeqs = nil, nil
+	return j.create()
+}
+
 // load reads the whole file and takes its state from it.
 func (j *Journal) load(file vfs.File) error {
-	n, found, err := readAll(file)
+	n, found, err := j.readAll(file)
 	if err != nil {
 		return err
 	}
@@ -137,22 +172,36 @@ func (j *Journal) load(file vfs.File) error {
 	return nil
 }
 
-// readAll gives the nonce and all valid batches, in the order of their sequence.
-func readAll(file vfs.File) (n nonce, found []batch, err error) {
-	buf := make([]byte, fileSize)
-	got, err := file.ReadAt(buf, 0)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return n, nil, err
+// readAll gives the nonce and all valid batches that can be live, in the order of
+// their sequence.
+func (j *Journal) readAll(file vfs.File) (n nonce, found []batch, err error) {
+	buf, _ := j.segmentBufs.Get().(*[segmentSize]byte)
+	if buf == nil {
+		buf = new([segmentSize]byte)
 	}
+	defer j.segmentBufs.Put(buf)
 	known := false
 	for i := 0; i < segments && !known; i++ {
-		n, known = decodeHead(buf[min(i*segmentSize, got):got])
+		if err := readFull(file, buf[:fileHead], int64(i)*segmentSize); err != nil {
+			return n, nil, err
+		}
+		n, known = decodeHead(buf[:fileHead])
 	}
 	if !known {
 		return n, nil, errkind.Newf("read journal", errkind.Corrupt, "it has no head")
 	}
+	live, err := firstLive(file, n, buf[:])
+	if err != nil {
+		return n, nil, err
+	}
 	for i := range segments {
-		found = append(found, scanSegment(buf[i*segmentSize:(i+1)*segmentSize], n, i)...)
+		if err := readFull(file, buf[:], int64(i)*segmentSize); err != nil {
+			return n, nil, err
+		}
+		for _, b := range scanSegment(buf[:], n, i, live) {
+			b.body = slices.Clone(b.body)
+			found = append(found, b)
+		}
 	}
 	slices.SortFunc(found, func(a, b batch) int {
 		if a.seq != b.seq {
@@ -161,6 +210,29 @@ func readAll(file vfs.File) (n nonce, found []batch, err error) {
 		return cmpUint(a.cycle, b.cycle)
 	})
 	return n, found, nil
+}
+
+// firstLive gives a cycle below which nothing is live, by the first batch of each
+// segment: most of a ring is usually dead, and its bytes need not be looked at.
+func firstLive(file vfs.File, n nonce, buf []byte) (live uint64, err error) {
+	for i := range segments {
+		off := int64(i)*segmentSize + blockSize
+		if err := readFull(file, buf[:batchHead], off); err != nil {
+			return 0, err
+		}
+		h, ok := parseHead(buf[:batchHead], n)
+		if !ok || h.liveCycle <= live || h.blocks() >= segmentBlocks {
+			continue
+		}
+		p := buf[:h.blocks()*blockSize]
+		if err := readFull(file, p, off); err != nil {
+			return 0, err
+		}
+		if b, ok := parseBatch(p, n); ok {
+			live = max(live, b.liveCycle)
+		}
+	}
+	return live, nil
 }
 
 func cmpUint(a, b uint64) int {
@@ -173,11 +245,17 @@ func cmpUint(a, b uint64) int {
 	return 0
 }
 
-// scanSegment finds the valid batches of one segment, whatever lies between them.
-func scanSegment(seg []byte, n nonce, number int) (found []batch) {
+// scanSegment finds the valid batches of one segment, whatever lies between them,
+// but for those of cycles below live.
+func scanSegment(seg []byte, n nonce, number int, live uint64) (found []batch) {
 	for block := 1; block < segmentBlocks; {
-		b, ok := parseBatch(seg[block*blockSize:], n)
-		if !ok || b.cycle%segments != uint64(number) {
+		p := seg[block*blockSize:]
+		if h, ok := parseHead(p, n); !ok || h.cycle < live || h.cycle%segments != uint64(number) {
+			block++
+			continue
+		}
+		b, ok := parseBatch(p, n)
+		if !ok {
 			block++
 			continue
 		}
@@ -248,6 +326,9 @@ func (j *Journal) passed(b *batch) {
 func voided(found []batch) map[uint64]bool {
 	skip := map[uint64]bool{}
 	for _, b := range found {
+		if b.records != 1 || len(b.body) < recordHead || Kind(b.body[4]) != void {
+			continue // such a record is alone in its batch
+		}
 		recs, _ := decodeBody(&b.head, b.body)
 		for _, r := range recs {
 			if r.Kind == void {

@@ -56,6 +56,8 @@ type Journal struct {
 	made      atomic.Bool  // there is a file, or there was until a sync failed
 	isPending atomic.Int64 // bytes of what is pending
 
+	segmentBufs sync.Pool // *[segmentSize]byte, for checkpoints
+
 	mu            sync.Mutex
 	led           *sync.Cond // on mu: a leader has written, or gives up the lead
 	leader        bool       // somebody writes for all who wait
@@ -65,6 +67,7 @@ type Journal struct {
 	soonPause     time.Duration // until the next try, after an error
 	room          chan struct{}
 	waiting       int
+	stuck         bool // the last checkpoint failed, and not for what passes
 	checkpointing bool
 	closed        bool
 	work          sync.WaitGroup
@@ -73,6 +76,7 @@ type Journal struct {
 // state is what is known of the file; Journal.io guards it.
 type state struct {
 	file               vfs.File // nil until there is one
+	inode              [2]uint64
 	nonce              nonce
 	cycle              uint64 // where the next batch goes
 	block              int

@@ -270,12 +270,12 @@ func TestFailedSync(t *testing.T) {
 		p := faultfs.New(disk)
 		j, _ := start(t, manual(p, &n))
 		put(t, j, Now, msg(1, 3000)).Done()
-		put(t, j, Unsynced, msg(2, 3000)).Done()
-		k, err := j.Append(Now, msg(3, 3000))
+		put(t, j, Unsynced, msg(2, 10)).Done()
+		k, err := j.Append(Now, msg(3, 10)) // each in one sector, so that each may survive alone
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.FailAt(p.Ops()+5, 1, syscall.EIO) // lock, read, read, write, sync
+		p.FailAt(p.Ops()+6, 1, syscall.EIO) // stat, lock, read, read, write, sync
 		if err := k.Wait(); !errkind.Is(err, errkind.IO) || !errors.Is(err, syscall.EIO) || !strings.HasPrefix(p.Failed(), "datasync") {
 			t.Fatal(err, p.Failed())
 		}
@@ -413,5 +413,46 @@ func TestFailedRecovery(t *testing.T) {
 		if _, got := start(t, manual(disk, &n)); !slices.Equal(uids(got), []uint32{1}) {
 			t.Fatalf("%s: replayed %v", where, uids(got))
 		}
+	}
+}
+
+// What was answered without a sync survives up to some moment, never with holes.
+func TestNoHoles(t *testing.T) {
+	ends := map[int]bool{}
+	for seed := range uint64(60) {
+		var n notes
+		disk := memfs.New(memfs.Options{})
+		j, _ := start(t, manual(disk, &n))
+		put(t, j, Now, msg(1, 10)).Done()
+		for u := range uint32(5) {
+			put(t, j, Unsynced, msg(u+2, 10)).Done()
+		}
+		_, got := start(t, manual(disk.Survive(memfs.Torn, seed), &n))
+		if !slices.Equal(uids(got), []uint32{1, 2, 3, 4, 5, 6}[:len(got)]) || len(got) == 0 {
+			t.Fatalf("seed %d: replayed %v", seed, uids(got))
+		}
+		ends[len(got)] = true
+	}
+	if len(ends) < 3 {
+		t.Fatalf("the seeds try too little: %v", ends)
+	}
+}
+
+// A journal that somebody removes while it is in use is made anew.
+func TestRemoved(t *testing.T) {
+	var n notes
+	disk := memfs.New(memfs.Options{})
+	a, _ := start(t, manual(disk, &n))
+	b, _ := start(t, manual(disk, &n))
+	put(t, a, Now, msg(1, 10)).Done()
+	put(t, b, Now, msg(2, 10)).Done()
+	if err := disk.Remove(FileName); err != nil {
+		t.Fatal(err)
+	}
+	put(t, a, Now, msg(3, 10)).Done()
+	put(t, b, Now, msg(4, 10)).Done()
+	_, got := start(t, manual(disk.Survive(memfs.Lost, 1), &n))
+	if !slices.Equal(uids(got), []uint32{3, 4}) || len(n) != 2 {
+		t.Fatalf("replayed %v, told %v", uids(got), n)
 	}
 }

@@ -153,13 +153,21 @@ func TestNoRoom(t *testing.T) {
 	if !errkind.Is(err, errkind.Unavailable) || n < 10 || n > 40 {
 		t.Fatalf("after %d: %v", n, err)
 	}
+	for err = nil; err == nil; { // what small ones still found room
+		var k *Ticket
+		if k, err = j.Append(Now, msg(7000, 10)); err == nil {
+			if err = k.Wait(); err == nil {
+				k.Done()
+			}
+		}
+	}
 	put(t, j, Now, Record{Kind: IntentDone, Ref: id})
 	no = false
 	put(t, j, Now, msg(5000, 30000)).Done()
 	no = true
 	// What is neither done nor cancelled keeps its segment.
 	k := put(t, j, Now, msg(6000, 10))
-	for no = false; err == nil && n < 1000; n++ {
+	for no, err = false, nil; err == nil && n < 1000; n++ {
 		var k *Ticket
 		if k, err = j.Append(Now, msg(n+1, 30000)); err == nil {
 			if err = k.Wait(); err == nil {
@@ -251,5 +259,47 @@ func TestSleeper(t *testing.T) {
 	}
 	if len(n) > 0 {
 		t.Fatal(n)
+	}
+}
+
+// A checkpoint that fails for good makes nobody wait; what is soon does not pile up.
+func TestStuck(t *testing.T) {
+	disk := memfs.New(memfs.Options{})
+	var mu sync.Mutex
+	told := 0
+	o := Options{FS: disk, LockWait: time.Minute, Soon: time.Hour, Note: func(string) { mu.Lock(); told++; mu.Unlock() },
+		Checkpoint: func([]Record) error { return syscall.EIO }}
+	j, _ := start(t, o)
+	var begin time.Time
+	var err error
+	for n := uint32(0); err == nil && n < 1000; n++ {
+		var k *Ticket
+		begin = time.Now()
+		if k, err = j.Append(Now, msg(n+1, 30000)); err == nil {
+			if err = k.Wait(); err == nil {
+				k.Done()
+			}
+		}
+	}
+	if !errkind.Is(err, errkind.Unavailable) || time.Since(begin) >= roomWait {
+		t.Fatal(err, time.Since(begin))
+	}
+	for n := 0; ; n++ {
+		k, err := j.Append(Soon, Record{Kind: Flags, Box: mailstore.GUID{1}, UIDValidity: 9, UIDs: numset.Of(1), Payload: make([]byte, 20000)})
+		if errkind.Is(err, errkind.Unavailable) && n > 10 {
+			break
+		}
+		if err != nil || n > 1000 {
+			t.Fatal(n, err)
+		}
+		k.Done()
+	}
+	if err := j.Close(); err == nil {
+		t.Fatal("closed as if all were well")
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if told == 0 {
+		t.Fatal("nobody was told")
 	}
 }

@@ -172,7 +172,7 @@ func (j *Journal) replay(apply func(Record) error) error {
 	if j.file == nil || j.lastClean {
 		return nil
 	}
-	_, found, err := readAll(j.file)
+	_, found, err := j.readAll(j.file)
 	if err != nil {
 		return failed("read journal", err)
 	}

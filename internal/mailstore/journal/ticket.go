@@ -85,15 +85,38 @@ func (j *Journal) enqueue(t *Ticket) error {
 	if j.closed {
 		return errkind.Newf("journal", errkind.Unavailable, "the journal is closed")
 	}
+	waits := j.queued()
+	if t.class == Soon && waits > maxQueue {
+		return errkind.Newf("journal", errkind.Unavailable, "too much waits to be written")
+	}
 	j.queue = append(j.queue, t)
 	if t.effect {
 		j.inflight[t] = true
 	}
-	if t.class == Soon && j.timer == nil && !j.o.Manual {
+	switch {
+	case t.class != Soon || j.o.Manual:
+	case j.timer == nil:
 		j.work.Add(1)
 		j.timer = time.AfterFunc(j.o.Soon, j.soon)
+	case waits > muchQueue && j.soonPause == 0 && j.timer.Stop():
+		j.timer = time.AfterFunc(0, j.soon)
 	}
 	return nil
+}
+
+// How many bytes may wait: from muchQueue on they are written at once; beyond
+// maxQueue the disk does not take them, and memory shall not either.
+const (
+	muchQueue = 128 << 10
+	maxQueue  = 1 << 20
+)
+
+// queued gives the bytes that wait; mu is held.
+func (j *Journal) queued() (n int) {
+	for _, t := range j.queue {
+		n += len(t.body)
+	}
+	return n
 }
 
 // soon writes what was to be written soon.
@@ -130,7 +153,7 @@ func (t *Ticket) Wait() error {
 		return nil
 	}
 	j := t.j
-	end := time.Now().Add(j.o.LockWait)
+	end := time.Now().Add(min(j.o.LockWait, roomWait))
 	for {
 		done, err := t.lead()
 		if done {
@@ -145,6 +168,10 @@ func (t *Ticket) Wait() error {
 		}
 	}
 }
+
+// roomWait is how long Wait waits for room: there is another way for the driver,
+// and it costs less than a second.
+const roomWait = 2 * time.Second
 
 // lead waits until a leader has written the ticket, or leads. It is not done
 // where there was no room.

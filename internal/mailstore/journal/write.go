@@ -29,6 +29,11 @@ func (j *Journal) drain(sync bool) error {
 	if j.file == nil {
 		return nil // nothing was ever appended
 	}
+	if err := j.present(); err != nil {
+		err = failed("write journal", err)
+		j.failQueue(err)
+		return err
+	}
 	var wrote []*Ticket
 	for size := 0; size < drainBytes; {
 		got, n, err := j.writeBatch()
@@ -65,6 +70,9 @@ func (j *Journal) complete(wrote []*Ticket, sync bool) error {
 	}
 	j.synced, j.unsynced, j.ownSeqs = max(j.synced, upTo), nil, nil
 	j.finish(wrote, func(*Ticket) bool { return true }, nil)
+	for _, t := range wrote {
+		t.body = nil // a driver may hold the ticket for long
+	}
 	return nil
 }
 
@@ -272,7 +280,7 @@ func (j *Journal) mend() error {
 }
 
 func (j *Journal) mendWith(file vfs.File) error {
-	n, found, err := readAll(file)
+	n, found, err := j.readAll(file)
 	if err != nil {
 		return err
 	}

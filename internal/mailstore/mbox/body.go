@@ -12,6 +12,7 @@ import (
 	"rookery/internal/mailstore/crlf"
 	"rookery/internal/mailstore/engine"
 	"rookery/internal/mailstore/mbox/mboxfmt"
+	"rookery/internal/mailstore/mbox/spool"
 	"rookery/internal/vfs"
 )
 
@@ -48,12 +49,12 @@ func (b *box) Open(uid mailstore.UID, loc string) (engine.Body, error) {
 	if err != nil {
 		return nil, err
 	}
-	h, err := lock(file, sp, b.f.opt.ReadLocks, false, false, b.f.opt.LockWait)
+	h, err := spool.Take(file, sp, b.f.opt.ReadLocks, false, false, b.f.opt.LockWait)
 	if err != nil {
 		file.Close()
 		return nil, err
 	}
-	shut := func() { h.release(); file.Close() }
+	shut := func() { h.Release(); file.Close() }
 	src, kept, err := b.take(file, fo.Name, uid, p)
 	if err != nil {
 		shut()

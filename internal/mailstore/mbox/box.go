@@ -12,6 +12,7 @@ import (
 	"rookery/internal/imapname"
 	"rookery/internal/mailstore/engine"
 	"rookery/internal/mailstore/mbox/mboxfmt"
+	"rookery/internal/mailstore/mbox/spool"
 	"rookery/internal/vfs"
 )
 
@@ -27,7 +28,7 @@ type box struct {
 
 	// Under the user's lock.
 	file   vfs.File // nil: not locked, or there is no file
-	held   *held
+	held   *spool.Held
 	write  bool
 	wrote  bool      // this process has changed the file since it was locked
 	unsync bool      // and not all of it is on the disk
@@ -116,7 +117,7 @@ func (b *box) lock(write bool) error {
 			file.Close()
 			return errkind.New("lock mbox", errkind.NoPermission, fs.ErrPermission)
 		}
-		h, err := lock(file, sp, kinds, write, true, b.f.opt.LockWait)
+		h, err := spool.Take(file, sp, kinds, write, true, b.f.opt.LockWait)
 		if err != nil {
 			file.Close()
 			return err
@@ -126,13 +127,13 @@ func (b *box) lock(write bool) error {
 		if err == nil {
 			var now vfs.Info
 			if now, err = sp.Stat(); (missing(err) || err == nil && now.Inode != mine.Inode) && try < 100 {
-				h.release()
+				h.Release()
 				file.Close()
 				continue
 			}
 		}
 		if err != nil {
-			h.release()
+			h.Release()
 			file.Close()
 			return err
 		}
@@ -146,7 +147,7 @@ func (b *box) Unlock() {
 	if b.file == nil {
 		return
 	}
-	b.held.release()
+	b.held.Release()
 	if b.unsync && !b.f.opt.NoSync {
 		b.f.later.add(b.file)
 	} else {

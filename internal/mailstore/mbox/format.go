@@ -15,7 +15,14 @@ import (
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/engine"
 	"rookery/internal/mailstore/mbox/mboxfmt"
+	"rookery/internal/mailstore/mbox/spool"
 	"rookery/internal/vfs"
+)
+
+// LockKind is a way to lock an mbox, Spool how its file is reached.
+type (
+	LockKind = spool.Kind
+	Spool    = spool.Spool
 )
 
 // Options say where and how. Paths are relative to FS.
@@ -39,7 +46,7 @@ type Format struct {
 	opt   Options
 	fs    vfs.FS
 	inbox Spool
-	keep  *keeper
+	keep  *spool.Keeper
 	recs  *records
 	redo  *redo
 	later *flusher
@@ -56,12 +63,12 @@ var _ engine.Starter = (*Format)(nil)
 func Open(opt Options) (*engine.Store, error) {
 	opt = opt.withDefaults()
 	f := &Format{opt: opt, fs: opt.FS, foreign: map[mailstore.Name]bool{}, boxes: map[*box]bool{}}
-	f.keep = &keeper{fs: f.fs, path: join(opt.ControlPath, "rookery-mbox-lock")}
+	f.keep = &spool.Keeper{FS: f.fs, Path: join(opt.ControlPath, "rookery-mbox-lock")}
 	f.recs = &records{fs: f.fs, path: join(opt.ControlPath, recordsFile), wait: opt.LockWait, sync: !opt.NoSync}
 	f.redo = &redo{fs: f.fs, path: join(opt.ControlPath, "rookery-mbox-redo"), sync: !opt.NoSync, size: opt.JournalSize}
 	f.later = newFlusher()
 	if f.inbox = opt.Inbox; f.inbox == nil {
-		f.inbox = f.spool(opt.InboxPath)
+		f.inbox = f.pathOf(opt.InboxPath)
 	}
 	return engine.Open(opt.Options, f)
 }
@@ -78,10 +85,10 @@ func (o Options) withDefaults() Options {
 		o.InboxPath = join(o.MailPath, "inbox")
 	}
 	if o.ReadLocks == nil {
-		o.ReadLocks = []LockKind{Fcntl}
+		o.ReadLocks = []LockKind{spool.Fcntl}
 	}
 	if o.WriteLocks == nil {
-		o.WriteLocks = []LockKind{Fcntl, Dotlock}
+		o.WriteLocks = []LockKind{spool.Fcntl, spool.Dotlock}
 	}
 	if o.StaleLock == 0 {
 		o.StaleLock = 2 * time.Minute
@@ -92,8 +99,8 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-func (f *Format) spool(path string) Spool {
-	return &pathSpool{fs: f.fs, path: path, stale: f.opt.StaleLock, keep: f.keep}
+func (f *Format) pathOf(path string) Spool {
+	return &spool.Path{FS: f.fs, Name: path, Stale: f.opt.StaleLock, Keep: f.keep}
 }
 
 // spoolOf gives how a mailbox's file is reached.
@@ -105,7 +112,7 @@ func (f *Format) spoolOf(name mailstore.Name) (Spool, error) {
 	if err != nil {
 		return nil, err
 	}
-	return f.spool(path), nil
+	return f.pathOf(path), nil
 }
 
 // Start mends what a crash left.
@@ -144,11 +151,11 @@ func (f *Format) mend() error {
 		return err
 	}
 	defer file.Close()
-	h, err := lock(file, sp, f.opt.WriteLocks, true, true, f.opt.LockWait)
+	h, err := spool.Take(file, sp, f.opt.WriteLocks, true, true, f.opt.LockWait)
 	if err != nil {
 		return err
 	}
-	defer h.release()
+	defer h.Release()
 	m, err := f.redo.mover(file, s.name)
 	if err != nil {
 		return err
@@ -245,7 +252,7 @@ func (f *Format) newRecord(base *mboxfmt.Base) record {
 func (f *Format) firstBase(name mailstore.Name, path string) (base *mboxfmt.Base, ok bool, err error) {
 	sp := f.inbox
 	if name != imapname.Inbox {
-		sp = f.spool(path)
+		sp = f.pathOf(path)
 	}
 	file, _, err := sp.Open(false)
 	if missing(err) {
@@ -344,7 +351,7 @@ func (f *Format) prune(dir string) {
 func (f *Format) Close() error {
 	f.later.close()
 	f.redo.close()
-	f.keep.close()
+	f.keep.Close()
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"rookery/internal/imapname"
 	"rookery/internal/imapname/mutf7"
 	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/mbox/spool"
 	"rookery/internal/vfs"
 )
 
@@ -25,7 +26,6 @@ import (
 const (
 	ownMail   = "mBoX-MeSsAgEs"
 	subPrefix = ".sub."
-	lockExt   = ".lock"
 	maxListed = 100_000
 )
 
@@ -46,7 +46,7 @@ func join(dir, name string) string {
 // levelOf writes a level as a file's name.
 func levelOf(part string) (string, error) {
 	p := mutf7.Encode(part)
-	if p == "" || p == ownMail || strings.HasSuffix(p, lockExt) || len(p) > 255-len(subPrefix)-len(lockExt) || strings.ContainsAny(p, "/\x00\n\t") || control(p) {
+	if p == "" || p == ownMail || strings.HasSuffix(p, spool.LockExt) || len(p) > 255-len(subPrefix)-len(spool.LockExt) || strings.ContainsAny(p, "/\x00\n\t") || control(p) {
 		return "", errkind.Newf("name", errkind.Invalid, "a level of the name is one that cannot be kept as a file")
 	}
 	switch p[0] {
@@ -60,7 +60,7 @@ func levelOf(part string) (string, error) {
 
 // partOf reads a file's name back.
 func partOf(level string) (string, bool) {
-	if level == "" || level[0] == '.' || level == ownMail || strings.HasSuffix(level, lockExt) || control(level) {
+	if level == "" || level[0] == '.' || level == ownMail || strings.HasSuffix(level, spool.LockExt) || control(level) {
 		return "", false
 	}
 	if rest, ok := strings.CutPrefix(level, "%2E"); ok {

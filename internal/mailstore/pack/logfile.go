@@ -149,7 +149,7 @@ func (l *logFile) write(recs []outRec, step int64) error {
 		return l.broken
 	}
 	start := l.pos
-	if l.fresh { // a torn write must not hit what was synced before
+	if l.fresh && !l.stale(start) { // a torn write must not hit what was synced before
 		start = alignUp(start, batchAlign)
 	}
 	total := start
@@ -175,6 +175,15 @@ func (l *logFile) write(recs []outRec, step int64) error {
 	}
 	l.pos, l.last, l.head, l.room, l.fresh = w.off, w.last, w.head, max(l.room, w.off), false
 	return nil
+}
+
+// stale reports whether something that never counted stands right behind the
+// last record: half a group of a process that was killed. It has to be
+// overwritten, or readers would stop at it.
+func (l *logFile) stale(at int64) bool {
+	var b [4]byte
+	n, _ := l.f.ReadAt(b[:], alignUp(at, recAlign))
+	return n == len(b) && le32(b[:]) == recMagic
 }
 
 // takeBack makes what was written from start on unreadable.

@@ -13,7 +13,7 @@ import (
 // options are those of most tests: small files, so that everything that happens
 // to large ones happens.
 func options(disk vfs.FS) pack.Options {
-	return pack.Options{FS: disk, MailPath: "mail", PackSize: 8 << 10, Step: 4 << 10, JournalStep: 4 << 10, JournalSize: 3 << 10, MaxTail: 40, DeadSize: 1 << 40}
+	return pack.Options{FS: disk, MailPath: "mail", PackSize: 3 << 10, Step: 4 << 10, JournalStep: 4 << 10, JournalSize: 1500, MaxTail: 8, DeadSize: 1 << 40}
 }
 
 // dropIndex removes every index file.

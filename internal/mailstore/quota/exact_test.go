@@ -12,6 +12,7 @@ import (
 
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/pack"
 	"rookery/internal/mailstore/quota"
 	"rookery/internal/numset"
 	"rookery/internal/vfs"
@@ -117,7 +118,7 @@ func work(s *quota.Store, rnd *rand.Rand, n int, over *int) error {
 			switch errkind.Of(err) {
 			case errkind.OverQuota:
 				*over++
-			case errkind.NotFound, errkind.Exists, errkind.Invalid, errkind.Expunged:
+			case errkind.NotFound, errkind.Exists, errkind.Invalid, errkind.Expunged, errkind.Unavailable:
 			default:
 				return err
 			}
@@ -168,19 +169,43 @@ func one(s *quota.Store, rnd *rand.Rand, box, other mailstore.Name) error {
 	return err
 }
 
+// opener opens a store of some format with limits around it, its control files
+// in the directory ctl.
+type opener func(disk vfs.FS, opt quota.Options) (*quota.Store, error)
+
+func openPack(disk vfs.FS, opt quota.Options) (*quota.Store, error) {
+	inner, err := pack.Open(pack.Options{FS: disk, MailPath: "Maildir", LockWait: 20e9})
+	if err != nil {
+		return nil, err
+	}
+	opt.FS, opt.Dir = disk, "Maildir"
+	return quota.Wrap(inner, opt), nil
+}
+
 // Ten thousand operations of eight sessions in two processes, while a third is
-// killed at random moments and the count's file is removed.
+// killed at random moments and files of the count and the index are removed.
 func TestExact(t *testing.T) {
+	for name, open := range map[string]opener{"maildir": openMaildir, "pack": openPack} {
+		t.Run(name, func(t *testing.T) { exact(t, open) })
+	}
+}
+
+func exact(t *testing.T, open opener) {
 	disk, _ := newDisk()
 	opt := quota.Options{Limits: quota.Limits{Octets: 200_000, Messages: 400}, SizeFile: "Maildir/maildirsize", Note: func(text string) { t.Log(text) }}
-	procs := []*quota.Store{start(t, disk, opt), start(t, disk, opt)}
-	var wg sync.WaitGroup
-	stop := make(chan struct{})
-	over := make([]int, 8)
+	begin := func() *quota.Store {
+		s, err := open(disk, opt)
+		must(t, err)
+		return s
+	}
+	procs := []*quota.Store{begin(), begin()}
 	operations := 10_000
 	if testing.Short() {
 		operations = 1_000
 	}
+	var wg, others sync.WaitGroup
+	stop := make(chan struct{})
+	over := make([]int, 8)
 	for g := range 8 {
 		wg.Go(func() {
 			if err := work(procs[g%2], rand.New(rand.NewPCG(uint64(g), 7)), operations/8, &over[g]); err != nil {
@@ -188,43 +213,54 @@ func TestExact(t *testing.T) {
 			}
 		})
 	}
-	var killer sync.WaitGroup
-	killer.Go(func() {
-		rnd := rand.New(rand.NewPCG(99, 7))
-		for i := 0; ; i++ {
-			select {
-			case <-stop:
-				return
-			default:
-			}
-			f := faultfs.New(disk)
-			f.CutAfter(5+rnd.IntN(150), memfs.Kept, 0)
-			if s, err := openMaildir(f, opt); err == nil {
-				ignored := 0
-				_ = work(s, rnd, 20, &ignored)
-			}
-			f.Kill()
-			if i%7 == 3 {
-				_ = disk.Remove("Maildir/rookery-quota")
-			}
-		}
-	})
+	others.Go(func() { killAndDrop(disk, open, opt, stop) })
 	wg.Wait()
 	close(stop)
-	killer.Wait()
+	others.Wait()
 	total := 0
 	for _, n := range over {
 		total += n
 	}
-	if total == 0 {
+	if total == 0 && !testing.Short() {
 		t.Error("nothing was ever refused: the limits were not tried")
 	}
-	for _, s := range append(procs, start(t, disk, opt)) {
+	for _, s := range append(procs, begin()) {
 		same(t, s)
 		if u := counted(t, s); u.Octets > 200_000 || u.Messages > 400 {
 			t.Errorf("use %+v is above the limits", u)
 		}
 		must(t, s.Close())
+	}
+}
+
+// killAndDrop works in one process after the other, each killed at some change,
+// and removes the count and index files.
+func killAndDrop(disk *memfs.FS, open opener, opt quota.Options, stop chan struct{}) {
+	rnd := rand.New(rand.NewPCG(99, 7))
+	for i := 0; ; i++ {
+		select {
+		case <-stop:
+			return
+		default:
+		}
+		f := faultfs.New(disk)
+		f.CutAfter(5+rnd.IntN(150), memfs.Kept, 0)
+		if s, err := open(f, opt); err == nil {
+			ignored := 0
+			_ = work(s, rnd, 20, &ignored)
+		}
+		f.Kill()
+		switch i % 7 {
+		case 3:
+			_ = disk.Remove("Maildir/rookery-quota")
+		case 5:
+			_ = disk.ReadDir("Maildir", func(e vfs.DirEntry) bool {
+				if strings.HasPrefix(e.Name, "rookery.index") {
+					_ = disk.Remove("Maildir/" + e.Name)
+				}
+				return true
+			})
+		}
 	}
 }
 
@@ -262,7 +298,8 @@ func TestCutAfterEach(t *testing.T) {
 		do(s.Delete("b"))
 		return first
 	}
-	for _, power := range []bool{false, true} {
+	for round := range 6 {
+		power := round > 0
 		for k := 1; ; k++ {
 			disk, clock := newDisk()
 			f := faultfs.New(disk)
@@ -270,7 +307,7 @@ func TestCutAfterEach(t *testing.T) {
 			if power {
 				fate = memfs.Torn
 			}
-			f.CutAfter(k, fate, uint64(k))
+			f.CutAfter(k, fate, uint64(k+1000*round))
 			s, err := openMaildir(f, opt)
 			if err == nil {
 				err = history(s)
@@ -281,13 +318,13 @@ func TestCutAfterEach(t *testing.T) {
 			}
 			after := disk
 			if power {
-				after = f.Survivor(fate, uint64(k))
+				after = f.Survivor(fate, uint64(k+1000*round))
 			} else {
 				f.Kill()
 			}
-			if power {
-				clock.jump(time.Hour)
-			} // else the last look was just now: only what the dead left can tell
+			// Long enough for a lock to be stale; but the last look was just now: only
+			// what was left can tell.
+			clock.jump(3 * time.Minute)
 			q := start(t, after, opt)
 			for range 2 {
 				if got, want := counted(t, q), recount(t, q); got != want {
@@ -330,6 +367,46 @@ func TestOrphans(t *testing.T) {
 		same(t, s)
 		if done {
 			return
+		}
+	}
+}
+
+// Two that died leave a mailbox with as many messages and the UIDNEXT that the
+// count has, but with other messages.
+func TestTwoDead(t *testing.T) {
+	opt := quota.Options{Limits: quota.Limits{Octets: 10_000}}
+	for k := 1; k < 40; k++ {
+		for j := 1; j < 14; j++ {
+			disk, _ := newDisk()
+			s := start(t, disk, opt)
+			_, err := add(s, "INBOX", 100)
+			must(t, err)
+			var dying []*quota.Store
+			var fault []*faultfs.FS
+			for range 2 { // both have looked before either dies
+				f := faultfs.New(disk)
+				p := start(t, f, opt)
+				_ = counted(t, p)
+				mb, err := p.Open("INBOX")
+				must(t, err)
+				_, err = mb.Sync()
+				must(t, err)
+				dying, fault = append(dying, p), append(fault, f)
+			}
+			fault[0].CutAfter(fault[0].Changes()+k, memfs.Kept, 0)
+			_, _ = add(dying[0], "INBOX", 500)
+			fault[0].Kill()
+			fault[1].CutAfter(fault[1].Changes()+j, memfs.Kept, 0)
+			if mb, err := dying[1].Open("INBOX"); err == nil {
+				_, _ = mb.Expunge(numset.Of(1))
+			}
+			fault[1].Kill()
+			_, err = add(s, "INBOX", 7)
+			must(t, err)
+			if got, want := counted(t, s), recount(t, s); got != want {
+				t.Fatalf("killed after changes %d and %d: the count is %+v, the mailboxes hold %+v", k, j, got, want)
+			}
+			must(t, s.Close())
 		}
 	}
 }

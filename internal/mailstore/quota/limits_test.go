@@ -179,7 +179,7 @@ func TestOtherPrograms(t *testing.T) {
 	disk, clock := newDisk()
 	opt := quota.Options{Limits: quota.Limits{Octets: 1000}}
 	s := start(t, disk, opt)
-	_, err := add(s, "INBOX", 400)
+	_, err := add(s, "INBOX", 450)
 	must(t, err)
 	mb, err := s.Open("INBOX")
 	must(t, err)
@@ -195,7 +195,7 @@ func TestOtherPrograms(t *testing.T) {
 	clock.jump(1e9)
 	_, err = mb.Sync()
 	must(t, err)
-	if u := counted(t, s); u.Octets != 900 {
+	if u := counted(t, s); u.Octets != 950 {
 		t.Errorf("%+v", u)
 	}
 	_, err = add(s, "INBOX", 200)
@@ -209,6 +209,25 @@ func TestOtherPrograms(t *testing.T) {
 	clock.jump(31e9) // nobody looked for so long
 	if _, err := add(s, "INBOX", 200); err != nil {
 		t.Errorf("room that another program made is not found: %v", err)
+	}
+	same(t, s)
+	// The same for a copy, which no client announces.
+	_, err = add(s, "INBOX", 200)
+	must(t, err)
+	_, err = mb.Copy(numset.Of(1), "INBOX")
+	refused(t, errkind.OverQuota, err)
+	var files []string
+	for _, dir := range []string{"Maildir/new", "Maildir/cur"} {
+		must(t, disk.ReadDir(dir, func(e vfs.DirEntry) bool { files = append(files, dir+"/"+e.Name); return true }))
+	}
+	for _, f := range files {
+		if info, err := disk.Stat(f); err == nil && info.Size == 200 {
+			must(t, disk.Remove(f))
+		}
+	}
+	clock.jump(31e9)
+	if _, err := mb.Copy(numset.Of(1), "INBOX"); err != nil {
+		t.Errorf("room that another program made is not found by a copy: %v", err)
 	}
 	same(t, s)
 }

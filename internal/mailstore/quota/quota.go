@@ -119,7 +119,9 @@ var _ mailstore.Store = (*Store)(nil)
 // something is refused: the user may have removed mail with another program.
 const stale = 30 * time.Second
 
-// fresh is how old it may be for a process that has just begun.
+// fresh is how old it may be for a process that has just begun. Where boots
+// cannot be told apart, it looks in any case: a power cut may have taken back what
+// was counted.
 const fresh = 5 * time.Minute
 
 // Wrap puts limits around a store. It looks at nothing yet.
@@ -194,7 +196,7 @@ func (s *Store) prepared() error {
 	clear(s.marked)
 	s.mu.Unlock()
 	switch {
-	case !ready && !doubt && s.lookedWithin(fresh):
+	case !ready && !doubt && s.opt.FS.BootID() != "" && s.lookedWithin(fresh):
 		s.mu.Lock()
 		s.ready = true
 		s.mu.Unlock()

@@ -215,12 +215,10 @@ func (m *Mail) fact(n *node) (bool, error) {
 // fits compares moments, or days as they were written (RFC 3501 §6.4.4: no zone
 // counts).
 func (n *node) fits(t time.Time) bool {
-	c := 0
-	if n.exact {
-		c = t.Compare(n.at)
-	} else {
-		c = day(t).Compare(day(n.at))
+	if n.exact { // RFC 5032 §1: the moment itself is both older and younger
+		return n.order == before && !t.After(n.at) || n.order == since && !t.Before(n.at)
 	}
+	c := day(t).Compare(day(n.at))
 	switch n.order {
 	case before:
 		return c < 0

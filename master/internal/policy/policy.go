@@ -200,9 +200,10 @@ func SettingsRole(service string) settings.Role {
 
 // Dirs are the places where a user's mail lies.
 type Dirs struct {
-	Make []string // made if missing, by the user
-	Also []string // used if there
-	Home string   // "" if none; a common top for the chroot
+	Make  []string // made if missing, by the user
+	Also  []string // used if there
+	Home  string   // "" if none; a common top for the chroot
+	Inbox string   // an mbox that lies outside mail_path; "" if none
 }
 
 // Dirs expands the paths of one user.
@@ -233,6 +234,20 @@ func (p *Policy) Dirs(service string, r redeemmsg.Record) (Dirs, error) {
 		return nil
 	}
 	for _, k := range []settings.Key[settings.Template]{settings.MailPath, settings.MailInboxPath, settings.MailControlPath, settings.MailIndexPath, settings.MailAltPath} {
+		if k.Name() == settings.MailInboxPath.Name() && settings.MailDriver.Get(set) == "mbox" {
+			inbox, err := k.Get(set).ExpandPath(vars)
+			if err != nil {
+				return d, refuse("%s: %v", k.Name(), err)
+			}
+			// A file: below mail_path the worker opens it, elsewhere rookery-dotlock.
+			if inbox != "" && (len(d.Make) == 0 || !strings.HasPrefix(inbox, d.Make[0]+"/")) {
+				if dir := path.Dir(inbox); dir == "/" || dir == "." {
+					return d, refuse("%s of %s is %s, which is in no directory of mailboxes", k.Name(), r.User, inbox)
+				}
+				d.Inbox = inbox
+			}
+			continue
+		}
 		if err := add(&d.Make, k.Name(), k.Get(set)); err != nil {
 			return d, err
 		}

@@ -118,6 +118,9 @@ func writeConfig(dir string, m marker) error {
 	if m.Driver != "maildir" {
 		values["mail_driver"] = quote(m.Driver)
 	}
+	if m.Driver == "mbox" {
+		values["mail_path"] = quote("~/" + mailDir(m.Driver))
+	}
 	if m.NoExempt {
 		delete(values, "limits_exempt_networks")
 	}
@@ -167,6 +170,14 @@ func databaseTables(users string) string {
 	return b.String()
 }
 
+// mailDir is what mail_path is called in a home.
+func mailDir(driver string) string {
+	if driver == "mbox" {
+		return "mail"
+	}
+	return "Maildir"
+}
+
 // SamplesCommand is the hidden command of rookeryctl that WriteSamples runs in.
 const SamplesCommand = "demo-samples"
 
@@ -185,7 +196,7 @@ func writeMail(dir, programs string, m marker, n int) error {
 	if m.Empty {
 		return nil
 	}
-	cmd := exec.Command(filepath.Join(programs, "rookeryctl"), SamplesCommand, m.Driver, filepath.Join(path, "Maildir"), address(n))
+	cmd := exec.Command(filepath.Join(programs, "rookeryctl"), SamplesCommand, m.Driver, filepath.Join(path, mailDir(m.Driver)), address(n))
 	cmd.Dir = "/"
 	cmd.Env = []string{}
 	if m.UIDs.Separate {

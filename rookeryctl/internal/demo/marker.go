@@ -48,11 +48,9 @@ const markerName = "demo.json"
 // Check refuses options that cannot be.
 func (o *Options) Check() error {
 	switch o.Driver {
-	case "maildir", "pack":
-	case "mbox":
-		return control.Errorf(control.ExitUsage, "--driver %s is not there yet; maildir and pack are", o.Driver)
+	case "maildir", "mbox", "pack":
 	default:
-		return control.Errorf(control.ExitUsage, "--driver %q is not known; write maildir or pack", o.Driver)
+		return control.Errorf(control.ExitUsage, "--driver %q is not known; write maildir, mbox or pack", o.Driver)
 	}
 	if o.Users < 1 || o.Users > 1000 {
 		return control.Errorf(control.ExitUsage, "--users %d is out of range; write 1 to 1000", o.Users)

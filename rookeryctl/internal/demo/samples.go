@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/engine"
+	"rookery/internal/mailstore/mbox"
 	"rookery/internal/mailstore/pack"
 	"rookery/internal/vfs"
 )
@@ -39,8 +41,8 @@ func samples() []sample {
 // WriteSamples makes a mail store at path with the sample messages of the user.
 // It runs as that user, in a process of its own.
 func WriteSamples(driver, path, address string, now time.Time) error {
-	if driver == "pack" {
-		return packSamples(path, address, now)
+	if driver != "maildir" {
+		return storeSamples(driver, path, address, now)
 	}
 	for _, sub := range []string{"", "cur", "new", "tmp"} {
 		if err := os.MkdirAll(filepath.Join(path, sub), 0o700); err != nil {
@@ -57,8 +59,16 @@ func WriteSamples(driver, path, address string, now time.Time) error {
 	return nil
 }
 
-// packSamples puts the samples into packed files, by the driver itself.
-func packSamples(path, address string, now time.Time) error {
+// openStore opens a store of one of the formats that only their driver writes.
+func openStore(driver string, disk vfs.FS) (mailstore.Store, error) {
+	if driver == "mbox" {
+		return mbox.Open(mbox.Options{Options: engine.Options{FS: disk}})
+	}
+	return pack.Open(pack.Options{FS: disk})
+}
+
+// storeSamples has the driver itself keep the samples.
+func storeSamples(driver, path, address string, now time.Time) error {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return err
 	}
@@ -67,7 +77,7 @@ func packSamples(path, address string, now time.Time) error {
 		return err
 	}
 	defer disk.Close()
-	store, err := pack.Open(pack.Options{FS: disk})
+	store, err := openStore(driver, disk)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ package tool
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -20,8 +21,6 @@ import (
 	"rookery/internal/ipc/toolmsg"
 	"rookery/internal/secret"
 	"rookery/rookeryctl/internal/control"
-
-	"encoding/json"
 )
 
 // startLimit is how long the server may take to start the process: authd may
@@ -145,7 +144,7 @@ func (c *Client) take(ctx context.Context, sink Sink) error {
 				return unasked(m)
 			}
 			if err := sink.Line(line); err != nil {
-				return err
+				return fault(err)
 			}
 			line = line[:0]
 		case *toolmsg.Progress:
@@ -162,10 +161,19 @@ func (c *Client) take(ctx context.Context, sink Sink) error {
 				return unasked(m)
 			}
 			if err := sink.Message(m); err != nil {
-				return err
+				return fault(err)
 			}
 		}
 	}
+}
+
+// fault gives an error an exit code if it has none: the process is at fault.
+func fault(err error) error {
+	var ce *control.Error
+	if errors.As(err, &ce) {
+		return err
+	}
+	return control.Errorf(control.ExitSoftware, "%v", err)
 }
 
 func unasked(m ipc.Message) error {

@@ -1,4 +1,9 @@
-package mbox
+// Package spool reaches one mbox file and its lock file, and takes the locks
+// that other programs respect.
+//
+// The mbox driver calls it, and rookery-dotlock. It must never know what the
+// file holds.
+package spool
 
 import (
 	"errors"
@@ -13,15 +18,15 @@ import (
 	"rookery/internal/vfs"
 )
 
-// LockKind is a way to lock an mbox that other programs know.
-type LockKind string
+// Kind is a way to lock an mbox that other programs know.
+type Kind string
 
 // The ways. Fcntl locks are open-file-description locks, which POSIX locks of
 // other programs exclude.
 const (
-	Fcntl   LockKind = "fcntl"
-	Flock   LockKind = "flock"
-	Dotlock LockKind = "dotlock"
+	Fcntl   Kind = "fcntl"
+	Flock   Kind = "flock"
+	Dotlock Kind = "dotlock"
 )
 
 // Spool is how a mailbox's file is reached: by a path, or by the helper that
@@ -37,27 +42,30 @@ type Spool interface {
 	Unlock() error
 }
 
+// LockExt ends the names of lock files.
+const LockExt = ".lock"
+
 // lockText is what our lock files hold: no process id is zero, so nobody takes
 // the holder for dead (a worker's own would be that of another process outside
 // its namespace), and the second line says whose it is.
 const lockText = "0\nrookery\n"
 
-// keeper is the file rookery-mbox-lock of the control directory. A lock file
+// Keeper is the file rookery-mbox-lock of the control directory. A lock file
 // is a second name for it, where the file system allows that: made at once with its
 // text, and known as ours by its inode, should a process die with it.
-type keeper struct {
-	fs   vfs.FS
-	path string
+type Keeper struct {
+	FS   vfs.FS
+	Path string
 	mu   sync.Mutex
 	f    vfs.File
 }
 
 // touch readies the file: others take an old lock file for a dead one's.
-func (k *keeper) touch() (vfs.Info, error) {
+func (k *Keeper) touch() (vfs.Info, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.f == nil {
-		f, err := k.fs.OpenFile(k.path, vfs.Read|vfs.Write|vfs.Create, 0o600)
+		f, err := k.FS.OpenFile(k.Path, vfs.Read|vfs.Write|vfs.Create, 0o600)
 		if err != nil {
 			return vfs.Info{}, err
 		}
@@ -75,13 +83,14 @@ func (k *keeper) touch() (vfs.Info, error) {
 		}
 		k.f = f
 	}
-	if err := k.f.SetModTime(k.fs.Now()); err != nil {
+	if err := k.f.SetModTime(k.FS.Now()); err != nil {
 		return vfs.Info{}, err
 	}
 	return k.f.Stat()
 }
 
-func (k *keeper) close() {
+// Close gives the file up.
+func (k *Keeper) Close() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.f != nil {
@@ -90,38 +99,49 @@ func (k *keeper) close() {
 	}
 }
 
-// pathSpool is a file that the process can reach by itself.
-type pathSpool struct {
-	fs    vfs.FS
-	path  string
-	stale time.Duration
-	keep  *keeper
+// Path is a file that the process can reach by itself.
+type Path struct {
+	FS    vfs.FS
+	Name  string
+	Stale time.Duration // a lock file and an mbox that nobody has touched so long are nobody's
+	Keep  *Keeper       // nil: lock files are files of their own
+	Mode  fs.FileMode   // of a file that is made; 0: 0600
 }
 
-func (p *pathSpool) Open(create bool) (vfs.File, bool, error) {
+// Open opens the file; see Spool.
+func (p *Path) Open(create bool) (vfs.File, bool, error) {
 	flag := vfs.Read | vfs.Write
 	if create {
 		flag |= vfs.Create
 	}
-	f, err := p.fs.OpenFile(p.path, flag, 0o600)
+	mode := p.Mode
+	if mode == 0 {
+		mode = 0o600
+	}
+	f, err := p.FS.OpenFile(p.Name, flag, mode)
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
-		f, err = p.fs.OpenFile(p.path, vfs.Read, 0)
+		f, err = p.FS.OpenFile(p.Name, vfs.Read, 0)
 		return f, false, err
 	}
 	return f, err == nil, err
 }
 
-func (p *pathSpool) Stat() (vfs.Info, error) { return p.fs.Stat(p.path) }
+// Stat tells of the file.
+func (p *Path) Stat() (vfs.Info, error) { return p.FS.Stat(p.Name) }
 
-func (p *pathSpool) Lock(own bool) error {
-	lock := p.path + lockExt
-	kept, err := p.keep.touch()
-	if err == nil {
-		err = p.fs.Link(p.keep.path, lock)
+// Lock makes the lock file; see Spool.
+func (p *Path) Lock(own bool) error {
+	lock := p.Name + LockExt
+	var kept vfs.Info
+	err := errors.ErrUnsupported
+	if p.Keep != nil {
+		if kept, err = p.Keep.touch(); err == nil {
+			err = p.FS.Link(p.Keep.Path, lock)
+		}
 	}
 	if err != nil && !errors.Is(err, fs.ErrExist) { // another file system, or one without links
 		kept = vfs.Info{}
-		err = makeDotlock(p.fs, lock)
+		err = makeDotlock(p.FS, lock)
 	}
 	if errors.Is(err, fs.ErrExist) && p.dead(lock, kept, own) {
 		return p.Lock(own)
@@ -144,37 +164,38 @@ func makeDotlock(f vfs.FS, lock string) error {
 // dead removes the lock file of a dead process: ours, if own says that no living
 // process of ours can have it; another's, if neither it nor the mbox has changed
 // for long.
-func (p *pathSpool) dead(lock string, kept vfs.Info, own bool) bool {
-	info, err := p.fs.Stat(lock)
+func (p *Path) dead(lock string, kept vfs.Info, own bool) bool {
+	info, err := p.FS.Stat(lock)
 	if err != nil {
-		return missing(err)
+		return errors.Is(err, fs.ErrNotExist)
 	}
 	ours := kept.Inode != 0 && info.Inode == kept.Inode && info.Device == kept.Device
 	if !ours {
-		text, err := vfs.ReadFile(p.fs, lock, 64)
+		text, err := vfs.ReadFile(p.FS, lock, 64)
 		ours = err == nil && string(text) == lockText
 	}
 	if !ours || !own {
-		now := p.fs.Now()
-		if box, err := p.fs.Stat(p.path); p.stale <= 0 || now.Sub(info.ModTime) < p.stale || err == nil && now.Sub(box.ModTime) < p.stale {
+		now := p.FS.Now()
+		if box, err := p.FS.Stat(p.Name); p.Stale <= 0 || now.Sub(info.ModTime) < p.Stale || err == nil && now.Sub(box.ModTime) < p.Stale {
 			return false
 		}
 	}
 	// Another may do the same at this moment and make a new lock: only the file
 	// that was looked at is taken away.
-	aside := lock + "." + strconv.FormatUint(rand.Uint64(), 36) + lockExt
-	if p.fs.Rename(lock, aside) != nil {
+	aside := lock + "." + strconv.FormatUint(rand.Uint64(), 36) + LockExt
+	if p.FS.Rename(lock, aside) != nil {
 		return false
 	}
-	if now, err := p.fs.Stat(aside); err == nil && now.Inode != info.Inode {
-		_ = p.fs.RenameNoReplace(aside, lock)
+	if now, err := p.FS.Stat(aside); err == nil && now.Inode != info.Inode {
+		_ = p.FS.RenameNoReplace(aside, lock)
 		return false
 	}
-	return p.fs.Remove(aside) == nil
+	return p.FS.Remove(aside) == nil
 }
 
-func (p *pathSpool) Unlock() error {
-	err := p.fs.Remove(p.path + lockExt)
+// Unlock removes the lock file.
+func (p *Path) Unlock() error {
+	err := p.FS.Remove(p.Name + LockExt)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -188,25 +209,25 @@ type Flocker interface {
 	Funlock() error
 }
 
-// held is what was locked.
-type held struct {
+// Held is what was locked.
+type Held struct {
 	f     vfs.File
 	spool Spool
-	kinds []LockKind
+	kinds []Kind
 }
 
-// lock takes all locks in their order. Where one is taken the ones before it are
+// Take takes all locks in their order. Where one is taken the ones before it are
 // given back before it is waited for: a program with another order then never waits for us.
-func lock(f vfs.File, s Spool, kinds []LockKind, exclusive, own bool, wait time.Duration) (*held, error) {
+func Take(f vfs.File, s Spool, kinds []Kind, exclusive, own bool, wait time.Duration) (*Held, error) {
 	end := time.Now().Add(wait)
 	pause := time.Millisecond
 	for {
-		h := &held{f: f, spool: s}
+		h := &Held{f: f, spool: s}
 		err := h.take(kinds, exclusive, own)
 		if err == nil {
 			return h, nil
 		}
-		h.release()
+		h.Release()
 		if !errkind.Is(err, errkind.InUse) && !errors.Is(err, fs.ErrExist) {
 			return nil, err
 		}
@@ -218,7 +239,7 @@ func lock(f vfs.File, s Spool, kinds []LockKind, exclusive, own bool, wait time.
 	}
 }
 
-func (h *held) take(kinds []LockKind, exclusive, own bool) error {
+func (h *Held) take(kinds []Kind, exclusive, own bool) error {
 	for _, k := range kinds {
 		var err error
 		switch k {
@@ -239,8 +260,8 @@ func (h *held) take(kinds []LockKind, exclusive, own bool) error {
 	return nil
 }
 
-// release gives back in the opposite order.
-func (h *held) release() {
+// Release gives back in the opposite order.
+func (h *Held) Release() {
 	for i := len(h.kinds) - 1; i >= 0; i-- {
 		switch h.kinds[i] {
 		case Fcntl:
