@@ -53,9 +53,10 @@ func inFS(p string) string { return strings.TrimPrefix(p, "/") }
 func (h *Host) openMaildir(paths settings.MailPaths, ns mailstore.Namespace, special []maildir.Special) (mailstore.Store, error) {
 	opt := maildir.Options{FS: h.FS(), MailPath: inFS(paths.Mail), InboxPath: inFS(paths.Inbox), ControlPath: inFS(paths.Control), IndexPath: inFS(paths.Index),
 		Namespace: ns, Special: special, Host: settings.Hostname.Get(h.Settings), Probe: true,
-		LockWait: settings.MailMaxLockTimeout.Get(h.Settings),
-		Sync:     syncs[settings.MailFsync.Get(h.Settings)],
-		Note:     func(text string) { h.Log.Warnf("%s", text) }}
+		LockWait:    settings.MailMaxLockTimeout.Get(h.Settings),
+		SyncChanges: settings.MailFsync.Get(h.Settings) == "always",
+		NoSync:      settings.MailFsync.Get(h.Settings) == "never",
+		Note:        func(text string) { h.Log.Warnf("%s", text) }}
 	if settings.MailboxListLayout.Get(h.Settings) == "fs" {
 		opt.Layout = maildir.FSLayout
 	}
@@ -96,8 +97,6 @@ func (h *Host) ControlDir() (vfs.FS, error) {
 var uses = map[string]mailstore.Attr{`\All`: mailstore.UseAll, `\Archive`: mailstore.UseArchive, `\Drafts`: mailstore.UseDrafts,
 	`\Flagged`: mailstore.UseFlagged, `\Junk`: mailstore.UseJunk, `\Sent`: mailstore.UseSent, `\Trash`: mailstore.UseTrash,
 	`\Important`: mailstore.UseImportant}
-
-var syncs = map[string]maildir.Sync{"optimized": maildir.SyncOptimized, "always": maildir.SyncAlways, "never": maildir.SyncNever}
 
 var autos = map[string]maildir.Auto{"no": maildir.AutoNo, "create": maildir.AutoCreate, "subscribe": maildir.AutoSubscribe}
 

@@ -339,7 +339,7 @@ const syncers = 8
 // which keeps its name, too, since it was renamed before; links and renames,
 // whose bytes are certain already, by one sync of the directory.
 func (mb *mailbox) syncItems(jobs []*addJob) error {
-	if mb.s.opt.Sync == SyncNever {
+	if mb.s.opt.NoSync {
 		return nil
 	}
 	var fresh, shared []*addItem
@@ -432,7 +432,7 @@ func (mb *mailbox) record(jobs []*addJob, own *ownChange) error {
 	// Keywords first: without its record a line of theirs means nothing.
 	err := mb.saveMore(beyond, true)
 	if err == nil {
-		err = mb.appendUIDs(nil, recs, mb.s.opt.Sync != SyncNever)
+		err = mb.appendUIDs(nil, recs, !mb.s.opt.NoSync)
 	}
 	if err != nil {
 		return err

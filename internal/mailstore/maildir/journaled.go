@@ -25,7 +25,7 @@ import (
 // openJournal opens the user's journal and does what a crash left undone. A disk
 // that cannot be written has none; everything is then made certain in its place.
 func (s *Store) openJournal() error {
-	if s.opt.Sync == SyncNever {
+	if s.opt.NoSync {
 		return nil
 	}
 	j, err := journal.Open(journal.Options{FS: s.fs, Dir: s.opt.ControlPath, FileMode: s.opt.FileMode, Checkpoint: s.settle, Note: s.opt.Note, LockWait: s.opt.LockWait})
@@ -186,7 +186,7 @@ func (mb *mailbox) showJournaled(jobs []*addJob, own *ownChange) error {
 	}
 	err := mb.saveMore(beyond, true)
 	if err == nil {
-		err = mb.appendUIDs(nil, recs, mb.s.opt.Sync == SyncAlways)
+		err = mb.appendUIDs(nil, recs, mb.s.opt.SyncChanges)
 	}
 	if err != nil {
 		mb.undo(done)
@@ -267,7 +267,7 @@ func parseFlagged(b []byte) (list []flagged) {
 // journalFlags notes changes of flags that were made. An error is one only where
 // they have to be certain.
 func (mb *mailbox) journalFlags(list []flagged) error {
-	if len(list) == 0 || mb.s.opt.Sync == SyncNever {
+	if len(list) == 0 || mb.s.opt.NoSync {
 		return nil
 	}
 	// Pieces of which each fits into a record, whatever the names.
@@ -287,7 +287,7 @@ func (mb *mailbox) journalFlags(list []flagged) error {
 
 // journalExpunge notes what was removed.
 func (mb *mailbox) journalExpunge(uids numset.Set) error {
-	if uids.Empty() || mb.s.opt.Sync == SyncNever {
+	if uids.Empty() || mb.s.opt.NoSync {
 		return nil
 	}
 	return mb.journalChange(journal.Record{Kind: journal.Expunge, UIDs: uids})
@@ -298,7 +298,7 @@ func (mb *mailbox) journalExpunge(uids numset.Set) error {
 func (mb *mailbox) journalChange(r journal.Record) error {
 	r.Box, r.UIDValidity = guidOf(mb.hdr.guid), mb.hdr.validity
 	class := journal.Soon
-	if mb.s.opt.Sync == SyncAlways {
+	if mb.s.opt.SyncChanges {
 		class = journal.Now
 	}
 	err := errNoJournal

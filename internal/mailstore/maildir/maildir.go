@@ -82,18 +82,6 @@ type Special struct {
 	Auto Auto
 }
 
-// Sync says what is certain when (mail_fsync).
-type Sync uint8
-
-// The ways. SyncOptimized: messages and folders before the answer, flag changes
-// and expunges within a second. SyncAlways: those, and the uidlist, before the
-// answer, too. SyncNever: nothing is synced but by the kernel's own leave.
-const (
-	SyncOptimized Sync = iota
-	SyncAlways
-	SyncNever
-)
-
 // Options say where and how. Paths are relative to FS; "" for Inbox, Control and
 // Index means Mail.
 type Options struct {
@@ -108,7 +96,8 @@ type Options struct {
 	LockWait                                    time.Duration     // how long a lock is waited for; 0: 30 s
 	FolderMode, FileMode                        fs.FileMode       // 0: 0700, 0600
 	MaxFolders                                  int               // mailboxes that Create allows; 0: 10,000
-	Sync                                        Sync              // mail_fsync
+	SyncChanges                                 bool              // mail_fsync = "always": flag changes, expunges and the uidlist, too, are on disk before the answer
+	NoSync                                      bool              // mail_fsync = "never": nothing is synced
 }
 
 // Store is one user's Maildir++ tree. It implements mailstore.Store.

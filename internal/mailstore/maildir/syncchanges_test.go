@@ -10,7 +10,7 @@ import (
 	"rookery/internal/vfs/memfs"
 )
 
-// With SyncAlways, what Store and Expunge answered survives a power cut that
+// With SyncChanges, what Store and Expunge answered survives a power cut that
 // takes all that was not synced; without it, it need not.
 func TestSyncChanges(t *testing.T) {
 	for _, always := range []bool{true, false} {
@@ -21,7 +21,7 @@ func TestSyncChanges(t *testing.T) {
 		if err := disk.SyncDir(""); err != nil {
 			t.Fatal(err)
 		}
-		opt := maildir.Options{FS: disk, MailPath: "Maildir", Host: "test.example", Sync: map[bool]maildir.Sync{true: maildir.SyncAlways, false: maildir.SyncOptimized}[always]}
+		opt := maildir.Options{FS: disk, MailPath: "Maildir", Host: "test.example", SyncChanges: always}
 		box := openInbox(t, opt, 2)
 		keywords := make([]string, 30) // more than have letters
 		for i := range keywords {
