@@ -198,6 +198,11 @@ type client struct {
 // dial runs a service until the test ends or hang is called.
 func dial(t *testing.T, h *fakeHome) *client {
 	t.Helper()
+	return dialHome(t, h)
+}
+
+func dialHome(t *testing.T, h home) *client {
+	t.Helper()
 	a, b, err := ipc.Pair()
 	if err != nil {
 		t.Fatal(err)

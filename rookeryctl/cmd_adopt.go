@@ -47,6 +47,10 @@ The user's password at the other server is asked for, or read from standard inpu
 func (a *app) runAdopt(f *mailFlags, against, login string, insecure bool) error {
 	var conn net.Conn
 	if against != "" {
+		where, err := oldServer(against)
+		if err != nil {
+			return err
+		}
 		if login == "" {
 			login = f.user
 		}
@@ -54,7 +58,7 @@ func (a *app) runAdopt(f *mailFlags, against, login string, insecure bool) error
 		if err != nil {
 			return err
 		}
-		conn, err = logIn(against, login, string(password.Reveal()), insecure)
+		conn, err = logIn(where, login, string(password.Reveal()), insecure)
 		if err != nil {
 			return clean(err)
 		}
@@ -84,13 +88,18 @@ func (a *app) runAdopt(f *mailFlags, against, login string, insecure bool) error
 // dialLimit bounds the way to the other server's OK.
 const dialLimit = time.Minute
 
-// logIn connects to the other server and logs in, so that the process that
-// compares sees no password.
-func logIn(against, user, password string, insecure bool) (net.Conn, error) {
+// oldServer reads --against.
+func oldServer(against string) (*url.URL, error) {
 	u, err := url.Parse(against)
 	if err != nil || u.Host == "" || u.Scheme != "imaps" && u.Scheme != "imap" {
 		return nil, control.Errorf(control.ExitUsage, "%q: write imaps://HOST or imaps://HOST:PORT", against)
 	}
+	return u, nil
+}
+
+// logIn connects to the other server and logs in, so that the process that
+// compares sees no password.
+func logIn(u *url.URL, user, password string, insecure bool) (net.Conn, error) {
 	if strings.ContainsAny(user+password, "\r\n\x00") {
 		return nil, control.Errorf(control.ExitUsage, "name and password have no line ends")
 	}

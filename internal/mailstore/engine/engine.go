@@ -208,6 +208,9 @@ func (s *Store) Trim() {
 	for _, mb := range idle {
 		mb.retire()
 	}
+	if t, ok := s.format.(interface{ Trim() }); ok {
+		t.Trim()
+	}
 }
 
 // replace writes a file anew, certain: whole under its name, or not at all.

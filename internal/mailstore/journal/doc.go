@@ -36,7 +36,9 @@
 //   - Soon: they are kept in memory, written and synced together within
 //     Options.Soon (a second at most) or with the next Now. Wait returns at once.
 //     A power cut may take the last second; kill -9 takes nothing that matters,
-//     since the effects are in the kernel's hands already.
+//     since the effects are in the kernel's hands already. While the disk takes
+//     nothing it is tried again, ever more seldom; once a megabyte waits, Append
+//     answers Unavailable.
 //   - Unsynced: Wait returns when they are in the file, where kill -9 cannot take
 //     them and other processes see them; whoever syncs next syncs them, too. For
 //     reservations, and for intents with mail_fsync = "never".
@@ -103,6 +105,10 @@
 // errkind.IO (or NoSpace), the file is opened again, what can be read of the
 // failed batch is voided by a record in a new batch, and what was Soon is written
 // again. Until that works every Append answers the error.
+//
+// Where there is no room Wait waits for a checkpoint, two seconds at most, and not
+// at all if the last one failed for a reason that will not pass. A journal that
+// somebody removed or replaced while it was open is told of and made anew.
 //
 // # The file
 //

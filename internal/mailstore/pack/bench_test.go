@@ -128,3 +128,118 @@ func BenchmarkChange(b *testing.B) {
 		mb.Close()
 	}
 }
+
+// BenchmarkFloor is what the disk takes for one write of a message and its sync,
+// in a file that is there.
+func BenchmarkFloor(b *testing.B) {
+	dir, err := os.MkdirTemp(os.Getenv("BENCH_DIR"), "pack-bench-")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	disk, err := vfs.OpenRoot(dir)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer disk.Close()
+	f, err := disk.OpenFile("f", vfs.Read|vfs.Write|vfs.Create, 0o600)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.Write(make([]byte, 64<<20)); err != nil {
+		b.Fatal(err)
+	}
+	if err := f.Sync(); err != nil {
+		b.Fatal(err)
+	}
+	p := make([]byte, 4608)
+	b.ResetTimer()
+	for i := range b.N {
+		if _, err := f.WriteAt(p, int64(i)*4608%(60<<20)); err != nil {
+			b.Fatal(err)
+		}
+		if err := f.DataSync(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkOpen opens a store whose last messages and changes are in no
+// checkpoint, and its mailbox, whose index is there.
+func BenchmarkOpen(b *testing.B) {
+	dir, err := os.MkdirTemp(os.Getenv("BENCH_DIR"), "pack-bench-")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	disk, err := vfs.OpenRoot(dir)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer disk.Close()
+	s, err := pack.Open(pack.Options{FS: disk, Fsync: pack.Never})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for range 10 {
+		a, err := s.Append("INBOX")
+		if err != nil {
+			b.Fatal(err)
+		}
+		for range 10000 {
+			w, err := a.Add(mailstore.AppendMeta{}, -1)
+			if err == nil {
+				_, err = w.Write([]byte("Subject: a\r\n\r\ntext\r\n"))
+			}
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+		if _, err := a.Commit(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	mb, err := s.Open("INBOX")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for i := range 5000 {
+		if _, err := mb.Store(mailstore.FlagChange{UIDs: numset.Of(uint32(i + 1)), Op: mailstore.SetFlags, Flags: mailstore.Seen}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	mb.Close()
+	s.Close()
+	b.Run("store", func(b *testing.B) {
+		for range b.N {
+			s, err := pack.Open(pack.Options{FS: disk})
+			if err != nil {
+				b.Fatal(err)
+			}
+			mb, err := s.Open("INBOX")
+			if err != nil {
+				b.Fatal(err)
+			}
+			mb.Close()
+			s.Close()
+		}
+	})
+	s, err = pack.Open(pack.Options{FS: disk})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	b.Run("mailbox", func(b *testing.B) {
+		for range b.N {
+			mb, err := s.Open("INBOX")
+			if err != nil {
+				b.Fatal(err)
+			}
+			if _, err := mb.Sync(); err != nil {
+				b.Fatal(err)
+			}
+			mb.Close()
+		}
+	})
+}

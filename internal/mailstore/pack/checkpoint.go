@@ -184,12 +184,12 @@ func (p *format) history() ([]event, error) {
 	p.mu.Lock()
 	b := p.base
 	p.mu.Unlock()
-	cur, events, err := p.openTail(b, true)
+	cur, events, err := p.openTail(b, true, false)
 	if err != nil {
 		return nil, err
 	}
 	cur.close()
-	events = append(events, p.decode(recs, 0)...)
+	events = append(events, p.decode(recs, 0, false)...)
 	slices.SortStableFunc(events, func(a, b event) int {
 		if a.seq < b.seq {
 			return -1
@@ -250,7 +250,8 @@ func (p *format) readWith(g mailstore.GUID, events []event) (*list, error) {
 // trigger begins what is due: under the user's lock, after a change.
 func (p *format) trigger() {
 	p.mu.Lock()
-	due := p.journal.broken == nil && (p.journal.pos > p.opt.JournalSize+p.retry || p.st.tail > p.opt.MaxTail+int(p.retry))
+	// A checkpoint costs by the messages that there are: the more, the seldomer.
+	due := p.journal.broken == nil && (p.journal.pos > p.opt.JournalSize+8*p.st.sum+p.retry || int64(p.st.tail) > int64(p.opt.MaxTail)+p.st.sum/16+p.retry)
 	purge := p.dead > p.opt.DeadSize && !p.busy && !p.closed
 	if purge {
 		p.busy, p.dead = true, 0
@@ -393,7 +394,7 @@ func (p *format) carried(seq uint64) ([]event, error) {
 		return nil, err
 	}
 	var out []event
-	for _, v := range p.decode(recs, 0) {
+	for _, v := range p.decode(recs, 0, false) {
 		if v.seq <= seq {
 			continue
 		}

@@ -147,6 +147,13 @@ func (d *dec) set() numset.Set {
 // end reports whether all was read and all fitted.
 func (d *dec) end() bool { return !d.bad && len(d.b) == 0 }
 
+func (d *dec) err() error {
+	if d.bad {
+		return errPayload
+	}
+	return nil
+}
+
 // loc is where a message's record is, for ever: compacting a packed file keeps
 // the addresses of its records. check is the head of the record's header: what
 // stands there is this record or none.

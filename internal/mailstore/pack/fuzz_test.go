@@ -36,7 +36,7 @@ func TestEvents(t *testing.T) {
 	for _, v := range events() {
 		v.seq, v.at = 12, stamp{12, 99}
 		p := v.encode()
-		got, err := decodeEvent(rec{recHeader: recHeader{kind: v.kind, seq: 12, head: 99}, payload: p}, 0)
+		got, err := decodeEvent(rec{recHeader: recHeader{kind: v.kind, seq: 12, head: 99}, payload: p}, 0, false)
 		if err != nil {
 			t.Fatal(v.kind, err)
 		}
@@ -50,7 +50,7 @@ func TestEvents(t *testing.T) {
 			t.Errorf("kind %d:\n%+v\n%+v", v.kind, got, v)
 		}
 		for n := range p { // no cut of it is another event
-			if _, err := decodeEvent(rec{recHeader: recHeader{kind: v.kind}, payload: p[:n]}, 0); err == nil {
+			if _, err := decodeEvent(rec{recHeader: recHeader{kind: v.kind}, payload: p[:n]}, 0, false); err == nil {
 				t.Errorf("kind %d is read of its first %d octets", v.kind, n)
 			}
 		}
@@ -62,9 +62,13 @@ func FuzzEvent(f *testing.F) {
 		f.Add(byte(v.kind), v.encode())
 	}
 	f.Fuzz(func(t *testing.T, kind byte, p []byte) {
-		v, err := decodeEvent(rec{recHeader: recHeader{kind: recKind(kind)}, payload: p}, 1)
+		v, err := decodeEvent(rec{recHeader: recHeader{kind: recKind(kind)}, payload: p}, 1, false)
 		if err != nil {
 			return
+		}
+		few, err := decodeEvent(rec{recHeader: recHeader{kind: recKind(kind)}, payload: p}, 1, true)
+		if err != nil || few.box != v.box || few.to != v.to || len(few.entries) != len(v.entries) || len(v.entries) > 0 && few.entries[0].uid != v.entries[0].uid {
+			t.Fatalf("%+v is lightly %+v: %v", v, few, err)
 		}
 		newState().apply(&v)
 		l := list{next: 1}
@@ -72,7 +76,7 @@ func FuzzEvent(f *testing.F) {
 		l.apply(&v, v.to)
 		l.end()
 		if v.kind != recAdd || recKind(kind) == recAdd { // what was read can be written and read again
-			again, err := decodeEvent(rec{recHeader: recHeader{kind: v.kind}, payload: v.encode()}, 1)
+			again, err := decodeEvent(rec{recHeader: recHeader{kind: v.kind}, payload: v.encode()}, 1, false)
 			if err != nil || len(again.entries) != len(v.entries) {
 				t.Fatalf("%+v: %v", v, err)
 			}

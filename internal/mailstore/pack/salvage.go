@@ -180,7 +180,7 @@ func (s *salvage) packs(numbers []uint32) error {
 		if err != nil {
 			return err
 		}
-		for _, v := range s.p.decode(recs, n) {
+		for _, v := range s.p.decode(recs, n, false) {
 			s.seq = max(s.seq, v.seq)
 			s.add(&v)
 		}
@@ -279,7 +279,7 @@ func (p *format) salvageBox(g mailstore.GUID, upTo uint64) (*list, error) {
 		if err != nil {
 			return nil, err
 		}
-		for _, v := range p.decode(recs, n) {
+		for _, v := range p.decode(recs, n, false) {
 			if v.seq <= upTo {
 				l.apply(&v, g)
 			}

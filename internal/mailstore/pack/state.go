@@ -31,7 +31,8 @@ type state struct {
 	seq   uint64 // the highest seen
 	boxes map[mailstore.GUID]*boxState
 	names map[mailstore.Name]*boxState
-	tail  int // messages appended behind the base
+	tail  int   // messages appended behind the base
+	sum   int64 // about how many messages there are
 }
 
 func newState() *state {
@@ -220,9 +221,23 @@ func (d *dec) entries() []entry {
 
 // decodeEvent reads a record of the journal, or of a packed file (number is its
 // number), as an event.
-func decodeEvent(r rec, number uint32) (v event, err error) {
+//
+// light leaves out what only a mailbox's list needs: the flags, the expunged UIDs
+// and all of a packed message but its UID. Opening a store reads thousands so.
+func decodeEvent(r rec, number uint32, light bool) (v event, err error) {
 	v.kind, v.seq, v.at = r.kind, r.seq, stamp{r.seq, r.head}
 	d := dec{b: r.payload}
+	if light {
+		switch r.kind {
+		case recMessage:
+			v.kind, v.to = recAdd, d.guid()
+			v.entries = []entry{{uid: d.small(), loc: loc{number, r.head, r.off}}}
+			return v, d.err()
+		case recFlagSet, recExpunge:
+			v.box = d.guid()
+			return v, d.err()
+		}
+	}
 	switch r.kind {
 	case recMessage:
 		m := decodeMessage(&d)
@@ -291,6 +306,7 @@ func (s *state) apply(v *event) {
 		for _, x := range v.base.boxes {
 			b := x
 			s.boxes[b.folder.GUID], s.names[b.folder.Name] = &b, &b
+			s.sum += int64(b.next)
 		}
 	case recCreate:
 		b := &boxState{folder: engine.Folder{Name: v.name, GUID: v.box, UIDValidity: v.uidv}, next: max(v.next, 1), last: v.at}
@@ -312,6 +328,7 @@ func (s *state) apply(v *event) {
 	default:
 		s.touch(v)
 		s.tail += len(v.entries)
+		s.sum += int64(len(v.entries))
 	}
 }
 
