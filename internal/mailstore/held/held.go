@@ -353,6 +353,9 @@ func (s *Store) hold(mb mailstore.Mailbox, uids numset.Set, transfer func(numset
 		}
 		from := numset.FromSorted(res.From)
 		gone = gone.Union(from)
+		if err != nil {
+			gone = gone.Union(absent(mb, step))
+		}
 		if len(res.From) > 0 {
 			// For people only: its loss is no error.
 			_ = s.write(moveLine(info.GUID, move{info.UIDValidity, from, numset.FromSorted(res.To)}), false)
@@ -362,6 +365,21 @@ func (s *Store) hold(mb mailstore.Mailbox, uids numset.Set, transfer func(numset
 		}
 	}
 	return gone, nil
+}
+
+// absent gives those of uids that a mailbox has no more: a move that failed may
+// have been done before it did.
+func absent(mb mailstore.Mailbox, uids numset.Set) (out numset.Set) {
+	snap, err := mb.Sync()
+	if err != nil {
+		return out
+	}
+	for uid := range uids.All() {
+		if _, there := snap.Find(uid); !there {
+			out.Add(uid)
+		}
+	}
+	return out
 }
 
 // steps cuts the messages of set that a picture has into pieces.

@@ -142,6 +142,56 @@ func TestBackground(t *testing.T) {
 	}
 }
 
+// TestShortProcesses shows that the log stays small though nobody lives long
+// enough for a background.
+func TestShortProcesses(t *testing.T) {
+	w := newWorld(t, 7, 1)
+	w.boxes[0].small = true
+	for range 40 {
+		p := w.start(w.mem, w.options(nil))
+		for range 10 {
+			p.change(0)
+		}
+		p.stop()
+		if n := w.size("log/" + logFile); n > 2*lateLog*w.options(nil).MaxLog {
+			t.Fatalf("the log has %d bytes", n)
+		}
+	}
+	p := w.start(w.mem, w.options(nil))
+	p.check(0)
+	if w.built != 1 {
+		t.Fatalf("the mailbox was built %d times", w.built)
+	}
+	p.stop()
+}
+
+// TestTwoCompactions shows that a process that slept through two logs misses
+// nothing of the one between.
+func TestTwoCompactions(t *testing.T) {
+	w := newWorld(t, 11, 1)
+	w.boxes[0].small = true
+	p, q := w.start(w.mem, w.options(nil)), w.start(w.mem, w.options(nil))
+	for range 30 {
+		p.change(0)
+	}
+	q.check(0)
+	for range 2 {
+		for range 200 {
+			p.change(0)
+		}
+		if err := p.u.Compact(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.change(0)
+	q.check(0)
+	if w.built != 1 {
+		t.Fatalf("the mailbox was built %d times: %q", w.built, w.notes)
+	}
+	p.stop()
+	q.stop()
+}
+
 // TestOneFlagOfMany shows that one flag in a large mailbox never rewrites its
 // snapshot, and that the log carries it over.
 func TestOneFlagOfMany(t *testing.T) {

@@ -196,7 +196,7 @@ type Box struct {
 	refs    int
 	dropped bool
 	why     string            // why the view is not Built
-	setNo   map[string]uint32 // of the writer, under User.Lock
+	setNo   map[string]uint32 // numbers of keyword sets; see setNumbers
 	rebuild func()
 	facts   cache
 }

@@ -137,10 +137,12 @@ func (u *User) openLog(path string, id fileID) error {
 		return nil
 	}
 	u.seq = max(u.seq, l.base)
-	if follows {
+	if follows && seen >= l.base {
 		u.seq = max(u.seq, seen)
 		return nil
 	}
+	// Another lineage, or there was a log between the two: what that had may be in
+	// snapshots alone.
 	for _, b := range u.boxes {
 		u.load(b)
 	}

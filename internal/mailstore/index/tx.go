@@ -325,6 +325,8 @@ func (tx *Tx) KeywordSet(names []string) (uint32, error) {
 	slices.Sort(names)
 	names = slices.Compact(names)
 	key := strings.Join(names, "\x00")
+	tx.b.mu.Lock()
+	defer tx.b.mu.Unlock()
 	no := tx.b.setNumbers(tx.v.sets)
 	if n, ok := no[key]; ok {
 		return n, nil
@@ -341,7 +343,7 @@ func (tx *Tx) KeywordSet(names []string) (uint32, error) {
 	return n, nil
 }
 
-// setNumbers gives the numbers by names. Sets only grow, so that the count tells
+// setNumbers gives the numbers by names; b.mu is held. Sets only grow, so that the count tells
 // whether the map is of these; what takes one back clears the map.
 func (b *Box) setNumbers(sets [][]string) map[string]uint32 {
 	if len(b.setNo) != len(sets)-1 || b.setNo == nil {
@@ -388,7 +390,7 @@ func (tx *Tx) State(state string) {
 func (tx *Tx) Abort() {
 	if !tx.done {
 		tx.done = true
-		tx.b.setNo = nil
+		tx.b.forgetSets()
 	}
 }
 

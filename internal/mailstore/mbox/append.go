@@ -193,7 +193,7 @@ func (b *box) append(e *engine.Edit, letters []*letter) (start, end int64, err e
 	for _, l := range letters {
 		names = append(names, l.msg.Keywords...)
 	}
-	base, err := b.baseFor(m, fo, last, names)
+	base, err := b.baseFor(e, m, fo, last, names)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -260,7 +260,7 @@ func (b *box) place(letters []*letter, start int64) error {
 
 // baseFor sees to it that X-IMAPbase knows the last UID: it is changed in place,
 // or goes into the message that will be the file's first.
-func (b *box) baseFor(m *mover, fo engine.Folder, last mailstore.UID, names []string) (*mboxfmt.Base, error) {
+func (b *box) baseFor(e *engine.Edit, m *mover, fo engine.Folder, last mailstore.UID, names []string) (*mboxfmt.Base, error) {
 	head, err := b.first()
 	if err != nil {
 		return nil, err
@@ -268,8 +268,10 @@ func (b *box) baseFor(m *mover, fo engine.Folder, last mailstore.UID, names []st
 	if head == nil {
 		return &mboxfmt.Base{UIDValidity: fo.UIDValidity, LastUID: last, Keywords: names}, nil
 	}
-	_, err = b.raiseBase(m, fo, last, names)
-	return nil, err
+	if _, err = b.raiseBase(m, fo, last); err != nil {
+		return nil, err
+	}
+	return nil, b.nameKeywords(e, m, names)
 }
 
 // separator gives what must precede a From_ line at the file's end.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"slices"
+	"strings"
 	"syscall"
 
 	"rookery/internal/errkind"
@@ -51,6 +52,16 @@ func (b *box) store(e *engine.Edit, changes []engine.Change) error {
 	if err != nil {
 		return err
 	}
+	var names []string
+	for _, c := range changes {
+		names = append(names, c.Keywords...)
+	}
+	if err := b.nameKeywords(e, m, names); err != nil {
+		return err
+	}
+	if size, err = b.size(); err != nil {
+		return err
+	}
 	var list []splice
 	var done []undo
 	synced := true
@@ -84,6 +95,57 @@ func (b *box) store(e *engine.Edit, changes []engine.Change) error {
 		return m.sync()
 	}
 	return nil
+}
+
+// nameKeywords sees to it that X-IMAPbase has the names: Dovecot and c-client
+// know no others. Where it has no room the first message gets a new head.
+func (b *box) nameKeywords(e *engine.Edit, m *mover, names []string) error {
+	head, err := b.first()
+	if err != nil || head == nil || head.Meta.Base == nil {
+		return err
+	}
+	base := *head.Meta.Base
+	all := slices.Clone(base.Keywords)
+	for _, n := range names {
+		if !slices.ContainsFunc(all, func(k string) bool { return strings.EqualFold(k, n) }) {
+			all = append(all, n)
+		}
+	}
+	if len(all) == len(base.Keywords) {
+		return nil
+	}
+	base.Keywords = all
+	value := mboxfmt.BaseValue(base)
+	for _, f := range head.Meta.Fields {
+		if f.Kind != mboxfmt.FieldBase && f.Kind != mboxfmt.FieldPseudo {
+			continue
+		}
+		if data, fits := f.InPlace(value); fits {
+			synced, err := m.overwrite(f.Value, data)
+			b.unsync = b.unsync || !synced
+			return err
+		}
+	}
+	pos, found := e.Find(head.Meta.UID)
+	if head.Meta.Pseudo || !found {
+		return nil
+	}
+	size, err := b.size()
+	if err != nil {
+		return err
+	}
+	p, msg, err := b.head(e, pos, size)
+	if err != nil {
+		return err
+	}
+	s, err := b.rehead(msg, p.end, mboxfmt.Head{Base: &base, UID: msg.Meta.UID, Flags: msg.Meta.Flags, Old: true, Keywords: msg.Meta.Keywords, Ours: msg.Meta.Ours})
+	if err == nil {
+		err = m.apply([]splice{s})
+	}
+	if err != nil {
+		return err
+	}
+	return b.shift(e, []splice{s}, nil)
 }
 
 // undo is what stood somewhere.

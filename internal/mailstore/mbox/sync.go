@@ -349,7 +349,7 @@ func (b *box) giveUIDs(p *picture, fo engine.Folder, next mailstore.UID) error {
 	based := false
 	if p.base != nil || head.Meta.Pseudo {
 		// Where there is no room the first message gets a new head.
-		if based, err = b.raiseBase(m, fo, next-1, nil); err != nil {
+		if based, err = b.raiseBase(m, fo, next-1); err != nil {
 			return err
 		}
 	}
@@ -414,32 +414,23 @@ func keywordsOf(list []entry) []string {
 	return slices.Compact(out)
 }
 
-// raiseBase writes a new last UID, and keywords that are new, into X-IMAPbase in
-// place; ok is false if there is none, or no room. It is not synced.
-func (b *box) raiseBase(m *mover, fo engine.Folder, last mailstore.UID, keywords []string) (ok bool, err error) {
+// raiseBase writes a new last UID into X-IMAPbase in place; ok is false if there
+// is none, or no room. It is not synced.
+func (b *box) raiseBase(m *mover, fo engine.Folder, last mailstore.UID) (ok bool, err error) {
 	head, err := b.first()
 	if err != nil || head == nil || head.Meta.Base == nil {
 		return false, err
 	}
 	base := *head.Meta.Base
 	base.UIDValidity, base.LastUID = fo.UIDValidity, max(base.LastUID, last)
-	more := slices.Clone(base.Keywords)
-	for _, k := range keywords {
-		if !slices.Contains(more, k) {
-			more = append(more, k)
-		}
-	}
 	for _, f := range head.Meta.Fields {
 		if f.Kind != mboxfmt.FieldBase && f.Kind != mboxfmt.FieldPseudo {
 			continue
 		}
-		for _, names := range [][]string{more, base.Keywords} {
-			base.Keywords = names
-			if value, fits := f.InPlace(mboxfmt.BaseValue(base)); fits {
-				b.wrote = true
-				_, err := m.overwrite(f.Value, value)
-				return err == nil, err
-			}
+		if value, fits := f.InPlace(mboxfmt.BaseValue(base)); fits {
+			b.wrote = true
+			_, err := m.overwrite(f.Value, value)
+			return err == nil, err
 		}
 	}
 	return false, nil

@@ -2,12 +2,14 @@ package pack_test
 
 import (
 	"fmt"
+	"io/fs"
 	"strings"
 	"testing"
 
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/pack"
 	"rookery/internal/numset"
+	"rookery/internal/vfs"
 	"rookery/internal/vfs/faultfs"
 	"rookery/internal/vfs/memfs"
 )
@@ -66,4 +68,68 @@ func (b *bed) history(s mailstore.Store, f *faultfs.FS) (sure int) {
 		}
 	}
 	return sure
+}
+
+// What a killed process wrote and had not synced is synced before anybody sees
+// it: else a power cut would take a UID back that a client knows.
+func TestShownIsSynced(t *testing.T) {
+	for _, copies := range []bool{false, true} {
+		b := newBed(t, func(o *pack.Options) { o.JournalSize = 1 << 20 })
+		b.fill("INBOX", 0, 1)
+		f := faultfs.New(b.disk)
+		dying := &dyingFS{FS: f, kill: f.Kill}
+		o := b.opt
+		o.FS = dying
+		s, err := pack.Open(o)
+		b.must(err)
+		mb, err := s.Open("INBOX")
+		b.must(err)
+		dying.armed = true // it dies when it is about to sync
+		if copies {
+			_, err = mb.Copy(numset.Of(1), "INBOX")
+		} else {
+			err = add(s, "INBOX", []byte(textOf(1)))
+		}
+		if err == nil {
+			t.Fatal("it lives")
+		}
+		want := b.picture("INBOX")
+		if n := strings.Count(want, "=m"); n != 2 {
+			t.Fatal(want)
+		}
+		b.must(b.s.Close())
+		b.disk = b.disk.Survive(memfs.Lost, 0)
+		b.opt.FS = b.disk
+		b.start()
+		if got := b.picture("INBOX"); got != want {
+			t.Fatalf("after the cut: %s\nwas shown: %s", got, want)
+		}
+	}
+}
+
+// dyingFS is a disk whose process is killed at a data sync.
+type dyingFS struct {
+	vfs.FS
+	kill  func()
+	armed bool
+}
+
+func (d *dyingFS) OpenFile(path string, flag vfs.Flag, perm fs.FileMode) (vfs.File, error) {
+	f, err := d.FS.OpenFile(path, flag, perm)
+	if err != nil {
+		return nil, err
+	}
+	return dyingFile{f, d}, nil
+}
+
+type dyingFile struct {
+	vfs.File
+	d *dyingFS
+}
+
+func (f dyingFile) DataSync() error {
+	if f.d.armed {
+		f.d.kill()
+	}
+	return f.File.DataSync()
 }

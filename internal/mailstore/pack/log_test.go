@@ -155,3 +155,22 @@ func TestTakenBack(t *testing.T) {
 		t.Fatal(ok, err)
 	}
 }
+
+// A message whose octets a power cut tore is the end of the file, not a message.
+func TestTornBody(t *testing.T) {
+	disk, l := newLog(t)
+	put(t, l, outRec{seq: 1})
+	synced(t, l)
+	var at loc
+	body := bytesOf(make([]byte, 2000))
+	if err := l.write([]outRec{{kind: recMessage, seq: 2, meta: []byte("meta"), body: body, size: 2000, at: &at}}, 4096); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := seqs(t, disk, true); got != "1 2 " {
+		t.Fatal(got)
+	}
+	spoil(t, l, at.off+1500)
+	if got, _ := seqs(t, disk, true); got != "1 " {
+		t.Fatal(got)
+	}
+}
