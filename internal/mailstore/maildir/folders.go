@@ -154,10 +154,39 @@ func (s *Store) folders() ([]folder, error) {
 	if s.opt.Layout == FSLayout {
 		return s.fsFolders()
 	}
-	var out []folder
+	stamp, err := s.stampAt(s.opt.MailPath)
+	if err != nil {
+		return nil, s.fail("list folders", err)
+	}
+	s.mu.Lock()
+	known := s.listed
+	s.mu.Unlock()
+	if known.stamp == stamp && stamp.inode != 0 {
+		return slices.Clone(known.list), nil
+	}
+	started := s.now()
+	out, sure, err := s.readFolders()
+	if err == nil && sure && started.Sub(stamp.when()) > tick(stamp) { // nothing can hide behind the same stamp
+		s.mu.Lock()
+		s.listed = listed{stamp, slices.Clone(out)}
+		s.mu.Unlock()
+	}
+	return out, err
+}
+
+// listed are the folders as a directory of this stamp has them.
+type listed struct {
+	stamp fileStamp
+	list  []folder
+}
+
+// readFolders reads the directory. sure says that all of its entries are what the
+// directory says; a link to a folder, or where the file system does not say, had
+// to be looked at one by one.
+func (s *Store) readFolders() (out []folder, sure bool, err error) {
 	seen := map[mailstore.Name]bool{}
 	var unsure []folder
-	err := s.fs.ReadDir(s.opt.MailPath, func(e vfs.DirEntry) bool {
+	err = s.fs.ReadDir(s.opt.MailPath, func(e vfs.DirEntry) bool {
 		if len(e.Name) < 2 || e.Name[0] != '.' || !e.Type.IsDir() && e.Type != fs.ModeIrregular {
 			return true
 		}
@@ -175,7 +204,7 @@ func (s *Store) folders() ([]folder, error) {
 		return len(out)+len(unsure) < maxListed
 	})
 	if err != nil {
-		return nil, s.fail("list folders", err)
+		return nil, false, s.fail("list folders", err)
 	}
 	for _, f := range unsure {
 		if info, err := s.fs.Stat(join(s.opt.MailPath, f.dir)); err == nil && info.IsDir() && !seen[f.name] {
@@ -183,7 +212,7 @@ func (s *Store) folders() ([]folder, error) {
 			out = append(out, f)
 		}
 	}
-	return out, nil
+	return out, len(unsure) == 0, nil
 }
 
 func (s *Store) special(name mailstore.Name) *Special {

@@ -117,6 +117,7 @@ type Store struct {
 	idle   []*mailbox                  // closed by all, kept a while: last used last
 	boxes  map[mailstore.GUID]*mailbox // who uses an index
 	places map[mailstore.GUID]place    // where mailboxes were seen last
+	listed listed                      // the folders, while their directory stays the same
 	closed bool
 
 	folderMu sync.Mutex // one change of the folders' tree at a time in this process
