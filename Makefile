@@ -3,7 +3,7 @@
 GO       ?= go
 PREFIX   ?= /usr/local
 DESTDIR  ?=
-PROGRAMS := rookery rookery-login rookery-authd rookery-logd rookery-imapworker rookery-pop3worker rookery-mailtool rookeryctl
+PROGRAMS := rookery rookery-login rookery-authd rookery-logd rookery-imapworker rookery-pop3worker rookery-mailtool rookery-dotlock rookeryctl
 # One build, one id: programs of two builds refuse to talk to each other.
 BUILDID  := $(shell (git rev-parse --short=12 HEAD 2>/dev/null || echo release; git status --porcelain 2>/dev/null; date +%s%N) | sha256sum | cut -c1-16)
 LDFLAGS  := -s -w -X rookery/internal/buildid.stamp=$(BUILDID)

@@ -21,7 +21,8 @@ type group struct {
 	top  int    // first process
 }
 
-// newGroup makes a control group below our own.
+// newGroup makes a control group below our own. Names must differ, or the
+// second group of a name counts less exactly.
 func newGroup(name string) (*group, error) {
 	for _, parent := range cgroupParents() {
 		path := filepath.Join(parent, fmt.Sprintf("rookery-bench-%d-%s", os.Getpid(), name))

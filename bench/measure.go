@@ -124,7 +124,7 @@ func (l *lab) measureRow(ctx context.Context, r *storeRow, o options, place stri
 			}
 			name := sampleName(b.rig.key)
 			res.Samples[name] = append(res.Samples[name], out.sample)
-			progress("%s %-26s %d/%d %-14s %s", place, r.name, repeat+1, o.repeats, b.rig.name, res.progressText(out.sample))
+			progress("%s %-26s %d/%d %-22s %s", place, r.name, repeat+1, o.repeats, b.rig.name, res.progressText(out.sample))
 		}
 	}
 	if o.profile != "" && beds[0].rig.key.server == "rookery" {

@@ -27,6 +27,7 @@ func (k rigKey) name() string {
 	return k.server + "-" + k.fsync
 }
 
+// dir is a name that no other rig has: of its folder and of its control group.
 func (k rigKey) dir() string {
 	return strings.TrimSuffix(k.server+"-"+k.driver+"-"+k.fsync, "-")
 }
@@ -155,7 +156,7 @@ func (l *lab) makeRookery(key rigKey, dir string, base int) (*server, error) {
 		}
 	}
 	return &server{
-		name: key.name(), title: "Rookery", ports: portsFrom(base), logFile: filepath.Join(dir, "rookery.log"),
+		name: key.dir(), title: "Rookery", ports: portsFrom(base), logFile: filepath.Join(dir, "rookery.log"),
 		command: func() *exec.Cmd { return exec.Command(ctl, args...) },
 	}, nil
 }
@@ -192,7 +193,7 @@ func (l *lab) makeDovecot(key rigKey, dir string, base int) (*server, error) {
 	if key.fsync != "" {
 		more = "mail_fsync = " + key.fsync + "\n"
 	}
-	return prepareDovecot(dovecotRun{name: key.name(), title: "Dovecot", dir: dir, share: share, base: base, location: location, more: more})
+	return prepareDovecot(dovecotRun{name: key.dir(), title: "Dovecot", dir: dir, share: share, base: base, location: location, more: more})
 }
 
 // evict waits until the processes that served a user's sessions are gone, so

@@ -213,6 +213,22 @@ func TestPeers(t *testing.T) {
 	}
 }
 
+// Two rigs never share a folder and a control group.
+func TestRigsDiffer(t *testing.T) {
+	seen := map[string]rigKey{}
+	for _, r := range storeRows() {
+		for _, k := range r.peers() {
+			if other, ok := seen[k.dir()]; ok && other != k {
+				t.Errorf("%v and %v are both %s", k, other, k.dir())
+			}
+			seen[k.dir()] = k
+		}
+	}
+	if len(seen) != 15 {
+		t.Errorf("%d rigs", len(seen))
+	}
+}
+
 func TestQuickSize(t *testing.T) {
 	for n, want := range map[int]int{0: 0, 1000: 1000, 10_000: 1000, 100_000: 10_000} {
 		if got := quickSize(n); got != want {

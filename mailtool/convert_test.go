@@ -162,7 +162,9 @@ func TestConvertLate(t *testing.T) {
 	put(t, source, "INBOX", "Subject: early\r\n\r\n", mailstore.AppendMeta{})
 	c := dial(t, h)
 	c.must(toolmsg.Convert, []string{"new"}, "phase=copy")
+	h.mu.Lock()
 	h.atSwitch = func() { put(t, source, "INBOX", "Subject: late\r\n\r\n", mailstore.AppendMeta{}) }
+	h.mu.Unlock()
 	lines := c.must(toolmsg.Convert, []string{"new"}, "phase=finish")
 	if fmt.Sprintf("%v %v", lines[1]["step"], lines[1]["messages"]) != "late 1" {
 		t.Errorf("%v", lines)

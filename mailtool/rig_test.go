@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,6 +26,7 @@ var testTime = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 // fakeHome keeps stores in memory, which outlive the service as a disk does.
 type fakeHome struct {
+	mu     sync.Mutex // the race detector does not see what a socket orders
 	fs     *memfs.FS
 	stores map[worker.Place]*memstore.Store
 	// left is how many changes the stores still take before all fail; -1: any.
@@ -40,8 +42,11 @@ type switchFS struct {
 }
 
 func (s switchFS) Rename(from, to string) error {
-	if to == "m/"+worker.PlaceFile && s.h.atSwitch != nil {
-		s.h.atSwitch()
+	s.h.mu.Lock()
+	do := s.h.atSwitch
+	s.h.mu.Unlock()
+	if to == "m/"+worker.PlaceFile && do != nil {
+		do()
 	}
 	return s.FS.Rename(from, to)
 }
@@ -64,6 +69,8 @@ func (h *fakeHome) Place() (worker.Place, error) {
 }
 
 func (h *fakeHome) at(p worker.Place) *memstore.Store {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if h.stores[p] == nil {
 		h.stores[p] = memstore.New(memstore.Options{Now: func() time.Time { return testTime }})
 	}
@@ -114,6 +121,8 @@ type flaky struct {
 }
 
 func (h *fakeHome) cut() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if h.left == 0 {
 		return true
 	}

@@ -148,7 +148,7 @@ func (im *importing) tell(r foreign.Reader) error {
 			Folder   string `json:"folder"`
 			Messages int    `json:"messages"`
 			Size     int64  `json:"size"`
-		}{f.Name, n, size})
+		}{folderName(f.Name), n, size})
 		if err == nil {
 			err = out.Row(body)
 		}
@@ -183,7 +183,7 @@ func (im *importing) send(flow *toolmsg.Flow, r foreign.Reader) error {
 		if f.Name == "" && im.to == "" && len(folders) > 1 && isEmpty(r, f) {
 			continue // a top without mail of its own is no mailbox
 		}
-		if err := flow.Send(&toolmsg.Folder{Name: f.Name, Subscribed: f.Subscribed}); err != nil {
+		if err := flow.Send(&toolmsg.Folder{Name: folderName(f.Name), Subscribed: f.Subscribed}); err != nil {
 			return err
 		}
 		err := r.Read(f, func(m *foreign.Message) error {
@@ -202,6 +202,17 @@ func (im *importing) send(flow *toolmsg.Flow, r foreign.Reader) error {
 		}
 	}
 	return flow.Send(&toolmsg.End{})
+}
+
+// folderName takes the endings away that files of whole folders have: a folder's
+// file and the directory of those below it could not have the same name.
+func folderName(name string) string {
+	for _, end := range []string{".mbox", ".mbx"} {
+		if base, ok := strings.CutSuffix(name, end); ok && base != "" && !strings.HasSuffix(base, "/") {
+			return base
+		}
+	}
+	return name
 }
 
 var errNotEmpty = errors.New("not empty")

@@ -64,6 +64,21 @@ func TestTransfer(t *testing.T) {
 	for _, format := range []string{"eml", "mh", "mbox", "mbx"} {
 		ctl(t, d, 0, "export", "-u", "u1", "-m", "Lists.Go", "--format", format, filepath.Join(dir, format), "smaller", "100k")
 	}
+	// Each format comes back, with the flags that it has.
+	texts := func(user, box string, fields string) string {
+		return fmt.Sprint(column(rows(t, d, "fetch", "-u", user, "-m", box, "-f", fields, "smaller", "100k"), "text"),
+			column(rows(t, d, "fetch", "-u", user, "-m", box, "-f", fields, "smaller", "100k"), "flags"))
+	}
+	for format, fields := range map[string]string{"mbox": "text,flags", "mbx": "text,flags", "mh": "text"} {
+		ctl(t, d, 0, "import", "-u", "u3", "--to", "From-"+format, "--format", format, filepath.Join(dir, format))
+		got, want := texts("u3", "From-"+format+".Lists.Go", fields), texts("u1", "Lists.Go", fields)
+		if format == "mbox" { // nobody can tell who put the ">" there: it stays
+			got = strings.ReplaceAll(got, "\n>From here", "\nFrom here")
+		}
+		if got != want {
+			t.Errorf("%s: %s", format, differs(got, want))
+		}
+	}
 	ctl(t, d, 0, "import", "-u", "u3", "--to", "Old", filepath.Join(dir, "eml"))
 	if got := fmt.Sprint(rows(t, d, "search", "-u", "u3", "--count", "-m", "Old*", "all")); !strings.Contains(got, "count:6 mailbox:Old.Lists.Go") {
 		t.Error(got)

@@ -89,22 +89,21 @@ func TestFlood(t *testing.T) {
 			break
 		}
 	}
-	for range 3 * Window {
-		// Until the flood was seen: what is read here makes room.
-		for len(server.in) == 0 {
-			time.Sleep(time.Millisecond)
-		}
-		if server.dead() {
-			return
+	seen := make(chan struct{})
+	server.Gone(func() { close(seen) })
+	select {
+	case <-seen:
+	case <-time.After(10 * time.Second):
+		t.Fatal("a flood was taken")
+	}
+	for range Window {
+		if _, _, err := server.Next(context.Background()); err != nil {
+			t.Fatal(err)
 		}
 	}
-	t.Error("a flood was taken")
-}
-
-func (f *Flow) dead() bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.err != nil
+	if _, _, err := server.Next(context.Background()); !errors.Is(err, errFlood) {
+		t.Errorf("after the window: %v", err)
+	}
 }
 
 func TestFalseAck(t *testing.T) {

@@ -169,13 +169,14 @@ func TestShortProcesses(t *testing.T) {
 // nothing of the one between.
 func TestTwoCompactions(t *testing.T) {
 	w := newWorld(t, 11, 1)
+	w.boxes[0].small = true
 	p, q := w.start(w.mem, w.options(nil)), w.start(w.mem, w.options(nil))
 	for range 30 {
 		p.change(0)
 	}
 	q.check(0)
 	for range 2 {
-		for range 60 {
+		for range 200 {
 			p.change(0)
 		}
 		if err := p.u.Compact(); err != nil {

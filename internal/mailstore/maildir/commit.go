@@ -200,7 +200,7 @@ func (mb *mailbox) placeJobs(jobs []*addJob) (err error) {
 	}
 	for _, j := range ready {
 		if j.src != nil {
-			j.err = j.src.journalMoved(j.movedUnsynced())
+			j.err = j.src.journalMoved(j.moved(), j.movedUnsynced())
 		}
 		if j.away != nil {
 			j.away.left(j.moved())

@@ -162,22 +162,28 @@ func (mb *mailbox) claim() error {
 	return err
 }
 
-// journalMoved notes that messages left this mailbox, before the move is answered:
-// one that came through the journal would come back after a power cut. It must
-// come after the move is certain in the other mailbox. The user's lock is held.
-func (src *mailbox) journalMoved(uids []uint32) error {
+// journalMoved notes that messages left this mailbox, after the move is certain in
+// the other one. Before the answer it must be on the disk where the journal itself
+// would bring a message back after a power cut (unsynced), and where every expunge
+// must be; else soon, for a file system whose renames are not whole. The user's
+// lock is held.
+func (src *mailbox) journalMoved(moved, unsynced []uint32) error {
 	j := src.s.journal
 	box := src.boxNow.Load()
-	if j == nil || box == nil || len(uids) == 0 {
+	if j == nil || box == nil || len(moved) == 0 {
 		return nil
 	}
-	t, err := j.Append(journal.Now, journal.Record{Kind: journal.Expunge, Box: box.GUID(), UIDValidity: box.View().UIDValidity(), UIDs: numset.FromSorted(uids)})
+	class := journal.Soon
+	if len(unsynced) > 0 || src.s.opt.SyncChanges {
+		class = journal.Now
+	}
+	t, err := j.Append(class, journal.Record{Kind: journal.Expunge, Box: box.GUID(), UIDValidity: box.View().UIDValidity(), UIDs: numset.FromSorted(moved)})
 	if err == nil {
 		if err = t.Wait(); err == nil {
 			t.Done()
 		}
 	}
-	if err != nil { // it was moved, but a power cut may bring it back here, too
+	if err != nil && class == journal.Now { // it was moved, but a power cut may bring it back here, too
 		return src.s.fail("move", err)
 	}
 	return nil

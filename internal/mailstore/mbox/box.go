@@ -69,14 +69,33 @@ func (f *Format) relocate(moves []engine.Rename) {
 				break
 			}
 		}
-		if sp, err := f.spoolOf(b.folder.Name); err == nil {
-			b.sp = sp
+		sp, err := f.spoolOf(b.folder.Name)
+		if b.sp = sp; err != nil {
+			b.sp = lost{err}
 		}
 		b.mu.Unlock()
 	}
 }
 
-func (b *box) where() (engine.Folder, Spool) { b.mu.Lock(); defer b.mu.Unlock(); return b.folder, b.sp }
+// lost is a spool that could not be found out: it is tried again.
+type lost struct{ err error }
+
+func (l lost) Open(bool) (vfs.File, bool, error) { return nil, false, l.err }
+func (l lost) Stat() (vfs.Info, error)           { return vfs.Info{}, l.err }
+func (l lost) Lock(bool) error                   { return l.err }
+func (l lost) Unlock() error                     { return l.err }
+
+// where gives the mailbox as it is called now, and its file.
+func (b *box) where() (engine.Folder, Spool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if _, is := b.sp.(lost); is {
+		if sp, err := b.f.spoolOf(b.folder.Name); err == nil {
+			b.sp = sp
+		}
+	}
+	return b.folder, b.sp
+}
 
 func (b *box) inbox() bool { fo, _ := b.where(); return fo.Name == imapname.Inbox }
 

@@ -44,10 +44,6 @@ func (b *box) store(e *engine.Edit, changes []engine.Change) error {
 	if b.file == nil {
 		return fs.ErrNotExist
 	}
-	size, err := b.size()
-	if err != nil {
-		return err
-	}
 	m, err := b.mover()
 	if err != nil {
 		return err
@@ -59,7 +55,8 @@ func (b *box) store(e *engine.Edit, changes []engine.Change) error {
 	if err := b.nameKeywords(e, m, names); err != nil {
 		return err
 	}
-	if size, err = b.size(); err != nil {
+	size, err := b.size()
+	if err != nil {
 		return err
 	}
 	var list []splice
