@@ -114,6 +114,16 @@ func TestConvert(t *testing.T) {
 	if after := seen(t, d, "INBOX", "Lists.Go"); after != before {
 		t.Errorf("after discarding: %s", differs(after, before))
 	}
+	for _, driver := range []string{"maildir", "pack"} {
+		ctl(t, d, 0, "convert", "-u", "u1", "--to", driver)
+		if after := seen(t, d, "INBOX", "Lists.Go"); after != before {
+			t.Errorf("as %s: %s", driver, differs(after, before))
+		}
+		ctl(t, d, 0, "convert", "-u", "u1", "--discard-old")
+	}
+	if left, _ := filepath.Glob(filepath.Join(d.Maildir(1), "rookery-store-*")); len(left) != 1 {
+		t.Errorf("there are %q", left)
+	}
 	// What is new goes on where it was.
 	c = d.Dial("imap")
 	c.Login("u1")

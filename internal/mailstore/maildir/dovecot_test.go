@@ -259,6 +259,23 @@ func TestCourierList(t *testing.T) {
 	}
 }
 
+func TestCourierSubscriptions(t *testing.T) {
+	tr := newTree(t)
+	tr.put("courierimapsubscribed", "INBOX\nINBOX.Sent\nINBOX.Lists.T&APY-\nshared.x\n\n")
+	s := tr.open(maildir.Options{})
+	subs, err := s.Subscriptions()
+	if tr.must(err); !slices.Equal(subs, []string{"INBOX", "Lists/Tö", "Sent"}) {
+		t.Fatalf("%q", subs)
+	}
+	tr.must(s.Subscribe("Sent", false)) // the first change takes the list over
+	if got := tr.get("subscriptions"); got != "V\t2\n\nINBOX\nLists\tT&APY-\n" {
+		t.Fatalf("%q", got)
+	}
+	if subs, err = s.Subscriptions(); err != nil || !slices.Equal(subs, []string{"INBOX", "Lists/Tö"}) {
+		t.Fatal(subs, err)
+	}
+}
+
 func TestDamagedList(t *testing.T) {
 	for _, c := range []struct{ name, list, want string }{
 		{"no header", "x\n1 :a\n", "1:[] 2:S[]"},

@@ -177,15 +177,6 @@ func (s *Store) lock() error { return s.fail("lock", s.user.Lock(s.opt.LockWait)
 
 func (s *Store) unlock() { s.user.Unlock() }
 
-// follow takes over what other processes of the user did; op is held.
-func (mb *mailbox) follow() error {
-	if _, err := mb.box.Follow(); err != nil {
-		return mb.s.fail("read index", err)
-	}
-	mb.load(false)
-	return nil
-}
-
 // load takes over the newest view; again also where it is the one that is known
 // already: then what was changed in mb.st and not committed is forgotten.
 func (mb *mailbox) load(again bool) {

@@ -120,7 +120,37 @@ func (s *Store) readSubs() (subsList, error) {
 	if err != nil && !notExist(err) {
 		return subsList{}, s.fail("read subscriptions", err)
 	}
+	if err != nil { // Courier's list is taken over until there is one
+		if old, cerr := vfs.ReadFile(s.fs, join(s.opt.MailPath, courierSubs), maxSubs); cerr == nil {
+			return parseCourierSubs(string(old)), nil
+		} else if !notExist(cerr) {
+			return subsList{}, s.fail("read subscriptions", cerr)
+		}
+	}
 	return parseSubs(string(data), s.separator()), nil
+}
+
+// courierSubs is Courier's list: a name a line, in modified UTF-7, with INBOX
+// before all and '.' between the levels.
+const courierSubs = "courierimapsubscribed"
+
+func parseCourierSubs(text string) subsList {
+	var l subsList
+	for line := range strings.SplitSeq(text, "\n") {
+		line = strings.TrimSuffix(line, "\r")
+		if line == "" || len(l.lines) >= maxSubsIn {
+			continue
+		}
+		if rest, ok := strings.CutPrefix(line, "INBOX."); ok {
+			line = rest
+		} else if line != "INBOX" {
+			continue // of a shared folder
+		}
+		if name := subsName(strings.Split(line, "."), false); name != "" {
+			l.lines = append(l.lines, subsLine{subsRaw(name, false, 0), name})
+		}
+	}
+	return l
 }
 
 // subscribed gives the names in the file.

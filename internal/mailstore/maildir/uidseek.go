@@ -1,6 +1,8 @@
 package maildir
 
 import (
+	"cmp"
+	"slices"
 	"strings"
 
 	"rookery/internal/errkind"
@@ -14,8 +16,8 @@ type seeker struct {
 	f    vfs.File
 	size int64 // octets of whole lines
 	buf  []byte
-	from int64 // where buf stands in the file
 	recs []uidRecord
+	all  bool // recs are all
 }
 
 // Octets that are read to find a line, and in which records are then looked up.
@@ -37,17 +39,35 @@ func (k *seeker) close() { k.f.Close() }
 
 // is reports whether the record of uid names base.
 func (k *seeker) is(uid uint32, base string) (bool, error) {
-	if n := len(k.recs); n == 0 || uid < k.recs[0].uid || uid > k.recs[n-1].uid {
+	if n := len(k.recs); !k.all && (n == 0 || uid < k.recs[0].uid || uid > k.recs[n-1].uid) {
 		if err := k.window(uid); err != nil {
 			return false, err
 		}
 	}
-	for i := range k.recs { // of a window: some dozen
-		if k.recs[i].uid == uid {
-			return k.recs[i].base == base, nil
-		}
+	if found, same := k.among(uid, base); found || k.all {
+		return same, nil
 	}
-	return false, nil
+	// Damaged lines lead a search astray: read them all.
+	k.all = true
+	buf := make([]byte, k.size)
+	if n, err := k.f.ReadAt(buf, 0); n < len(buf) {
+		return false, shrunk(err)
+	}
+	k.parse(buf)
+	_, same := k.among(uid, base)
+	return same, nil
+}
+
+// among looks through the records that were read.
+func (k *seeker) among(uid uint32, base string) (found, same bool) {
+	i, found := slices.BinarySearchFunc(k.recs, uid, func(r uidRecord, u uint32) int { return cmp.Compare(r.uid, u) })
+	return found, found && k.recs[i].base == base
+}
+
+func (k *seeker) parse(b []byte) {
+	l := uidList{version: 3}
+	l.addRecords(string(b))
+	k.recs = l.recs
 }
 
 // window reads the part of the file in which uid must stand.
@@ -74,10 +94,7 @@ func (k *seeker) window(uid uint32) error {
 	if n, err := k.f.ReadAt(buf, lo); n < len(buf) {
 		return shrunk(err)
 	}
-	text := string(buf)
-	l := uidList{version: 3}
-	l.addRecords(text)
-	k.recs = l.recs
+	k.parse(buf)
 	return nil
 }
 
