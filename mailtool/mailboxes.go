@@ -304,6 +304,9 @@ func restored(c *call) error {
 	for _, f := range openable(all) {
 		c.touched = true
 		v, err := r.Renew(f.Name)
+		if errkind.Is(err, errkind.NotFound) {
+			continue // of the settings, and not made yet
+		}
 		if err != nil {
 			return err
 		}

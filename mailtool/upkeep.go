@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/held"
 	"rookery/mailtool/internal/query"
@@ -31,6 +32,9 @@ func index(c *call) error {
 		})
 		if err == nil {
 			err = told
+		}
+		if errkind.Is(err, errkind.NotFound) {
+			continue // deleted meanwhile, or of the settings and not made yet
 		}
 		if err != nil {
 			return err
@@ -114,7 +118,7 @@ func verify(c *call) error {
 		if err == nil {
 			err = told
 		}
-		if err != nil {
+		if err != nil && !errkind.Is(err, errkind.NotFound) { // deleted meanwhile, or of the settings and not made yet
 			return err
 		}
 	}

@@ -28,6 +28,8 @@ func TestMaildir(t *testing.T) { hammer(t, "maildir", maildirPlace) }
 
 func TestPack(t *testing.T) { hammer(t, "pack", packPlace) }
 
+func TestMbox(t *testing.T) { hammer(t, "mbox", mboxPlace) }
+
 func hammer(t *testing.T, driver string, place func(*harness.Demo) place) {
 	if testing.Short() {
 		t.Skip("takes too long for -short")

@@ -45,6 +45,48 @@ func packPlace(d *harness.Demo) place {
 	}}
 }
 
+// mboxPlace appends to INBOX with Debian's locks in their order, as local
+// deliveries do.
+func mboxPlace(d *harness.Demo) place {
+	home := filepath.Join(d.Dir, "mail", "u1@example.test")
+	return place{driver: "mbox", deliver: func(f *field, id string) error { return deliverMbox(home, id) }}
+}
+
+func deliverMbox(home, id string) error {
+	path := filepath.Join(home, "mail", "inbox")
+	var st syscall.Stat_t
+	if err := syscall.Stat(home, &st); err != nil {
+		return err
+	}
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if err := file.Chown(int(st.Uid), int(st.Gid)); err != nil {
+		return err
+	}
+	if err := syscall.FcntlFlock(file.Fd(), syscall.F_SETLKW, &syscall.Flock_t{Type: syscall.F_WRLCK}); err != nil {
+		return err
+	}
+	for try := 0; ; try++ {
+		lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+		if err == nil {
+			fmt.Fprintln(lock, os.Getpid())
+			lock.Close()
+			break
+		}
+		if try == 1000 {
+			return err
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	defer os.Remove(path + ".lock")
+	letter := strings.ReplaceAll(text(id), "\r\n", "\n")
+	_, err = fmt.Fprintf(file, "From ann@example.test %s\n%s\n", time.Now().UTC().Format("Mon Jan _2 15:04:05 2006"), letter)
+	return err
+}
+
 // deliverMaildir is a delivery as maildir(5) has it.
 func deliverMaildir(root, id string) error {
 	var st syscall.Stat_t

@@ -3,9 +3,12 @@ package realfs
 import (
 	"os"
 	"testing"
+	"time"
 
 	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/engine"
 	"rookery/internal/mailstore/maildir"
+	"rookery/internal/mailstore/mbox"
 	"rookery/internal/mailstore/pack"
 	"rookery/internal/vfs"
 )
@@ -26,6 +29,9 @@ var drivers = []driver{
 			opt.Fsync = pack.Always
 		}
 		return pack.Open(opt)
+	}},
+	{"mbox", func(disk vfs.FS, always bool) (mailstore.Store, error) {
+		return mbox.Open(mbox.Options{Options: engine.Options{FS: disk, ControlPath: "mail/.rookery"}, MailPath: "mail", SyncChanges: always, Zone: time.UTC})
 	}},
 }
 

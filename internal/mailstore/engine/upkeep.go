@@ -161,7 +161,7 @@ func (s *Store) Verify(ctx context.Context, name mailstore.Name, repair bool, fo
 		return diskError("verify", err)
 	}
 	if !ok {
-		if inner == imapname.Inbox {
+		if sp := s.special(inner); inner == imapname.Inbox || sp != nil && sp.Auto != AutoNo {
 			return nil // not made yet
 		}
 		return errkind.Newf("verify", errkind.NotFound, "there is no such mailbox")

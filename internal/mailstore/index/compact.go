@@ -127,16 +127,16 @@ func (u *User) snapshot(g mailstore.GUID) error {
 		b.view.Store(emptyView(b))
 		u.load(b)
 	}
-	v, seq, dir, lineage := b.View(), b.seq, in.dir, u.log.lineage
+	v, seq, dir, head := b.View(), b.seq, in.dir, u.log.logHead
 	u.mu.Unlock()
 	if !v.built || seq <= in.snapSeq {
 		return nil
 	}
-	t, err := v.writeSnapshot(dir, lineage, seq)
+	t, err := v.writeSnapshot(dir, head.lineage, seq)
 	if err != nil {
 		return err
 	}
-	if err := u.place(g, t, lineage); err != nil {
+	if err := u.place(g, t, head); err != nil {
 		t.drop(u)
 		return err
 	}
@@ -154,7 +154,9 @@ func (u *User) snapshot(g mailstore.GUID) error {
 	return err
 }
 
-func (u *User) place(g mailstore.GUID, t *snapTemp, lineage [16]byte) error {
+// place puts a snapshot in place. Only the log that it was made from tells of
+// newer ones: if another process has compacted it since, ours may be the older.
+func (u *User) place(g mailstore.GUID, t *snapTemp, head logHead) error {
 	if err := u.Lock(u.opt.LockWait); err != nil {
 		return err
 	}
@@ -162,7 +164,7 @@ func (u *User) place(g mailstore.GUID, t *snapTemp, lineage [16]byte) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	in := u.info[g]
-	if in == nil || u.log == nil || u.log.lineage != lineage || in.dir != t.dir || in.snapSeq >= t.seq {
+	if in == nil || u.log == nil || u.log.logHead != head || in.dir != t.dir || in.snapSeq >= t.seq {
 		return errNothing
 	}
 	if err := t.install(u); err != nil {
@@ -190,6 +192,7 @@ func (u *User) replaceLog() {
 	crc := uint32(0)
 	h := l.logHead
 	h.epoch, h.base, h.boot = l.epoch+1, u.seq, bootOf(u.opt.FS)
+	h.prevPos, h.prevCRC = l.pos, l.crc
 	_, crc, _ = decodeLogHead(h.encode())
 	at := map[mailstore.GUID][]recPos{}
 	put := func(r *logRec) recPos {

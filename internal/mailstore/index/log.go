@@ -91,6 +91,8 @@ type logHead struct {
 	epoch   uint64   // one more with each compaction
 	base    uint64   // the last sequence number given when it was made
 	boot    string   // of the machine's run that wrote it; at most maxBoot bytes
+	prevPos int64    // where the log before it ended, and the CRC of its last record:
+	prevCRC uint32   // whoever read that to this end has missed nothing
 }
 
 const maxBoot = 40
@@ -103,6 +105,8 @@ func (h *logHead) encode() []byte {
 	binary.LittleEndian.PutUint64(b[32:], h.base)
 	b[40] = byte(len(h.boot))
 	copy(b[41:41+maxBoot], h.boot)
+	binary.LittleEndian.PutUint64(b[88:], uint64(h.prevPos))
+	binary.LittleEndian.PutUint32(b[96:], h.prevCRC)
 	binary.LittleEndian.PutUint32(b[markOff-4:], crc32c.Checksum(b[:markOff-4]))
 	return b
 }
@@ -119,6 +123,8 @@ func decodeLogHead(b []byte) (h logHead, crc uint32, ok bool) {
 	h.epoch = binary.LittleEndian.Uint64(b[24:])
 	h.base = binary.LittleEndian.Uint64(b[32:])
 	h.boot = string(b[41 : 41+int(b[40])])
+	h.prevPos = int64(binary.LittleEndian.Uint64(b[88:]))
+	h.prevCRC = binary.LittleEndian.Uint32(b[96:])
 	return h, crc, true
 }
 

@@ -163,6 +163,11 @@ func (p *process) change(i int) *View {
 func (p *process) check(i int) {
 	p.w.t.Helper()
 	v := p.look(i)
+	// A damaged record is found when it is read, and the mailbox is filled anew then.
+	for v.Each(0, func(int, Record) bool { return true }); !p.boxes[i].View().Built(); {
+		v = p.look(i)
+		v.Each(0, func(int, Record) bool { return true })
+	}
 	p.w.boxes[i].check(p.w.t, v)
 	p.w.boxes[i].checkHistory(p.w.t, v, uint64(v.floor))
 }

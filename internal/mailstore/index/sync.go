@@ -121,9 +121,9 @@ func (u *User) openLog(path string, id fileID) error {
 			return err
 		}
 	}
-	old, seen := logHead{}, u.seq
+	old, seen, missed := logHead{}, u.seq, true
 	if u.log != nil { // else it was damaged, too
-		old = u.log.logHead
+		old, missed = u.log.logHead, u.log.pos != l.prevPos || u.log.crc != l.prevCRC
 	}
 	follows := old.lineage == l.lineage
 	u.forgetLog()
@@ -137,12 +137,12 @@ func (u *User) openLog(path string, id fileID) error {
 		return nil
 	}
 	u.seq = max(u.seq, l.base)
-	if follows && seen >= l.base {
+	if follows && !missed {
 		u.seq = max(u.seq, seen)
 		return nil
 	}
-	// Another lineage, or there was a log between the two: what that had may be in
-	// snapshots alone.
+	// Another lineage, or a log between the two, or one that had grown out of an
+	// older version: what we lack may be in snapshots alone.
 	for _, b := range u.boxes {
 		u.load(b)
 	}

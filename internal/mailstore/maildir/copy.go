@@ -133,12 +133,27 @@ func (mb *mailbox) forget(job *addJob, from []uint32) error {
 	moved := job.moved()
 	if len(moved) == len(from) {
 		if pos := mb.positions(moved); len(pos) == 0 {
-			return nil
+			return mb.syncLeft()
 		}
 		mb.look = true // the bracket failed
 		return mb.refresh()
 	}
 	return mb.removeCopied(job, from)
+}
+
+// syncLeft makes it certain that moved files have left. Their renames were synced
+// with their new names; without a journal of the file system that says nothing of
+// the directories that they came from.
+func (mb *mailbox) syncLeft() error {
+	if !mb.s.opt.SyncChanges {
+		return nil
+	}
+	for _, d := range []string{"cur", "new"} {
+		if err := mb.s.fs.SyncDir(join(mb.dir, d)); err != nil {
+			return mb.s.fail("move", err)
+		}
+	}
+	return nil
 }
 
 // removeCopied removes the source's files of messages that were copied.

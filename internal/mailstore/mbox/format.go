@@ -311,8 +311,13 @@ func (f *Format) Create(fo engine.Folder, next mailstore.UID) error {
 	if err != nil {
 		return err
 	}
-	file.Close()
-	if err = f.fs.SyncDir(dirOf(path)); err != nil {
+	defer file.Close()
+	// The file, too: without a journal of the file system the directory's sync
+	// keeps a name for which there is no inode.
+	if err = file.Sync(); err == nil {
+		err = f.fs.SyncDir(dirOf(path))
+	}
+	if err != nil {
 		_ = f.fs.Remove(path)
 	}
 	return err

@@ -49,22 +49,15 @@ func (p *format) purge(ctx context.Context, part int64, progress func(done, tota
 		if err := p.checkpoint(); err != nil {
 			return err
 		}
+		if err := p.living(live); err != nil {
+			return err
+		}
+		if err := p.leave(live, part); err != nil {
+			return err
+		}
 		p.mu.Lock()
 		before = p.base.file
-		var boxes []engine.Folder
-		for _, b := range p.st.boxes {
-			boxes = append(boxes, b.folder)
-		}
 		p.mu.Unlock()
-		for _, f := range boxes {
-			l, err := p.readWith(f.GUID, nil) // the checkpoints have all
-			if err != nil {
-				return err
-			}
-			for i := range l.m {
-				live[l.m[i].loc.file] = append(live[l.m[i].loc.file], l.m[i].loc.off)
-			}
-		}
 		return nil
 	})
 	if err != nil {
@@ -90,6 +83,61 @@ func (p *format) purge(ctx context.Context, part int64, progress func(done, tota
 		}
 	}
 	return freed, nil
+}
+
+// living gives where the records are that some mailbox has, file by file. Under
+// the user's lock, after a checkpoint.
+func (p *format) living(live map[uint32][]int64) error {
+	p.mu.Lock()
+	var boxes []engine.Folder
+	for _, b := range p.st.boxes {
+		boxes = append(boxes, b.folder)
+	}
+	p.mu.Unlock()
+	for _, f := range boxes {
+		l, err := p.readWith(f.GUID, nil) // the checkpoints have all
+		if err != nil {
+			return err
+		}
+		for i := range l.m {
+			live[l.m[i].loc.file] = append(live[l.m[i].loc.file], l.m[i].loc.off)
+		}
+	}
+	return nil
+}
+
+// leave begins another packed file where the one that is written now has so much
+// garbage that it should be compacted: a user with little mail has no other. A
+// full disk may refuse; then the rest is done. Under the user's lock.
+func (p *format) leave(live map[uint32][]int64, part int64) error {
+	p.mu.Lock()
+	if p.cur == nil || p.cur.broken != nil || p.cur.pos <= p.opt.Step/16 {
+		p.mu.Unlock()
+		return nil
+	}
+	n, end := uint32(p.cur.hdr.number), p.cur.pos
+	p.mu.Unlock()
+	k, err := p.get(n)
+	if err != nil {
+		return err
+	}
+	defer p.files.release(k)
+	offs := slices.Clone(live[n])
+	slices.Sort(offs)
+	_, size, _, err := p.measure(k, slices.Compact(offs))
+	if err != nil || (end-size)*part < end {
+		return err
+	}
+	p.mu.Lock()
+	err = p.roll()
+	p.mu.Unlock()
+	if err == nil {
+		err = p.checkpoint()
+	}
+	if err != nil {
+		p.opt.Note("the packed file that is written now cannot be compacted yet: " + err.Error())
+	}
+	return nil
 }
 
 // compact writes one packed file anew if it pays, and moves it to the second
@@ -126,11 +174,19 @@ func (p *format) compact(n uint32, live []int64, part int64) (freed int64, err e
 		return 0, err
 	}
 	if garbage := info.Size - size; garbage*part >= info.Size {
-		if err := p.rewrite(k, keep, join(dir, packName(n))); err != nil {
+		if live, err = p.withNames(n, live); err != nil {
 			return 0, err
 		}
-		p.files.forget(n)
-		freed = garbage
+		if keep, size, newest, err = p.measure(k, live); err != nil {
+			return 0, err
+		}
+		if garbage = info.Size - size; garbage*part >= info.Size {
+			if err := p.rewrite(k, keep, path); err != nil {
+				return 0, err
+			}
+			p.files.forget(n)
+			freed = garbage
+		}
 	}
 	if p.opt.AltPath != "" && dir != p.opt.AltPath && p.fs.Now().Unix()-newest > int64(p.opt.AltAge.Seconds()) {
 		if err := p.toAlt(n); err != nil {
@@ -139,6 +195,22 @@ func (p *format) compact(n uint32, live []int64, part int64) (freed int64, err e
 		p.files.forget(n)
 	}
 	return freed, nil
+}
+
+// withNames adds the records that name mailboxes: a store whose control files are
+// lost is made anew of them.
+func (p *format) withNames(n uint32, live []int64) ([]int64, error) {
+	recs, _, err := p.scan(n, func(string) {})
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range recs {
+		if r.kind == recFolder {
+			live = append(live, r.off)
+		}
+	}
+	slices.Sort(live)
+	return slices.Compact(live), nil
 }
 
 // kept is a record that stays.
@@ -163,7 +235,7 @@ func (p *format) measure(k *packFile, live []int64) (keep []kept, size, newest i
 		if !ok {
 			continue
 		}
-		if b, err := r.get(at+recHeaderSize, h.meta); err == nil && len(b) == h.meta {
+		if b, err := r.get(at+recHeaderSize, h.meta); err == nil && len(b) == h.meta && h.kind == recMessage {
 			d := dec{b: b}
 			newest = max(newest, decodeMessage(&d).saved)
 		}
