@@ -169,7 +169,7 @@ func (p *format) compact(n uint32, live []int64, part int64) (freed int64, err e
 	}
 	defer p.files.release(k)
 	slices.Sort(live)
-	keep, size, newest, err := p.measure(k, slices.Compact(live))
+	_, size, newest, err := p.measure(k, slices.Compact(live))
 	if err != nil {
 		return 0, err
 	}
@@ -177,7 +177,8 @@ func (p *format) compact(n uint32, live []int64, part int64) (freed int64, err e
 		if live, err = p.withNames(n, live); err != nil {
 			return 0, err
 		}
-		if keep, size, newest, err = p.measure(k, live); err != nil {
+		keep, size, _, err := p.measure(k, live)
+		if err != nil {
 			return 0, err
 		}
 		if garbage = info.Size - size; garbage*part >= info.Size {
