@@ -40,9 +40,10 @@ func rig(t *testing.T, dir, name string) *ipc.Conn {
 	}
 	ended := make(chan error, 1)
 	go func() {
-		defer server.Close()
-		defer s.close()
-		ended <- s.serve(server)
+		err := s.serve(server)
+		s.close()
+		server.Close()
+		ended <- err
 	}()
 	t.Cleanup(func() {
 		worker.Close()
