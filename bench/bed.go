@@ -19,7 +19,8 @@ type bed struct {
 	limit int           // the most operations; 0: as many as the span takes
 	trace bool          // count syncs instead of time
 	bytes bool          // count what is written: takes a second and a half more
-	n     int           // size of the row: messages or folders, made smaller by --quick
+	quick bool
+	n     int // size of the row: messages or folders, made smaller by --quick
 }
 
 // outcome is what a bed measured: a sample, or how many syncs.

@@ -109,7 +109,7 @@ func (l *lab) measureRow(ctx context.Context, r *storeRow, o options, place stri
 		if err != nil {
 			return res, err
 		}
-		b := &bed{lab: l, rig: g, row: r, span: o.span, n: n}
+		b := &bed{lab: l, rig: g, row: r, span: o.span, n: n, quick: o.quick}
 		if err := r.seed(ctx, b); err != nil {
 			return res, err
 		}
@@ -117,7 +117,7 @@ func (l *lab) measureRow(ctx context.Context, r *storeRow, o options, place stri
 	}
 	for repeat := range o.repeats {
 		for _, b := range beds {
-			b.bytes = r.write && (r.bytes || repeat == 0)
+			b.bytes = r.write && (r.bytes || repeat == 0 && !o.quick)
 			out, err := r.measure(ctx, b)
 			if err != nil {
 				return res, fmt.Errorf("%s: %w%s", b.rig.name, err, tail(b.rig.logFile))
