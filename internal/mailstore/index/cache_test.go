@@ -177,6 +177,9 @@ func TestCacheOfAnotherMailbox(t *testing.T) {
 	p.keep(t, span(1, 50), "A")
 	p.stop()
 	p = w.start(w.mem, w.options(nil))
+	if n := p.keep(t, span(1, 50), "A"); n != 50 {
+		t.Fatalf("%d facts are kept", n)
+	}
 	p.lock()
 	p.boxes[0].Reset("test")
 	tx, _ := p.boxes[0].Begin()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"rookery/internal/crc32c"
+	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
 	"rookery/internal/numset"
 	"rookery/internal/vfs"
@@ -142,6 +143,25 @@ func TestBackground(t *testing.T) {
 	}
 }
 
+// TestLock shows that writers keep each other out, of this process and others.
+func TestLock(t *testing.T) {
+	w := newWorld(t, 1, 1)
+	p, q := w.start(w.mem, w.options(nil)), w.start(w.mem, w.options(nil))
+	p.lock()
+	for _, other := range []*process{p, q} {
+		if err := other.u.Lock(0); !errkind.Is(err, errkind.InUse) {
+			t.Fatalf("a lock that is held was given: %v", err)
+		}
+	}
+	p.u.Unlock()
+	if err := q.u.Lock(0); err != nil {
+		t.Fatal(err)
+	}
+	q.u.Unlock()
+	p.stop()
+	q.stop()
+}
+
 // TestShortProcesses shows that the log stays small though nobody lives long
 // enough for a background.
 func TestShortProcesses(t *testing.T) {
@@ -237,6 +257,9 @@ func TestShared(t *testing.T) {
 	type wrapped struct{ *View }
 	if n := v.Shared(0, wrapped{old}, 0); n != 13*pageSize {
 		t.Fatalf("%d entries are shared at the start", n)
+	}
+	if n := v.Shared(600, old, 601); n != 0 {
+		t.Fatalf("%d entries are shared with those of other messages", n)
 	}
 	if n := checkShared(t, v, old); n < 20_000-3*pageSize {
 		t.Fatalf("only %d entries are shared", n)
