@@ -13,7 +13,8 @@
 //
 // Control: dovecot-uidlist (UIDs, UIDVALIDITY, GUIDs), dovecot-keywords (names
 // of the flag letters a to z), rookery-keywords (keywords beyond those),
-// subscriptions, dovecot-uidvalidity, rookery-modseq (the ceiling below which
+// subscriptions, dovecot-uidvalidity, rookery-journal (what is not yet certain in
+// its own place), rookery-modseq (the ceiling below which
 // MODSEQs are handed out). rookery-lock and rookery-user-lock hold nothing; they
 // are locked, and never removed.
 //
@@ -30,12 +31,22 @@
 //
 // # Order of syncs
 //
-// A message is written in tmp/, renamed into new/ or cur/, its file synced, its
-// line appended to the uidlist, the uidlist synced, then the answer is given.
-// Rename before fsync: the sync then keeps the name, too. What waits at the same
-// time shares the uidlist's sync. All of it happens under dovecot-uidlist.lock,
-// so that nobody gives the file another UID meanwhile. Renames for flags are not
-// synced: a power cut may take them back.
+// A small message is written in tmp/, its record with all its bytes goes to the
+// user's journal (rookery-journal, package journal) and is synced there, together
+// with all that wait; then the file is renamed into new/ or cur/, its line is
+// appended to the uidlist, neither synced, and the answer is given. The journal's
+// checkpoint syncs files, directories and uidlist later.
+//
+// A larger one, and a copy, is put in place, synced (rename before fsync: the sync
+// then keeps the name, too), its line appended to the uidlist and synced. What is
+// linked or renamed and may lie in the journal alone (bitUnsynced) is synced first.
+// All of it happens under the user's lock and dovecot-uidlist.lock, so that nobody
+// gives the file another UID meanwhile.
+//
+// Renames for flags and removals for expunges are not synced: they are noted in
+// the journal afterwards, which is synced within a second, or before the answer
+// with SyncChanges. Recovery (replay.go) runs when a Store is opened and no other
+// process has one.
 package maildir
 
 import (
