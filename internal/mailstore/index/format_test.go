@@ -355,6 +355,51 @@ func TestHistoryBounds(t *testing.T) {
 	}
 }
 
+// TestHistoryEnds shows that a mailbox does not claim history that it forgot.
+func TestHistoryEnds(t *testing.T) {
+	_, u, box := filled(t, maxHistory+100)
+	start := box.View().HighestModSeq()
+	var near mailstore.ModSeq
+	for i := range maxHistory + 1 {
+		tx := begin(t, u, box)
+		tx.Remove([]int{0})
+		if v := tx.Commit(); i == maxHistory-1 {
+			near = v.HighestModSeq()
+		}
+		u.Unlock()
+	}
+	if _, complete := box.ExpungedSince(start); complete {
+		t.Error("history is said to reach back to what was forgotten")
+	}
+	if uids, complete := box.ExpungedSince(near); !complete || !uids.Equal(numset.Of(maxHistory+1)) {
+		t.Errorf("expunged since the last but one: %v, %v", uids, complete)
+	}
+	box.Close()
+	u.Close()
+}
+
+// TestRemovedLog shows that a log that is removed while it is open is written
+// again, and nothing is lost or built anew.
+func TestRemovedLog(t *testing.T) {
+	w := newWorld(t, 9, 1)
+	w.boxes[0].small = true
+	p, q := w.start(w.mem, w.options(nil)), w.start(w.mem, w.options(nil))
+	for range 3 {
+		p.change(0)
+		q.check(0)
+		if err := w.mem.Remove("log/" + logFile); err != nil {
+			t.Fatal(err)
+		}
+		q.change(0)
+		p.check(0)
+	}
+	if w.built != 1 {
+		t.Fatalf("the mailbox was built %d times: %q", w.built, w.notes)
+	}
+	p.stop()
+	q.stop()
+}
+
 func TestBitmap(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
 	for range 200 {
