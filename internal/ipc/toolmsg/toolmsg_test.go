@@ -122,8 +122,10 @@ func TestFalseAck(t *testing.T) {
 	}
 	defer raw.Close()
 	raw.Send(&Ack{Count: 1}, -1)
-	if _, _, err := server.Next(context.Background()); err == nil {
-		t.Error("an acknowledgement of nothing was taken")
+	ctx, stop := context.WithTimeout(context.Background(), 5*time.Second)
+	defer stop()
+	if _, _, err := server.Next(ctx); err == nil || errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("an acknowledgement of nothing was taken: %v", err)
 	}
 }
 
