@@ -211,7 +211,7 @@ func TestDiagnostics(t *testing.T) {
 		{"mail_location", "mail_location = maildir:~/Maildir", "1: mail_location is Dovecot's name; here it is mail_driver, and mail_path"},
 		{"impossible", "ssl_cipher_suites = \"x\"", "1: ssl_cipher_suites cannot be set: Go's TLS library"},
 		{"impossible dh", "ssl_server_dh_file = \"/x\"", "1: ssl_server_dh_file cannot be set: Go's TLS library has no finite-field Diffie-Hellman"},
-		{"later", "quota_storage_size = \"1G\"", "1: quota_storage_size is not there yet: quota comes with a later release"},
+		{"later", "fts_autoindex = true", "1: fts_autoindex is not there yet: full-text search comes with a later release"},
 		{"wrong type", "mail_max_userip_connections = \"ten\"", "1: mail_max_userip_connections is a string, but must be a whole number"},
 		{"yes", "auth_verbose = yes", "1: auth_verbose must be true or false: write true"},
 		{"quoted no", "auth_verbose = \"no\"", "1: auth_verbose must be true or false without quotes: write false"},

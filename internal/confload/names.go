@@ -131,21 +131,20 @@ func impossible() map[string]string {
 func laterPrefixes() map[string]string {
 	return map[string]string{
 		"mailbox_list_utf8": "UTF-8 in folder names on disk", "maildir_broken_filename_sizes": "distrust of the sizes in file names",
-		"quota": "quota", "acl": "access control lists", "imap_acl": "access control lists", "sieve": "Sieve",
+		"acl": "access control lists", "imap_acl": "access control lists", "sieve": "Sieve",
 		"managesieve": "ManageSieve", "lmtp": "LMTP", "lda": "local delivery",
-		"mail_compress": "compression", "imap_zlib": "compression", "imap_compress": "compression",
+		"imap_zlib": "compression", "imap_compress": "compression",
 		"imap_metadata": "METADATA", "mail_attribute": "METADATA", "imap_hibernate": "hibernation", "fts": "full-text search",
-		"mail_alt_path": "the pack driver", "mdbox": "the pack driver", "dbox": "the pack driver",
 		"ssl_client": "TLS to other servers", "doveadm": "remote administration",
 		"stats": "metrics", "metric": "metrics", "auth_policy": "policy servers", "auth_cache": "the authentication cache", "oauth2": "OAuth 2", "auth_gssapi": "GSSAPI",
 		"auth_krb5": "GSSAPI", "auth_ssl": "client certificates", "ssl_server_request_client_cert": "client certificates",
 		"ssl_verify_client_cert": "client certificates", "ssl_ca": "client certificates", "ssl_server_ca": "client certificates",
 		"ssl_cert_username_field": "client certificates", "ssl_server_cert_username_field": "client certificates",
 		"imap4rev2": "IMAP4rev2", "mail_utf8_extensions": "IMAP4rev2", "imap_literal_minus": "LITERAL-",
-		"mailbox_autoexpunge": "automatic expunging", "submission": "submission", "imapc": "remote stores", "pop3c": "remote stores",
+		"submission": "submission", "imapc": "remote stores", "pop3c": "remote stores",
 		"login_proxy": "proxying", "plugin": "plugins", "dict": "dictionaries", "recipient_delimiter": "LMTP",
 		"postmaster_address": "LMTP", "rejection": "LMTP", "sendmail_path": "LMTP", "mail_crypt": "encryption at rest",
-		"mail_ext_attachment": "attachments apart", "mail_attachment": "attachments apart", "mail_vsize": "quota",
+		"mail_ext_attachment": "attachments apart", "mail_attachment": "attachments apart",
 	}
 }
 
