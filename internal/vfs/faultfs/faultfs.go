@@ -300,6 +300,14 @@ func (o *file) Lock(exclusive bool, wait time.Duration) error {
 
 func (o *file) Unlock() error { return o.in.Unlock() }
 
+// Flock is vfs.Flocker's.
+func (o *file) Flock(exclusive bool) error {
+	return o.fs.do(false, "flock", o.path, func() error { return vfs.Flock(o.in, exclusive) })
+}
+
+// Funlock never fails by injection, as Unlock.
+func (o *file) Funlock() error { return vfs.Funlock(o.in) }
+
 func (o *file) Close() error {
 	o.fs.mu.Lock()
 	delete(o.fs.open, o)

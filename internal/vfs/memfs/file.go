@@ -179,6 +179,7 @@ func (o *file) Close() error {
 	}
 	o.shut = true
 	delete(o.n.locks, o)
+	delete(o.n.flocks, o)
 	return nil
 }
 
@@ -279,6 +280,32 @@ func (o *file) tryLock(exclusive bool) (bool, error) {
 	}
 	o.n.locks[o] = exclusive
 	return true, nil
+}
+
+// Flock is apart from Lock, as flock(2) is from fcntl(2).
+func (o *file) Flock(exclusive bool) error {
+	err := o.enter("flock", 0)
+	defer o.leave()
+	if err != nil {
+		return err
+	}
+	for other, ex := range o.n.flocks {
+		if other != o && (exclusive || ex) {
+			return errkind.New("flock", errkind.InUse, pathErr("flock", o.name, syscall.EAGAIN))
+		}
+	}
+	o.n.flocks[o] = exclusive
+	return nil
+}
+
+// Funlock gives the lock of Flock back.
+func (o *file) Funlock() error {
+	err := o.enter("flock", 0)
+	defer o.leave()
+	if err == nil {
+		delete(o.n.flocks, o)
+	}
+	return err
 }
 
 func (o *file) Unlock() error {

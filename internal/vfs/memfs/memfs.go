@@ -67,7 +67,8 @@ type inode struct {
 	keptNames map[string]*inode
 	dirty     bool // data differs from keptData
 
-	locks map[*file]bool // holders of a lock; true: exclusive
+	locks  map[*file]bool // holders of a lock; true: exclusive
+	flocks map[*file]bool // the same of flock(2)
 }
 
 // nameOp is one atomic change of names: each set gives a name an inode, or takes it.
@@ -102,7 +103,7 @@ func (d *disk) now() time.Time {
 
 func (d *disk) newInode(mode fs.FileMode) *inode {
 	d.nextIno++
-	n := &inode{ino: d.nextIno, mode: mode, mtime: d.now(), locks: map[*file]bool{}}
+	n := &inode{ino: d.nextIno, mode: mode, mtime: d.now(), locks: map[*file]bool{}, flocks: map[*file]bool{}}
 	n.ctime, n.keptTime = n.mtime, n.mtime
 	if mode.IsDir() {
 		n.names, n.keptNames, n.links = map[string]*inode{}, map[string]*inode{}, 1

@@ -109,7 +109,7 @@ func (s *survivor) copy(n *inode) *inode {
 		c.links++
 		return c
 	}
-	c := &inode{ino: n.ino, mode: n.mode, links: 1, mtime: n.keptTime, ctime: n.ctime, keptTime: n.keptTime, locks: map[*file]bool{}}
+	c := &inode{ino: n.ino, mode: n.mode, links: 1, mtime: n.keptTime, ctime: n.ctime, keptTime: n.keptTime, locks: map[*file]bool{}, flocks: map[*file]bool{}}
 	s.made[n] = c
 	if !n.mode.IsDir() {
 		c.data = s.bytes(n)

@@ -32,7 +32,7 @@ func Run(t *testing.T, open func(t *testing.T) Tree) {
 	}{
 		{"Names", names}, {"OpenFlags", openFlags}, {"ReadWrite", readWrite}, {"Unlinked", unlinked},
 		{"Rename", rename}, {"Link", link}, {"Directories", directories}, {"Times", times},
-		{"Locks", locks}, {"Symlinks", symlinks}, {"Sub", sub}, {"Syncs", syncs}, {"Helpers", helpers},
+		{"Locks", locks}, {"Flocks", flocks}, {"Symlinks", symlinks}, {"Sub", sub}, {"Syncs", syncs}, {"Helpers", helpers},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.run(t, open(t)) })
 	}
@@ -346,6 +346,33 @@ func times(t *testing.T, tr Tree) {
 	if f.Now().IsZero() {
 		t.Fatal("no clock")
 	}
+}
+
+// flocks: flock(2)'s locks exclude each other, and not those of Lock.
+func flocks(t *testing.T, tr Tree) {
+	put(t, tr.FS, "f", "x")
+	open := func() vfs.File {
+		f, err := tr.FS.OpenFile("f", vfs.Read|vfs.Write, 0)
+		must(t, err)
+		return f
+	}
+	a, b := open(), open()
+	defer b.Close()
+	must(t, vfs.Flock(a, true))
+	must(t, b.Lock(true, 0))
+	for _, exclusive := range []bool{true, false} {
+		if err := vfs.Flock(b, exclusive); !errkind.Is(err, errkind.InUse) {
+			t.Fatalf("a second lock (exclusive: %v): %v", exclusive, err)
+		}
+	}
+	must(t, vfs.Funlock(a))
+	must(t, vfs.Flock(a, false))
+	must(t, vfs.Flock(b, false))
+	if err := vfs.Flock(b, true); !errkind.Is(err, errkind.InUse) {
+		t.Fatalf("exclusive beside a shared one: %v", err)
+	}
+	must(t, a.Close()) // which gives it back
+	must(t, vfs.Flock(b, true))
 }
 
 func locks(t *testing.T, tr Tree) {

@@ -202,13 +202,6 @@ func (p *Path) Unlock() error {
 	return err
 }
 
-// Flocker is a file that knows flock(2).
-type Flocker interface {
-	// Flock takes the lock without waiting; errkind.InUse if another has it.
-	Flock(exclusive bool) error
-	Funlock() error
-}
-
 // Held is what was locked.
 type Held struct {
 	f     vfs.File
@@ -246,9 +239,7 @@ func (h *Held) take(kinds []Kind, exclusive, own bool) error {
 		case Fcntl:
 			err = h.f.Lock(exclusive, 0)
 		case Flock:
-			if l, ok := h.f.(Flocker); ok {
-				err = l.Flock(exclusive)
-			}
+			err = vfs.Flock(h.f, exclusive)
 		case Dotlock:
 			err = h.spool.Lock(own)
 		}
@@ -267,9 +258,7 @@ func (h *Held) Release() {
 		case Fcntl:
 			_ = h.f.Unlock()
 		case Flock:
-			if l, ok := h.f.(Flocker); ok {
-				_ = l.Funlock()
-			}
+			_ = vfs.Funlock(h.f)
 		case Dotlock:
 			_ = h.spool.Unlock()
 		}
