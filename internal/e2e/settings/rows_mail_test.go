@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -30,7 +31,13 @@ func mailRows() []row {
 	}
 	list := func(command string) func(*rig) string { return asUserDoes("u2", command) }
 	return []row{
-		{name: "mail_driver", unit: "internal/e2e/settings.TestOneDriver"},
+		{name: "mail_driver", lines: []string{`mail_driver = "pack"`, `mail_path = "~/Packed"`}, without: "", with: "Packed/00000001.pack", probe: storeOf("Packed/00000001.pack")},
+		{name: "mail_alt_path", unit: "internal/mailstore/pack.TestAltPath"},
+		{name: "mail_compress_write_method", unit: "internal/mailstore/pack.TestCompress"},
+		{name: "mail_privileged_group", unit: "internal/e2e/mbox.TestSpool"},
+		{name: "mbox_write_locks", instead: mboxes(), lines: mboxes(`mbox_write_locks = ["flock"]`), without: okAppend, with: `NO .*`, probe: flockedMbox("APPEND INBOX")},
+		{name: "mbox_read_locks", instead: mboxes(`mbox_write_locks = ["fcntl"]`), lines: mboxes(`mbox_write_locks = ["fcntl"]`, `mbox_read_locks = ["flock"]`), without: `.*OK \[READ-WRITE\].*`, with: `NO .*`, probe: flockedMbox("SELECT INBOX")},
+		{name: "mbox_dotlock_change_timeout", instead: mboxes(), lines: mboxes(`mbox_dotlock_change_timeout = "2 hours"`), without: okAppend, with: `NO .*`, probe: oldLockFile},
 		{name: "mail_uid", lines: append([]string{`mail_uid = "58903"`, `mail_gid = "58903"`}, nobody...), without: `u1`, with: `58903 58903`, probe: uidOfU1},
 		{name: "mail_gid", lines: append([]string{`mail_uid = "58903"`, `mail_gid = "58904"`, strings.Replace(nobody[0], "bare", "bare2", 1)}, nobody[1:]...), without: `u1`, with: `58903 58904`, probe: uidOfU1},
 		{name: "mail_access_groups", lines: one(`mail_access_groups = ["adm"]`), without: `\d+|`, with: `(\d+ )?4( \d+)?`, probe: func(r *rig) string {
@@ -118,6 +125,68 @@ func traced(pid int) bool {
 
 // lockedAppend stores a message while another program holds the lock of the
 // list of UIDs.
+// mboxes keeps mail in mbox files, with a lock that is not waited for long.
+func mboxes(more ...string) []string {
+	return append([]string{`mail_driver = "mbox"`, `mail_path = "~/boxes"`, `mail_max_lock_timeout = "1 secs"`}, more...)
+}
+
+const okAppend = `OK \[APPENDUID .*`
+
+// inMbox gives INBOX of u3 a message, runs change on its file, and gives the
+// answer to a command.
+func inMbox(r *rig, command string, change func(path string) (undo func())) string {
+	add := func(command string) string {
+		if command == "APPEND INBOX" {
+			command = fmt.Sprintf("APPEND INBOX {%d+}\r\n%s", len(sample), sample)
+		}
+		return r.imap("LOGIN u3 pass", command)
+	}
+	path := filepath.Join(filepath.Dir(r.Maildir(3)), "boxes", "inbox")
+	if _, err := os.Stat(path); err != nil {
+		add("APPEND INBOX")
+	}
+	if _, err := os.Stat(path); err != nil {
+		return err.Error()
+	}
+	defer change(path)()
+	return add(command)
+}
+
+// flockedMbox runs a command while another program holds flock(2)'s lock on INBOX.
+func flockedMbox(command string) func(*rig) string {
+	return func(r *rig) string {
+		return inMbox(r, command, func(path string) func() {
+			file, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND, 0)
+			if err != nil {
+				r.t.Fatal(err)
+			}
+			if command == "SELECT INBOX" { // something new, so that it is read
+				fmt.Fprintf(file, "From ann@example.test %s\nSubject: new\n\nnew\n\n", time.Now().UTC().Format("Mon Jan _2 15:04:05 2006"))
+			}
+			if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX); err != nil {
+				r.t.Fatal(err)
+			}
+			return func() { file.Close() }
+		})
+	}
+}
+
+// oldLockFile appends beside a lock file that nobody has touched for an hour.
+func oldLockFile(r *rig) string {
+	return inMbox(r, "APPEND INBOX", func(path string) func() {
+		lock, old := path+".lock", time.Now().Add(-time.Hour)
+		if err := os.WriteFile(lock, nil, 0o600); err != nil {
+			r.t.Fatal(err)
+		}
+		for _, name := range []string{lock, path} {
+			if err := os.Chtimes(name, old, old); err != nil {
+				r.t.Fatal(err)
+			}
+		}
+		return func() { os.Remove(lock) }
+	})
+}
+
 func lockedAppend(r *rig) string {
 	c := r.open(r.Addr("imap"), nil)
 	defer c.close()

@@ -67,7 +67,7 @@ func TestOneDriver(t *testing.T) {
 	d := harness.Prepare(t)
 	d.Write("--users", "1", "--empty")
 	for line, want := range map[string]string{
-		`mail_driver = "mbox"`: `99-local.toml:1: mail_driver "mbox" is not one of "maildir"`,
+		`mail_driver = "mdbox"`: `99-local.toml:1: mail_driver "mdbox" is not one of "maildir"`,
 		"[[namespace]]\nname = \"inbox\"\ninbox = true\ntype = \"shared\"": `99-local.toml:4: type "shared" is not one of "private"`,
 	} {
 		d.Set(line)
