@@ -70,7 +70,8 @@ func (s *Store) Restore(name mailstore.Name, id mailstore.Identity) error {
 		s.dropIndex(old.GUID)
 		return nil
 	})
-	if mb := s.loaded(inner); mb != nil && mb.where() != now {
+	// Also one that had this identity already: its index is gone, and its UIDNEXT another.
+	if mb := s.loaded(inner); mb != nil && (err == nil || mb.where() != now) {
 		mb.die()
 	}
 	return diskError("restore", err)

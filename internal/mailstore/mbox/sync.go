@@ -422,18 +422,11 @@ func (b *box) raiseBase(m *mover, fo engine.Folder, last mailstore.UID) (ok bool
 		return false, err
 	}
 	base := *head.Meta.Base
-	base.UIDValidity, base.LastUID = fo.UIDValidity, max(base.LastUID, last)
-	for _, f := range head.Meta.Fields {
-		if f.Kind != mboxfmt.FieldBase && f.Kind != mboxfmt.FieldPseudo {
-			continue
-		}
-		if value, fits := f.InPlace(mboxfmt.BaseValue(base)); fits {
-			b.wrote = true
-			_, err := m.overwrite(f.Value, value)
-			return err == nil, err
-		}
+	if base.UIDValidity == fo.UIDValidity { // what another mailbox has given is nothing to this one
+		last = max(base.LastUID, last)
 	}
-	return false, nil
+	base.UIDValidity, base.LastUID = fo.UIDValidity, last
+	return b.writeBase(m, head, base)
 }
 
 // tell puts a picture into the index.
