@@ -52,12 +52,17 @@ func (s *Store) Purge(context.Context, func(done, total int)) (int64, error) { r
 // Verify compares a mailbox's files, uidlist and index. The kinds it finds:
 //
 //	uidlist-missing, uidlist-damaged (lines that cannot be read), uidlist-torn (its
-//	last line is cut), uidlist-stale (a record whose file is gone), no-uid (a file
-//	without a record), double-name (two files of one base name), size-wrong (a name
-//	tells another size than the file has), index-stale (the index differs from the
-//	disk), tmp-old (left in tmp/ for longer than a delivery takes)
+//	last line is cut), uidlist-stale (the file of a record is gone, and the index
+//	knows of no expunge), no-uid (a file without a record), double-name (two files of
+//	one base name), size-wrong (a name tells another size than the file has),
+//	index-stale (the index differs from the disk), tmp-old (left in tmp/ for longer
+//	than a delivery takes)
 //
-// and of the store: folder-left (a folder half made or half removed).
+// A record of an expunged message is none of them: it stays in the uidlist until
+// the list is written anew, which an expunge alone does not ask for. Where there is no
+// index nobody can tell it from one whose file was lost, and neither is told.
+//
+// Of the store as a whole: folder-left (a folder half made or half removed).
 func (s *Store) Verify(ctx context.Context, name mailstore.Name, repair bool, found func(mailstore.Finding)) error {
 	if name == "" {
 		return s.verifyTree(repair, found)
@@ -170,9 +175,7 @@ func (v *verifier) look(ctx context.Context) error {
 // records compares the uidlist with the files.
 func (v *verifier) records(f *files, l uidList) {
 	for _, r := range l.recs {
-		if _, i := f.slot(r.base); i < 0 {
-			v.add("uidlist-stale", "the record goes when the list is written anew", "the file of UID %d is gone: %s", r.uid, r.base)
-		} else {
+		if _, i := f.slot(r.base); i >= 0 {
 			f.list[i].used = true
 		}
 	}
@@ -239,6 +242,7 @@ func (v *verifier) index(f *files, l uidList) error {
 		case byUID[r.UID] != base:
 			v.add("index-stale", "it is built anew", "the index and the uidlist name different files for UID %d", r.UID)
 		case i < 0:
+			v.add("uidlist-stale", "the record goes when the list is written anew", "the file of UID %d is gone: %s", r.UID, base)
 			v.add("index-stale", "it is taken out", "the file of UID %d is gone", r.UID)
 		case f.list[i].name != v.mb.fileOf(view, r) && !slices.Contains(v.twin, base):
 			v.add("index-stale", "the file's flags count", "the index has other flags for UID %d than its file", r.UID)

@@ -9,6 +9,7 @@ import (
 
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/maildir"
+	"rookery/internal/numset"
 )
 
 // kinds gives what a look at a mailbox finds.
@@ -69,6 +70,42 @@ func TestVerify(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What an expunge leaves in the uidlist until it is written anew is no damage;
+// nor are flags that changed, and nor is what came.
+func TestVerifySound(t *testing.T) {
+	tr := newTree(t)
+	for _, n := range []string{"a", "b", "c", "d"} {
+		tr.put("cur/"+n+":2,", n+"\r\n")
+	}
+	s := tr.open(maildir.Options{})
+	mb := tr.box(s, "INBOX")
+	_, err := mb.Expunge(numset.Of(2, 4))
+	tr.must(err)
+	_, err = mb.Store(mailstore.FlagChange{UIDs: numset.Of(1), Op: mailstore.AddFlags, Flags: mailstore.Seen})
+	tr.must(err)
+	if list := tr.get("dovecot-uidlist"); !strings.Contains(list, "\n2 :b\n") || !strings.Contains(list, "\n4 :d\n") {
+		t.Fatalf("the uidlist was written anew:\n%s", list)
+	}
+	before := tr.disk.Dump()
+	if got := kinds(tr, s, "INBOX", false); len(got) > 0 || tr.disk.Dump() != before {
+		t.Errorf("found %q", got)
+	}
+	tr.must(s.Close())
+	// The same by a process that has seen nothing of it.
+	s = tr.open(maildir.Options{})
+	if got := kinds(tr, s, "INBOX", false); len(got) > 0 {
+		t.Errorf("found %q by another process", got)
+	}
+	// A message that goes without an expunge is told.
+	tr.must(tr.disk.Remove("Maildir/cur/c:2,"))
+	if got := strings.Join(kinds(tr, s, "INBOX", false), " "); got != "index-stale uidlist-stale" {
+		t.Errorf("found %q", got)
+	}
+}
+
+func TestVerifyTree(t *testing.T) {
 	tr := newTree(t)
 	s := tr.open(maildir.Options{})
 	tr.put("rookery-gone.x/cur/y", "z")
