@@ -40,8 +40,10 @@ func (o *one) prepare() (facts mailstore.Facts, err error) {
 		if err != nil {
 			return facts, err
 		}
-	} else if _, _, gone := o.ctx.View.Entry(o.UID); gone && o.atts&^(attUID|attFlags) != 0 {
-		return facts, errkind.New("fetch", errkind.Expunged, nil)
+	} else if o.atts&^(attUID|attFlags) != 0 {
+		if _, _, gone := o.ctx.View.Entry(o.UID); gone {
+			return facts, errkind.New("fetch", errkind.Expunged, nil)
+		}
 	}
 	for i := range cacheFields {
 		if f := &cacheFields[i]; o.atts&f.att != 0 {
@@ -76,6 +78,23 @@ func (o *one) prepareText(name, field string, build func([]byte, *message.Part, 
 
 // find gives the bytes of a section.
 func (o *one) find(s *section) (part, error) {
+	if s.field == "" {
+		return o.look(s)
+	}
+	if _, _, gone := o.ctx.View.Entry(o.UID); !gone {
+		if made, ok := o.box.Cached(o.UID, s.field); ok {
+			p := part{of: s, found: true, isMade: true, made: made}
+			if s.partial.Length > 0 {
+				o.cut(&p, s.partial)
+			}
+			return p, nil
+		}
+	}
+	return o.look(s)
+}
+
+// look finds a section in the message.
+func (o *one) look(s *section) (part, error) {
 	p := part{of: s}
 	deep := len(s.sec.Part) > 0
 	if s.sec.Text == imapwire.WholePart && !deep {
@@ -101,6 +120,9 @@ func (o *one) find(s *section) (part, error) {
 			return p, err
 		}
 		p.made, p.isMade = made, true
+		if s.field != "" {
+			o.box.PutCached(o.UID, s.field, made)
+		}
 	}
 	if p.found && s.partial.Length > 0 {
 		o.cut(&p, s.partial)

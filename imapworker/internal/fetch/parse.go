@@ -5,6 +5,7 @@
 package fetch
 
 import (
+	"slices"
 	"strings"
 
 	"rookery/imapworker/internal/view"
@@ -66,7 +67,8 @@ type section struct {
 	name    string // "" for BODY[…]
 	sec     imapwire.Section
 	partial imapwire.Partial
-	peek    bool // does not set \Seen
+	peek    bool   // does not set \Seen
+	field   string // of the mailbox's cache, for header fields; "" where it is not kept
 }
 
 // command is a FETCH, parsed.
@@ -131,8 +133,30 @@ func (c *command) add(d *imapwire.Decoder, s section) bool {
 	if len(c.sections) == maxSections {
 		return d.Fail("fewer sections")
 	}
+	s.field = headerField(&s.sec)
 	c.sections = append(c.sections, s)
 	return true
+}
+
+// maxHeaderField bounds the name under which header fields are kept in the cache.
+const maxHeaderField = 200
+
+// headerField names HEADER.FIELDS of a message itself in the mailbox's cache.
+// Clients ask for the same few lists again and again, in one order or another.
+func headerField(sec *imapwire.Section) string {
+	if sec.Text != imapwire.HeaderFields || len(sec.Part) > 0 {
+		return ""
+	}
+	names := make([]string, len(sec.Fields))
+	for i, n := range sec.Fields {
+		names[i] = strings.ToLower(n)
+	}
+	slices.Sort(names)
+	field := "imap.header " + strings.Join(slices.Compact(names), " ")
+	if len(field) > maxHeaderField {
+		return ""
+	}
+	return field
 }
 
 // setsSeen reports whether the command marks messages as seen.

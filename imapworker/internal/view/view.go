@@ -35,6 +35,7 @@ type View struct {
 	keywords int                         // how many of box.Keywords were told in FLAGS
 
 	recentTold uint32 // the number in the last RECENT
+	hint       int    // the position in cur of the message that was looked at last
 }
 
 // flagState is what a client believes of one message.
@@ -155,7 +156,15 @@ func (v *View) each(uids numset.Set) iter.Seq2[uint32, mailstore.UID] {
 // Entry gives the newest state of a message that the client knows of. gone is
 // true when it was expunged; the entry is then the last one known.
 func (v *View) Entry(uid mailstore.UID) (e mailstore.Entry, keywords []string, gone bool) {
+	// Commands walk: what is asked for is mostly the message of before, or the next.
+	for pos := v.hint; pos < min(v.hint+2, v.cur.Len()); pos++ {
+		if e = v.cur.At(pos); e.UID == uid {
+			v.hint = pos
+			return e, v.cur.Keywords(e.Keywords), false
+		}
+	}
 	if pos, ok := v.cur.Find(uid); ok {
+		v.hint = pos
 		e = v.cur.At(pos)
 		return e, v.cur.Keywords(e.Keywords), false
 	}
@@ -180,6 +189,9 @@ func (v *View) Flags(uid mailstore.UID) []string {
 // MarkTold notes that the client has just been told the newest flags of uid,
 // so that they are not told again.
 func (v *View) MarkTold(uid mailstore.UID) {
+	if v.unchanged() {
+		return // the client knows all there is
+	}
 	e, keywords, gone := v.Entry(uid)
 	if gone {
 		return

@@ -50,7 +50,6 @@ type player struct {
 	t     *testing.T
 	store mailstore.Store
 	w     *world
-	last  mailstore.UID
 }
 
 // step is one operation, to its answer.
