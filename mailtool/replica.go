@@ -153,7 +153,7 @@ func (r *replica) mailbox(n mailstore.Name) error {
 	if err := r.identify(n); err != nil {
 		return err
 	}
-	p, err := openPair(r.from, r.to, n)
+	p, err := r.pair(n)
 	if err != nil {
 		return err
 	}
@@ -184,11 +184,54 @@ func (r *replica) identify(n mailstore.Name) error {
 	if err == nil && dst.UIDValidity == src.UIDValidity && dst.GUID == src.GUID && dst.UIDNext <= src.UIDNext {
 		return nil
 	}
-	if err == nil && (dst.Messages > 0 || n != "INBOX") {
-		if err := r.wipe(n); err != nil {
-			return err
+	if err != nil || dst.Messages == 0 && n == "INBOX" {
+		return r.restore(n, src)
+	}
+	return r.anew(n)
+}
+
+// pair opens a mailbox in both stores; a copy that cannot go on is begun anew.
+func (r *replica) pair(n mailstore.Name) (*pair, error) {
+	p, err := openPair(r.from, r.to, n)
+	if err != nil || !p.gapped() {
+		return p, err
+	}
+	p.close()
+	if err := r.anew(n); err != nil {
+		return nil, err
+	}
+	return openPair(r.from, r.to, n)
+}
+
+// gapped reports whether the target lacks a message whose UID it cannot give any
+// more: a crash may leave UIDs out.
+func (p *pair) gapped() bool {
+	for i := range p.want.Len() {
+		uid := p.want.At(i).UID
+		if uid >= p.have.UIDNext() {
+			break
+		}
+		if _, ok := p.have.Find(uid); !ok {
+			return true
 		}
 	}
+	return false
+}
+
+// anew empties a mailbox of the target and gives it the source's identity.
+func (r *replica) anew(n mailstore.Name) error {
+	src, err := r.from.Status(n, mailstore.StatusWant{})
+	if err != nil {
+		return err
+	}
+	if err := r.wipe(n); err != nil {
+		return err
+	}
+	delete(r.checked, src.GUID)
+	return r.restore(n, src)
+}
+
+func (r *replica) restore(n mailstore.Name, src mailstore.Status) error {
 	// UIDs ascend: the next one becomes the source's once the messages are there.
 	return r.restorer.Restore(n, mailstore.Identity{UIDValidity: src.UIDValidity, UIDNext: 1, GUID: src.GUID, HighestModSeq: src.HighestModSeq})
 }

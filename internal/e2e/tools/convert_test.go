@@ -114,7 +114,7 @@ func TestConvert(t *testing.T) {
 	if after := seen(t, d, "INBOX", "Lists.Go"); after != before {
 		t.Errorf("after discarding: %s", differs(after, before))
 	}
-	for _, driver := range []string{"maildir", "pack"} {
+	for _, driver := range []string{"maildir", "mbox", "pack", "maildir"} {
 		ctl(t, d, 0, "convert", "-u", "u1", "--to", driver)
 		if after := seen(t, d, "INBOX", "Lists.Go"); after != before {
 			t.Errorf("as %s: %s", driver, differs(after, before))
