@@ -11,7 +11,6 @@ import (
 // it was sent. Its methods tell which rule a response breaks.
 type view struct {
 	uids []uint32 // by sequence number; 0 is not known
-	next uint32   // UIDNEXT of the last SELECT
 }
 
 // class says what a running command lets the server send (RFC 3501 §5.5, §7.4.1).

@@ -2,10 +2,10 @@ package journal
 
 import (
 	"encoding/binary"
-	"hash/crc32"
 	"math"
 	"time"
 
+	"rookery/internal/crc32c"
 	"rookery/internal/mailstore"
 )
 
@@ -29,7 +29,7 @@ const (
 
 const noDate = math.MinInt64
 
-func crcOf(p []byte) uint32 { return crc32.Checksum(p, crc32.MakeTable(crc32.Castagnoli)) }
+func crcOf(p []byte) uint32 { return crc32c.Checksum(p) }
 
 var le = binary.LittleEndian
 

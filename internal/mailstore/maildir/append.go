@@ -2,11 +2,11 @@ package maildir
 
 import (
 	"hash"
-	"hash/crc32"
 	"io"
 	"strconv"
 	"time"
 
+	"rookery/internal/crc32c"
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/crlf"
@@ -66,7 +66,7 @@ func (a *appender) Add(meta mailstore.AppendMeta, size int64) (io.Writer, error)
 		return nil, errkind.Newf("append", errkind.Invalid, "a UIDL that cannot be kept")
 	}
 	mb := a.mb
-	d := &draft{mb: mb, meta: meta, base: mb.s.names.next(mb.s.now()), size: size, sum: crc32.New(castagnoli)}
+	d := &draft{mb: mb, meta: meta, base: mb.s.names.next(mb.s.now()), size: size, sum: new(crc32c.Digest)}
 	open := func() (vfs.File, error) {
 		return mb.s.fs.OpenFile(mb.tmpPath(d.base), vfs.Read|vfs.Write|vfs.Create|vfs.Excl, mb.s.opt.FileMode)
 	}

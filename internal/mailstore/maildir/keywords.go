@@ -3,11 +3,11 @@ package maildir
 import (
 	"encoding/hex"
 	"fmt"
-	"hash/crc32"
 	"slices"
 	"strconv"
 	"strings"
 
+	"rookery/internal/crc32c"
 	"rookery/internal/errkind"
 )
 
@@ -98,13 +98,11 @@ type moreSet struct {
 // nameMark is the sum that binds a line to a message.
 func nameMark(base string) uint32 {
 	base, _, _ = strings.Cut(base, ",")
-	return crc32.Checksum([]byte(base), castagnoli)
+	return crc32c.Checksum([]byte(base))
 }
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
 func moreLine(dst []byte, text string) []byte {
-	return fmt.Appendf(dst, "%08x %s\n", crc32.Checksum([]byte(text), castagnoli), text)
+	return fmt.Appendf(dst, "%08x %s\n", crc32c.Checksum([]byte(text)), text)
 }
 
 // parseMore reads the file; lines that are wrong are left out.
@@ -119,7 +117,7 @@ func parseMore(data string) moreKeywords {
 			continue
 		}
 		text := line[9:]
-		if crc32.Checksum([]byte(text), castagnoli) != uint32(sum[0])<<24|uint32(sum[1])<<16|uint32(sum[2])<<8|uint32(sum[3]) {
+		if crc32c.Checksum([]byte(text)) != uint32(sum[0])<<24|uint32(sum[1])<<16|uint32(sum[2])<<8|uint32(sum[3]) {
 			continue
 		}
 		m.lines++

@@ -1,10 +1,10 @@
 package maildir
 
 import (
-	"hash/crc32"
 	"io"
 	"time"
 
+	"rookery/internal/crc32c"
 	"rookery/internal/errkind"
 	"rookery/internal/vfs"
 )
@@ -124,7 +124,7 @@ func (mb *mailbox) whole(x *found, sum uint32) (bool, error) {
 	if info.Size > phys {
 		return true, nil
 	}
-	h := crc32.New(castagnoli)
+	h := new(crc32c.Digest)
 	buf := make([]byte, 64<<10)
 	empty := false
 	for off := int64(0); off < info.Size; off += int64(len(buf)) {

@@ -1,11 +1,11 @@
 package maildir
 
 import (
-	"hash/crc32"
 	"io"
 	"slices"
 	"strings"
 
+	"rookery/internal/crc32c"
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/journal"
@@ -280,7 +280,7 @@ func (b *replayBox) same(name string, r journal.Record) (bool, error) {
 	if _, err := f.ReadAt(buf, 0); err != nil && err != io.EOF {
 		return false, err
 	}
-	return crc32.Checksum(buf, castagnoli) == crc32.Checksum(r.Data, castagnoli), nil
+	return crc32c.Checksum(buf) == crc32c.Checksum(r.Data), nil
 }
 
 // write writes a message again.

@@ -4,10 +4,10 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
-	"hash/crc32"
 	"io"
 	"io/fs"
 
+	"rookery/internal/crc32c"
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
 	"rookery/internal/vfs"
@@ -58,9 +58,7 @@ const (
 	fill                // the same for much data: the gap is its place
 )
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-func sum(p []byte) uint32 { return crc32.Checksum(p, castagnoli) }
+func sum(p []byte) uint32 { return crc32c.Checksum(p) }
 
 // check names octets that must be as they were.
 type check struct {

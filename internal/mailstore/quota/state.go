@@ -2,9 +2,9 @@ package quota
 
 import (
 	"encoding/binary"
-	"hash/crc32"
 	"hash/fnv"
 
+	"rookery/internal/crc32c"
 	"rookery/internal/mailstore"
 )
 
@@ -39,8 +39,6 @@ const (
 )
 
 var magic = [8]byte{'R', 'K', 'Q', 'U', 'O', 'T', 'A', '1'}
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Use is a number of messages and their octets in CRLF form.
 type Use struct{ Octets, Messages uint64 }
@@ -84,14 +82,14 @@ func (h *header) encode() []byte {
 	le.PutUint64(b[64:], h.held.Octets)
 	le.PutUint64(b[72:], h.held.Messages)
 	le.PutUint64(b[80:], uint64(h.looked))
-	le.PutUint32(b[124:], crc32.Checksum(b[:124], castagnoli))
+	le.PutUint32(b[124:], crc32c.Checksum(b[:124]))
 	return b
 }
 
 // decodeHeader tells whether b is a header that can be believed.
 func decodeHeader(b []byte) (h header, ok bool) {
 	le := binary.LittleEndian
-	if len(b) < headSize || [8]byte(b[:8]) != magic || crc32.Checksum(b[:124], castagnoli) != le.Uint32(b[124:]) {
+	if len(b) < headSize || [8]byte(b[:8]) != magic || crc32c.Checksum(b[:124]) != le.Uint32(b[124:]) {
 		return header{}, false
 	}
 	h = header{boot: le.Uint64(b[8:]), generation: le.Uint64(b[16:]), counted: Use{le.Uint64(b[24:]), le.Uint64(b[32:])},
@@ -147,13 +145,13 @@ func (r *record) encode() []byte {
 	le.PutUint32(b[44:], r.underWay)
 	le.PutUint64(b[48:], r.octets)
 	b[56] = byte(r.class)
-	le.PutUint32(b[60:], crc32.Checksum(b[:60], castagnoli))
+	le.PutUint32(b[60:], crc32c.Checksum(b[:60]))
 	return b
 }
 
 func decodeRecord(b []byte) (r record, ok bool) {
 	le := binary.LittleEndian
-	if len(b) < recordSize || crc32.Checksum(b[:60], castagnoli) != le.Uint32(b[60:]) || b[56] > byte(Held) {
+	if len(b) < recordSize || crc32c.Checksum(b[:60]) != le.Uint32(b[60:]) || b[56] > byte(Held) {
 		return record{}, false
 	}
 	return record{name: nameKey(b[:16]), guid: mailstore.GUID(b[16:32]), validity: le.Uint32(b[32:]), next: le.Uint32(b[36:]),
