@@ -46,7 +46,7 @@ func (s *Store) identify(name mailstore.Name) (guid mailstore.GUID, err error) {
 		switch {
 		case try < 3 && err == errUnknown:
 			err = s.adopt([]ref{{name: name}})
-		case try < 3 && err == errLost:
+		case try < lostTries && err == errLost:
 			err = s.look(false)
 		case err == errUnknown:
 			return guid, errkind.Newf("append", errkind.NotFound, "the mailbox was deleted")
@@ -113,7 +113,7 @@ func (s *Store) peek(check func(*header) error) error {
 			return err
 		}
 		err := s.l.with(func(t *txn) error { return check(&t.h) })
-		if err == nil || try == 3 {
+		if err == nil || try >= 3 && err != errLost || try == lostTries {
 			return kinded(err)
 		}
 		if err != errLost && !(errkind.Is(err, errkind.OverQuota) && !s.lookedWithin(stale)) {

@@ -25,6 +25,10 @@ var (
 	errUnknown = errors.New("a mailbox is not in the count")
 )
 
+// lostTries is how often a count that is lost is made anew within one operation:
+// somebody may be removing the file again and again.
+const lostTries = 32
+
 // lockFile is a file that is only locked. It is never removed.
 type lockFile struct {
 	fs   vfs.FS

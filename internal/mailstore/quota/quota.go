@@ -225,9 +225,9 @@ func (s *Store) begin(refs []ref, add Use, check func(*header) error) (*op, erro
 		}
 		s.l.leave()
 		switch {
-		case try == 3 && err == errUnknown:
+		case try >= 3 && err == errUnknown:
 			return nil, err // for the caller, who knows what the mailbox is for
-		case try == 3:
+		case try >= 3 && err != errLost, try == lostTries:
 		case err == errUnknown:
 			if err := s.adopt(refs); err != nil {
 				return nil, err
@@ -307,7 +307,7 @@ func (s *Store) head() (h header, err error) {
 		}
 		err = s.l.with(func(t *txn) error { h = t.h; return nil })
 		doubt := err == nil && (int32(h.underWay) > s.l.mine.Load() || h.looked == 0)
-		if try > 0 || err == nil && !doubt {
+		if try > 0 && err != errLost || try == lostTries || err == nil && !doubt {
 			return h, kinded(err)
 		}
 		if err := s.look(false); err != nil {
