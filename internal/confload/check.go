@@ -22,6 +22,7 @@ func (l *loader) checkAll(main string) {
 	l.namespaces(main)
 	l.logs()
 	l.dangers()
+	l.idle()
 }
 
 // source is where the setting was written; the whole file if it has its default.
@@ -278,6 +279,14 @@ func (l *loader) logs() {
 		if info, err := fs.Stat(l.fsys, inFS(path.Dir(name))); err != nil || !info.IsDir() {
 			l.errorf(l.Sources[k.Name()], "%s: the folder %s does not exist; make it, or name another", k.Name(), path.Dir(name))
 		}
+	}
+}
+
+// idle warns of settings that do nothing beside others.
+func (l *loader) idle() {
+	driver := settings.MailDriver.Get(l.Set)
+	if method := settings.MailCompressWriteMethod.Get(l.Set); method != "" && driver != "pack" {
+		l.warnf(l.Sources["mail_compress_write_method"], "mail_compress_write_method = %q is for mail_driver = \"pack\"; with %q new messages are stored as they come", method, driver)
 	}
 }
 

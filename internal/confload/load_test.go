@@ -263,6 +263,7 @@ func TestDiagnostics(t *testing.T) {
 		{"subscriptions", "[[namespace]]\nname = \"a\"\ninbox = true\nsubscriptions = false", "1: [[namespace]] \"a\" has subscriptions = false, but there is no other namespace"},
 		{"prefix", "[[namespace]]\nname = \"a\"\ninbox = true\nprefix = \"b\"", "1: [[namespace]] \"a\" has the prefix \"b\", which must end in the separator: \"b.\""},
 		{"missing passwd-file", "[[passdb]]\nname = \"f\"\ndriver = \"passwd-file\"\npasswd_file_path = \"/etc/none\"", "1: passwd_file_path: /etc/none does not exist"},
+		{"idle", "mail_compress_write_method = \"zstd\"", "1: warning: mail_compress_write_method = \"zstd\" is for mail_driver = \"pack\"; with \"maildir\" new messages are stored as they come"},
 		{"loud", "auth_debug_passwords = true", "1: warning: auth_debug_passwords = true writes passwords"},
 		{"loud verbose", "auth_verbose_passwords = \"plain\"", "1: warning: auth_verbose_passwords = \"plain\" writes passwords"},
 	} {
