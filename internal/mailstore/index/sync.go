@@ -78,7 +78,7 @@ func (u *User) readOn() error {
 // damage reports whether an error means that the file cannot be used, rather
 // than that the machine is short of something now.
 func damage(err error) bool {
-	for _, e := range [...]error{errLog, errBoot, errOld, fs.ErrPermission, fs.ErrInvalid, syscall.EIO, syscall.ELOOP, syscall.EISDIR} {
+	for _, e := range [...]error{errLog, errBoot, errOld, fs.ErrPermission, fs.ErrInvalid, syscall.EIO, syscall.EROFS, syscall.ELOOP, syscall.EISDIR} {
 		if errors.Is(err, e) {
 			return true
 		}

@@ -31,14 +31,10 @@ func (s *Store) openJournal() error {
 	j, err := journal.Open(journal.Options{FS: s.fs, Dir: s.opt.ControlPath, FileMode: s.opt.FileMode, Checkpoint: s.settle, Note: s.opt.Note, LockWait: s.opt.LockWait})
 	if err != nil {
 		kind := diskKind(err)
-		_, serr := s.fs.Stat(join(s.opt.ControlPath, journal.FileName))
-		if notExist(serr) && (kind == errkind.ReadOnly || kind == errkind.NoPermission || kind == errkind.NoSpace) {
-			return nil // nothing is in it that would have to be recovered
-		}
 		if kind == errkind.Other {
 			kind = errkind.Of(err)
 		}
-		return errkind.New("open journal", kind, err)
+		return s.withoutJournal(errkind.New("open journal", kind, err))
 	}
 	r := &replay{s: s, boxes: map[mailstore.GUID]*replayBox{}}
 	s.replaying = r
@@ -46,9 +42,23 @@ func (s *Store) openJournal() error {
 	s.replaying = nil
 	if err != nil {
 		j.Close()
-		return s.fail("recover journal", err)
+		return s.withoutJournal(s.fail("recover journal", err))
 	}
 	s.journal = j
+	return nil
+}
+
+// withoutJournal lets a store open whose journal cannot be recovered, because
+// nothing can be written there now or a mailbox in it is damaged: mail can be
+// read, and room be made. What the journal holds comes back when the store is
+// opened after that; after a mere end of a process all of it is in place anyway.
+func (s *Store) withoutJournal(err error) error {
+	if errkind.Is(err, errkind.InUse) {
+		return err // another process recovers it: to go on would be to overtake it
+	}
+	if _, serr := s.fs.Stat(join(s.opt.ControlPath, journal.FileName)); !notExist(serr) {
+		s.opt.Note("the user's journal cannot be used: " + err.Error())
+	}
 	return nil
 }
 
