@@ -74,3 +74,51 @@ func ReadFile(f FS, path string, limit int64) ([]byte, error) {
 
 // Base gives the last component of a path.
 func Base(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }
+
+// Join puts a relative path below a directory, either of which may be "."; an
+// empty directory is ".", too. Neither is cleaned.
+func Join(dir, name string) string {
+	switch {
+	case dir == "." || dir == "":
+		return name
+	case name == ".":
+		return dir
+	}
+	return dir + "/" + name
+}
+
+// Parent gives the directory that a path's last component lies in.
+func Parent(path string) string {
+	if i := strings.LastIndexByte(path, '/'); i >= 0 {
+		return path[:i]
+	}
+	return "."
+}
+
+// Replace writes a file anew, certain when it returns: whole under its name, or
+// not at all. It uses path + ".tmp", so that two callers must not replace one
+// file at once. The Info is that of the new file.
+func Replace(f FS, path string, data []byte, perm fs.FileMode) (Info, error) {
+	tmp := path + ".tmp"
+	file, err := f.OpenFile(tmp, Write|Create|Trunc, perm)
+	if err != nil {
+		return Info{}, err
+	}
+	defer file.Close()
+	_, err = file.Write(data)
+	if err == nil {
+		err = file.DataSync()
+	}
+	var info Info
+	if err == nil {
+		info, err = file.Stat()
+	}
+	if err == nil {
+		err = f.Rename(tmp, path)
+	}
+	if err != nil {
+		f.Remove(tmp)
+		return Info{}, err
+	}
+	return info, file.Sync() // not fdatasync: no byte waits any more, and the rename would not be kept
+}

@@ -8,6 +8,7 @@ import (
 
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
+	"rookery/internal/vfs"
 )
 
 // appender collects messages and hands them over at Commit.
@@ -66,7 +67,7 @@ func (d *draft) Write(p []byte) (int, error) {
 	}
 	n, err := d.sp.Write(p)
 	d.n += int64(n)
-	d.err = diskError("append", err)
+	d.err = vfs.Kinded("append", err)
 	return n, d.err
 }
 
@@ -106,13 +107,13 @@ func (a *appender) Commit() (mailstore.AppendResult, error) {
 		}
 		item, err := d.item(a.s.now())
 		if err != nil {
-			return res, diskError("append", err)
+			return res, vfs.Kinded("append", err)
 		}
 		job.items = append(job.items, item)
 	}
 	a.s.commit(job)
 	if job.err != nil {
-		return res, diskError("append", job.err)
+		return res, vfs.Kinded("append", job.err)
 	}
 	return mailstore.AppendResult{UIDValidity: job.uidv, UIDs: job.uids}, nil
 }

@@ -7,6 +7,7 @@ import (
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/index"
 	"rookery/internal/numset"
+	"rookery/internal/vfs"
 )
 
 // step is how many messages are worked on before others may have the store.
@@ -44,7 +45,7 @@ func (mb *mailbox) eachStep(op string, set numset.Set, f func(c *change, uids []
 			return mb.editing(op, func(c *change) error { return f(c, part) })
 		})
 		if err != nil {
-			return diskError(op, err)
+			return vfs.Kinded(op, err)
 		}
 	}
 	return nil

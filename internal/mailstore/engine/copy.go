@@ -4,18 +4,19 @@ import (
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
 	"rookery/internal/numset"
+	"rookery/internal/vfs"
 )
 
 // Copy adds copies to another mailbox (or this one), all or none.
 func (mb *mailbox) Copy(uids numset.Set, to mailstore.Name) (mailstore.CopyResult, error) {
 	res, err := mb.transfer(uids, to, false)
-	return res, diskError("copy", err)
+	return res, vfs.Kinded("copy", err)
 }
 
 // Move gives messages to another mailbox (or this one, with new UIDs).
 func (mb *mailbox) Move(uids numset.Set, to mailstore.Name) (mailstore.CopyResult, error) {
 	res, err := mb.transfer(uids, to, true)
-	return res, diskError("move", err)
+	return res, vfs.Kinded("move", err)
 }
 
 // transfer is Copy or Move: under the user's lock both mailboxes stand still.

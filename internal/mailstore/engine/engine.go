@@ -5,11 +5,10 @@ import (
 	"io/fs"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
-	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/control"
 	"rookery/internal/mailstore/index"
 	"rookery/internal/vfs"
 )
@@ -115,7 +114,7 @@ func Open(opt Options, format Format) (*Store, error) {
 	for _, dir := range []string{opt.ControlPath, opt.IndexPath} {
 		if err := MakeDirs(opt.FS, dir, opt.FolderMode); err != nil {
 			format.Close()
-			return nil, diskError("open store", err)
+			return nil, vfs.Kinded("open store", err)
 		}
 	}
 	var err error
@@ -123,13 +122,13 @@ func Open(opt Options, format Format) (*Store, error) {
 		DirMode: opt.FolderMode, LockWait: opt.LockWait, Note: opt.Note})
 	if err != nil {
 		format.Close()
-		return nil, diskError("open store", err)
+		return nil, vfs.Kinded("open store", err)
 	}
 	if st, ok := format.(Starter); ok {
 		if err := s.locked(st.Start); err != nil {
 			s.index.Close()
 			format.Close()
-			return nil, diskError("open store", err)
+			return nil, vfs.Kinded("open store", err)
 		}
 	}
 	return s, nil
@@ -146,7 +145,7 @@ func MakeDirs(f vfs.FS, dir string, mode fs.FileMode) error {
 		}
 		err := f.Mkdir(dir[:i], mode)
 		if err == nil {
-			err = f.SyncDir(parentOf(dir[:i]))
+			err = f.SyncDir(vfs.Parent(dir[:i]))
 		}
 		if err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
@@ -195,7 +194,7 @@ func (s *Store) Close() error {
 	if ierr := s.index.Close(); err == nil {
 		err = ierr
 	}
-	return diskError("close store", err)
+	return vfs.Kinded("close store", err)
 }
 
 // Trim gives back memory that is kept only for speed. A worker calls it when its
@@ -213,93 +212,10 @@ func (s *Store) Trim() {
 	}
 }
 
-// replace writes a file anew, certain: whole under its name, or not at all.
-func (s *Store) replace(path string, data []byte) error {
-	return Replace(s.fs, path, data, s.opt.FileMode)
-}
-
-// Replace writes a file anew, certain: whole under its name, or not at all.
-func Replace(f vfs.FS, path string, data []byte, mode fs.FileMode) error {
-	tmp := path + ".tmp"
-	file, err := f.OpenFile(tmp, vfs.Write|vfs.Create|vfs.Trunc, mode)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	if _, err = file.Write(data); err == nil {
-		err = file.DataSync()
-	}
-	if err == nil {
-		err = f.Rename(tmp, path)
-	}
-	if err != nil {
-		f.Remove(tmp)
-		return err
-	}
-	return file.Sync() // not fdatasync: no byte waits any more, and the rename would not be kept
-}
-
-// join puts a name below a directory.
-func join(dir, name string) string {
-	switch {
-	case dir == "." || dir == "":
-		return name
-	case name == ".":
-		return dir
-	}
-	return dir + "/" + name
-}
-
-func parentOf(path string) string {
-	if i := strings.LastIndexByte(path, '/'); i >= 0 {
-		return path[:i]
-	}
-	return "."
+// control is the user's control directory. What changes it runs under the
+// user's lock.
+func (s *Store) control() control.Dir {
+	return control.Dir{FS: s.fs, Path: s.opt.ControlPath, Mode: s.opt.FileMode}
 }
 
 func (s *Store) now() time.Time { return s.fs.Now() }
-
-// diskError gives an error of the disk its kind.
-func diskError(op string, err error) error {
-	if err == nil {
-		return nil
-	}
-	var e *errkind.Error
-	if errors.As(err, &e) && e.Kind != errkind.Other {
-		return errkind.Wrap(op, err)
-	}
-	return errkind.New(op, diskKind(err), err)
-}
-
-func diskKind(err error) errkind.Kind {
-	var no syscall.Errno
-	if errors.As(err, &no) {
-		switch no {
-		case syscall.ENOSPC, syscall.EDQUOT:
-			return errkind.NoSpace
-		case syscall.EIO:
-			return errkind.IO
-		case syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM:
-			return errkind.TooMany
-		case syscall.EROFS:
-			return errkind.ReadOnly
-		case syscall.ENAMETOOLONG:
-			return errkind.Invalid
-		}
-	}
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return errkind.NotFound
-	case errors.Is(err, fs.ErrExist):
-		return errkind.Exists
-	case errors.Is(err, fs.ErrPermission):
-		return errkind.NoPermission
-	case errors.Is(err, fs.ErrInvalid):
-		return errkind.Invalid
-	}
-	return errkind.Other
-}
-
-func notExist(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
-}

@@ -12,6 +12,7 @@ import (
 	"rookery/internal/imapname"
 	"rookery/internal/mailstore"
 	"rookery/internal/numset"
+	"rookery/internal/vfs"
 )
 
 // canonical takes the namespace's prefix off.
@@ -59,7 +60,7 @@ func (s *Store) find(name mailstore.Name) (Folder, error) {
 	}
 	f, ok, err := s.format.Find(name)
 	if ok || err != nil {
-		return f, diskError("open", err)
+		return f, vfs.Kinded("open", err)
 	}
 	sp := s.special(name)
 	if name == imapname.Inbox || sp != nil && sp.Auto != AutoNo {
@@ -67,7 +68,7 @@ func (s *Store) find(name mailstore.Name) (Folder, error) {
 			return f, err
 		}
 		if f, ok, err = s.format.Find(name); ok || err != nil {
-			return f, diskError("open", err)
+			return f, vfs.Kinded("open", err)
 		}
 	}
 	implied, err := s.hasChildren(name)
@@ -92,14 +93,14 @@ func (s *Store) hasChildren(name mailstore.Name) (bool, error) {
 			return true, nil
 		}
 	}
-	return false, diskError("list folders", err)
+	return false, vfs.Kinded("list folders", err)
 }
 
 // List gives every mailbox and implied parent.
 func (s *Store) List() ([]mailstore.Folder, error) {
 	list, err := s.format.Folders()
 	if err != nil {
-		return nil, diskError("list", err)
+		return nil, vfs.Kinded("list", err)
 	}
 	subs, err := s.subscribed()
 	if err != nil {
@@ -190,7 +191,7 @@ func (s *Store) create(inner mailstore.Name) (f Folder, err error) {
 			return errkind.Newf("create", errkind.Limit, "there are "+strconv.Itoa(len(list))+" mailboxes, no more can be made")
 		}
 		f = Folder{Name: inner, GUID: newGUID()}
-		if f.UIDValidity, err = s.nextValidity(0); err != nil {
+		if f.UIDValidity, err = s.control().NextValidity(0); err != nil {
 			return err
 		}
 		if err := s.format.Create(f, 1); err != nil {
@@ -201,7 +202,7 @@ func (s *Store) create(inner mailstore.Name) (f Folder, err error) {
 		}
 		return nil
 	})
-	return f, diskError("create", err)
+	return f, vfs.Kinded("create", err)
 }
 
 func newGUID() (g mailstore.GUID) {
@@ -227,7 +228,7 @@ func (s *Store) Delete(name mailstore.Name) error {
 		if !ok {
 			return s.cannotDelete(inner)
 		}
-		if err := s.raiseValidity(f.UIDValidity); err != nil { // the next of this name must get a higher one
+		if err := s.control().RaiseValidity(f.UIDValidity); err != nil { // the next of this name must get a higher one
 			return err
 		}
 		if err := s.format.Delete(f); err != nil {
@@ -240,7 +241,7 @@ func (s *Store) Delete(name mailstore.Name) error {
 	if dead != nil {
 		dead.die()
 	}
-	return diskError("delete", err)
+	return vfs.Kinded("delete", err)
 }
 
 func (s *Store) cannotDelete(inner mailstore.Name) error {
@@ -302,7 +303,7 @@ func (s *Store) Rename(from, to mailstore.Name) error {
 	if errors.Is(err, fs.ErrExist) {
 		return errkind.New("rename", errkind.Exists, err)
 	}
-	return diskError("rename", err)
+	return vfs.Kinded("rename", err)
 }
 
 // renameInbox gives INBOX's messages to a new mailbox.

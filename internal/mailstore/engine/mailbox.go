@@ -8,6 +8,7 @@ import (
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/index"
 	"rookery/internal/numset"
+	"rookery/internal/vfs"
 )
 
 // mailbox is one folder, open. All opens of a Store share it.
@@ -113,19 +114,19 @@ func (s *Store) claim(f Folder) (*mailbox, error) {
 func (s *Store) load(f Folder) (*mailbox, error) {
 	box, err := s.format.Box(f)
 	if err != nil {
-		return nil, diskError("open", err)
+		return nil, vfs.Kinded("open", err)
 	}
 	ix, err := s.index.Box(f.GUID, s.indexDir(f.GUID))
 	if err != nil {
 		box.Close()
-		return nil, diskError("open index", err)
+		return nil, vfs.Kinded("open index", err)
 	}
 	return &mailbox{s: s, box: box, index: ix, folder: f, sets: -1, watchers: map[*watcher]struct{}{}, seen: ix.View()}, nil
 }
 
 // indexDir is where the index of a mailbox lies: a RENAME need not move it.
 func (s *Store) indexDir(g mailstore.GUID) string {
-	return join(join(s.opt.IndexPath, "rookery-index"), hex.EncodeToString(g[:]))
+	return vfs.Join(vfs.Join(s.opt.IndexPath, "rookery-index"), hex.EncodeToString(g[:]))
 }
 
 // idleMailboxes is how many closed mailboxes stay in memory, since clients come
@@ -302,7 +303,7 @@ func (mb *mailbox) Sync() (mailstore.Snapshot, error) {
 func (mb *mailbox) look() (*index.View, error) {
 	v, err := mb.index.Follow()
 	if err != nil {
-		return nil, diskError("read index", err)
+		return nil, vfs.Kinded("read index", err)
 	}
 	if same, err := mb.quick(v); err != nil {
 		return nil, err
@@ -322,7 +323,7 @@ func (mb *mailbox) look() (*index.View, error) {
 		return err
 	})
 	if err != nil {
-		return nil, diskError("sync", err)
+		return nil, vfs.Kinded("sync", err)
 	}
 	return v, nil
 }
@@ -334,7 +335,7 @@ func (mb *mailbox) quick(v *index.View) (bool, error) {
 	if at, ok := mb.box.(PlaceChecker); ok && v.Built() && v.UIDValidity() == f.UIDValidity && !mb.isDead() {
 		if _, stamp, ok := parseState(v.State()); ok {
 			if same, err := at.SameAt(f, stamp); err != nil || same {
-				return same, diskError("look at mailbox", err)
+				return same, vfs.Kinded("look at mailbox", err)
 			}
 		}
 	}
@@ -353,7 +354,7 @@ func (mb *mailbox) alive() error {
 	f := mb.where()
 	now, ok, err := mb.s.format.Find(f.Name)
 	if err != nil {
-		return diskError("find mailbox", err)
+		return vfs.Kinded("find mailbox", err)
 	}
 	if !ok || now.GUID != f.GUID || now.UIDValidity != f.UIDValidity {
 		if mb.where().Name != f.Name { // renamed in this process meanwhile
@@ -375,7 +376,7 @@ func (mb *mailbox) stale(v *index.View) (bool, error) {
 		return true, nil
 	}
 	changed, err := mb.box.Changed(stamp)
-	return changed, diskError("look at mailbox", err)
+	return changed, vfs.Kinded("look at mailbox", err)
 }
 
 // sync brings the index up to the disk; all locks are held.
@@ -432,7 +433,7 @@ func (mb *mailbox) ClaimRecent(peek bool) (numset.Set, error) {
 	}
 	v, err := mb.index.Follow()
 	if err != nil {
-		return numset.Set{}, diskError("claim recent", err)
+		return numset.Set{}, vfs.Kinded("claim recent", err)
 	}
 	if from, _, ok := parseState(v.State()); peek || mb.box.ReadOnly() || !ok || from >= v.UIDNext() {
 		return recentOf(v), nil
@@ -457,7 +458,7 @@ func (mb *mailbox) ClaimRecent(peek bool) (numset.Set, error) {
 		mb.noticed(tx.Commit())
 		return nil
 	})
-	return out, diskError("claim recent", err)
+	return out, vfs.Kinded("claim recent", err)
 }
 
 // ExpungedSince gives the UIDs expunged after m.

@@ -7,6 +7,7 @@ import (
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/index"
+	"rookery/internal/vfs"
 )
 
 func utoa(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
@@ -20,12 +21,12 @@ func (mb *mailbox) Message(uid mailstore.UID) (mailstore.Message, error) {
 			return nil, err
 		}
 		b, err := mb.open(v, uid)
-		if err == nil || !notExist(err) || try > 0 {
-			if notExist(err) {
+		if err == nil || !vfs.NotExist(err) || try > 0 {
+			if vfs.NotExist(err) {
 				err = errkind.New("open message "+utoa(uid), errkind.Corrupt, err)
 			}
 			if err != nil {
-				return nil, diskError("open message "+utoa(uid), err)
+				return nil, vfs.Kinded("open message "+utoa(uid), err)
 			}
 			return body{b}, nil
 		}
@@ -46,7 +47,7 @@ type body struct{ Body }
 func (b body) ReadAt(p []byte, off int64) (int, error) {
 	n, err := b.Body.ReadAt(p, off)
 	if err != nil && err != io.EOF {
-		err = diskError("read message", err)
+		err = vfs.Kinded("read message", err)
 	}
 	return n, err
 }

@@ -47,7 +47,7 @@ func (p *spool) put(b []byte) error {
 		if p.mem = append(p.mem, b...); len(p.mem) <= spoolMemory {
 			return nil
 		}
-		p.path = join(p.s.opt.IndexPath, "rookery-spool."+strconv.FormatUint(rand.Uint64(), 36))
+		p.path = vfs.Join(p.s.opt.IndexPath, "rookery-spool."+strconv.FormatUint(rand.Uint64(), 36))
 		f, err := p.s.fs.OpenFile(p.path, vfs.Read|vfs.Write|vfs.Create|vfs.Excl, p.s.opt.FileMode)
 		if err != nil {
 			return err

@@ -9,6 +9,7 @@ import (
 	"rookery/internal/imapname"
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/index"
+	"rookery/internal/vfs"
 )
 
 var (
@@ -53,7 +54,7 @@ func (s *Store) Restore(name mailstore.Name, id mailstore.Identity) error {
 		if err := s.checkRestore(now); err != nil {
 			return err
 		}
-		if err := s.raiseValidity(id.UIDValidity); err != nil {
+		if err := s.control().RaiseValidity(id.UIDValidity); err != nil {
 			return err
 		}
 		s.index.RaiseModSeq(uint64(id.HighestModSeq))
@@ -74,7 +75,7 @@ func (s *Store) Restore(name mailstore.Name, id mailstore.Identity) error {
 	if mb := s.loaded(inner); mb != nil && (err == nil || mb.where() != now) {
 		mb.die()
 	}
-	return diskError("restore", err)
+	return vfs.Kinded("restore", err)
 }
 
 // checkRestore refuses what would lose messages, or give one GUID to two mailboxes.
@@ -133,7 +134,7 @@ func (s *Store) Renew(name mailstore.Name) (uint32, error) {
 		if !ok {
 			return errkind.Newf("renew", errkind.NotFound, "there is no such mailbox")
 		}
-		if v, err = s.nextValidity(f.UIDValidity); err != nil {
+		if v, err = s.control().NextValidity(f.UIDValidity); err != nil {
 			return err
 		}
 		now := f
@@ -143,7 +144,7 @@ func (s *Store) Renew(name mailstore.Name) (uint32, error) {
 	if mb := s.loaded(inner); mb != nil && err == nil {
 		mb.die()
 	}
-	return v, diskError("renew", err)
+	return v, vfs.Kinded("renew", err)
 }
 
 // Verify compares mail, control files and index of a mailbox; "" stands for what
@@ -154,12 +155,12 @@ func (s *Store) Verify(ctx context.Context, name mailstore.Name, repair bool, fo
 		if check == nil {
 			return nil
 		}
-		return diskError("verify", s.locked(func() error { return check.Check(ctx, Folder{}, repair, found) }))
+		return vfs.Kinded("verify", s.locked(func() error { return check.Check(ctx, Folder{}, repair, found) }))
 	}
 	inner := s.canonical(name)
 	f, ok, err := s.format.Find(inner)
 	if err != nil {
-		return diskError("verify", err)
+		return vfs.Kinded("verify", err)
 	}
 	if !ok {
 		if sp := s.special(inner); inner == imapname.Inbox || sp != nil && sp.Auto != AutoNo {
@@ -189,7 +190,7 @@ func (s *Store) Verify(ctx context.Context, name mailstore.Name, repair bool, fo
 	if err == nil && repair {
 		_, err = mb.look()
 	}
-	return diskError("verify", err)
+	return vfs.Kinded("verify", err)
 }
 
 // verifyIndex compares the index with everything that the disk holds. The user's
@@ -301,5 +302,5 @@ func (s *Store) Purge(ctx context.Context, progress func(done, total int)) (int6
 		return 0, nil
 	}
 	n, err := p.Purge(ctx, progress)
-	return n, diskError("purge", err)
+	return n, vfs.Kinded("purge", err)
 }

@@ -110,12 +110,7 @@ func Open(fs vfs.FS, path, name string) (Reader, error) {
 }
 
 // join puts two parts of a path together.
-func join(dir, name string) string {
-	if dir == "" || dir == "." {
-		return name
-	}
-	return dir + "/" + name
-}
+func join(dir, name string) string { return vfs.Join(dir, name) }
 
 // entries lists a directory, sorted by name.
 func entries(fs vfs.FS, dir string) ([]vfs.DirEntry, error) {

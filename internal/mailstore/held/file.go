@@ -181,14 +181,7 @@ func (s *Store) write(line string, sure bool) error {
 	if err := f.Sync(); err != nil || info.Size > 0 {
 		return err
 	}
-	return s.opt.FS.SyncDir(dirOf(s.path))
-}
-
-func dirOf(path string) string {
-	if i := strings.LastIndexByte(path, '/'); i >= 0 {
-		return path[:i]
-	}
-	return "."
+	return s.opt.FS.SyncDir(vfs.Parent(s.path))
 }
 
 // compact writes the file anew with what live has: the mailboxes that still
@@ -242,5 +235,5 @@ func (s *Store) compact(live map[mailstore.GUID]mailstore.UID) error {
 	s.mu.Lock()
 	clear(s.known)
 	s.mu.Unlock()
-	return s.opt.FS.SyncDir(dirOf(s.path))
+	return s.opt.FS.SyncDir(vfs.Parent(s.path))
 }

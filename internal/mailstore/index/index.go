@@ -110,12 +110,7 @@ func Open(o Options) (*User, error) {
 	return u, err
 }
 
-func join(dir, name string) string {
-	if dir == "" || dir == "." {
-		return name
-	}
-	return dir + "/" + name
-}
+func join(dir, name string) string { return vfs.Join(dir, name) }
 
 // NextModSeq gives a number above all that were handed out to this user, by any
 // process, as far as the log was read. A transaction takes its own; this is for

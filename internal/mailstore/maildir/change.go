@@ -174,13 +174,6 @@ func (s *Store) make(dir string) error {
 	return err
 }
 
-func parentOf(path string) string {
-	if i := strings.LastIndexByte(path, '/'); i >= 0 {
-		return path[:i]
-	}
-	return "."
-}
-
 // fill makes what is in a mailbox's directories.
 func (s *Store) fill(dir, ctl string, validity uint32) error {
 	hdr := uidHeader{validity: validity, next: 1, guid: guidText(newGUID())}

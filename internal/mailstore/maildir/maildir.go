@@ -56,7 +56,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"rookery/internal/errkind"
@@ -275,63 +274,14 @@ func (s *Store) Trim() {
 	}
 }
 
-// join puts a name below a directory.
-func join(dir, name string) string {
-	switch {
-	case dir == "." || dir == "":
-		return name
-	case name == ".":
-		return dir
-	}
-	return dir + "/" + name
-}
+// The helpers of vfs under short names.
+
+func join(dir, name string) string               { return vfs.Join(dir, name) }
+func parentOf(path string) string                { return vfs.Parent(path) }
+func notExist(err error) bool                    { return vfs.NotExist(err) }
+func diskKind(err error) errkind.Kind            { return vfs.KindOf(err) }
+func diskError(op string, err error) error       { return vfs.Kinded(op, err) }
+func (s *Store) fail(op string, err error) error { return vfs.Kinded(op, err) }
 
 // now is the disk's clock.
 func (s *Store) now() time.Time { return s.fs.Now() }
-
-// fail gives an error of the disk its kind.
-func (s *Store) fail(op string, err error) error { return diskError(op, err) }
-
-func diskError(op string, err error) error {
-	if err == nil {
-		return nil
-	}
-	var e *errkind.Error
-	if errors.As(err, &e) && errkind.Of(err) != errkind.Other {
-		return errkind.Wrap(op, err)
-	}
-	return errkind.New(op, diskKind(err), err)
-}
-
-func diskKind(err error) errkind.Kind {
-	var no syscall.Errno
-	if errors.As(err, &no) {
-		switch no {
-		case syscall.ENOSPC, syscall.EDQUOT:
-			return errkind.NoSpace
-		case syscall.EIO:
-			return errkind.IO
-		case syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM:
-			return errkind.TooMany
-		case syscall.EROFS:
-			return errkind.ReadOnly
-		case syscall.ENAMETOOLONG:
-			return errkind.Invalid
-		}
-	}
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return errkind.NotFound
-	case errors.Is(err, fs.ErrExist):
-		return errkind.Exists
-	case errors.Is(err, fs.ErrPermission):
-		return errkind.NoPermission
-	case errors.Is(err, fs.ErrInvalid):
-		return errkind.Invalid
-	}
-	return errkind.Other
-}
-
-func notExist(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
-}

@@ -292,28 +292,11 @@ func (mb *mailbox) writeData(data []byte, records int) error {
 // again, since it is that sync which keeps the rename. A stamp beside an error
 // says that the file is there, but not certain.
 func (s *Store) replace(path string, data []byte) (fileStamp, error) {
-	tmp := path + ".tmp"
-	f, err := s.fs.OpenFile(tmp, vfs.Write|vfs.Create|vfs.Trunc, s.opt.FileMode)
+	info, err := vfs.Replace(s.fs, path, data, s.opt.FileMode)
 	if err != nil {
 		return fileStamp{}, err
 	}
-	defer f.Close()
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.DataSync()
-	}
-	var info vfs.Info
-	if err == nil {
-		info, err = f.Stat()
-	}
-	if err == nil {
-		err = s.fs.Rename(tmp, path)
-	}
-	if err != nil {
-		s.fs.Remove(tmp)
-		return fileStamp{}, err
-	}
-	return stampOf(info), f.Sync() // not fdatasync: no byte waits, and the rename would not be kept
+	return stampOf(info), nil
 }
 
 // appendUIDs adds records to the uidlist; sync makes them certain. pending are

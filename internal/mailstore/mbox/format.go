@@ -119,7 +119,7 @@ func (f *Format) spoolOf(name mailstore.Name) (Spool, error) {
 func (f *Format) Start() error {
 	dirs := []string{f.opt.MailPath}
 	if f.opt.Inbox == nil {
-		dirs = append(dirs, dirOf(f.opt.InboxPath))
+		dirs = append(dirs, vfs.Parent(f.opt.InboxPath))
 	}
 	for _, dir := range dirs {
 		if err := engine.MakeDirs(f.fs, dir, f.opt.FolderMode); err != nil {
@@ -304,7 +304,7 @@ func (f *Format) Create(fo engine.Folder, next mailstore.UID) error {
 	if fo.Name == imapname.Inbox {
 		return nil // its file is made by the first who has mail for it
 	}
-	if err := engine.MakeDirs(f.fs, dirOf(path), f.opt.FolderMode); err != nil {
+	if err := engine.MakeDirs(f.fs, vfs.Parent(path), f.opt.FolderMode); err != nil {
 		return err
 	}
 	file, err := f.fs.OpenFile(path, vfs.Write|vfs.Create|vfs.Excl, f.opt.FileMode)
@@ -315,7 +315,7 @@ func (f *Format) Create(fo engine.Folder, next mailstore.UID) error {
 	// The file, too: without a journal of the file system the directory's sync
 	// keeps a name for which there is no inode.
 	if err = file.Sync(); err == nil {
-		err = f.fs.SyncDir(dirOf(path))
+		err = f.fs.SyncDir(vfs.Parent(path))
 	}
 	if err != nil {
 		_ = f.fs.Remove(path)
@@ -338,17 +338,17 @@ func (f *Format) Delete(fo engine.Folder) error {
 	if err := f.fs.Remove(path); err != nil && !missing(err) {
 		return err
 	}
-	if err := f.fs.SyncDir(dirOf(path)); err != nil {
+	if err := f.fs.SyncDir(vfs.Parent(path)); err != nil {
 		return err
 	}
-	f.prune(dirOf(path))
+	f.prune(vfs.Parent(path))
 	return f.recs.put([]change{{fo.Name, record{}}}, nil)
 }
 
 // prune removes directories that have become empty.
 func (f *Format) prune(dir string) {
 	for dir != f.opt.MailPath && strings.HasPrefix(dir, strings.TrimPrefix(f.opt.MailPath+"/", "./")) && f.fs.RemoveDir(dir) == nil {
-		dir = dirOf(dir)
+		dir = vfs.Parent(dir)
 	}
 }
 

@@ -29,19 +29,7 @@ const (
 	maxListed = 100_000
 )
 
-func dirOf(path string) string {
-	if i := strings.LastIndexByte(path, '/'); i >= 0 {
-		return path[:i]
-	}
-	return "."
-}
-
-func join(dir, name string) string {
-	if dir == "." || dir == "" {
-		return name
-	}
-	return dir + "/" + name
-}
+func join(dir, name string) string { return vfs.Join(dir, name) }
 
 // levelOf writes a level as a file's name.
 func levelOf(part string) (string, error) {

@@ -195,7 +195,7 @@ func (r *records) putIn(f vfs.File, list []change, decide func() []change) (agai
 			return false, err
 		}
 		if fresh {
-			if err := r.fs.SyncDir(dirOf(r.path)); err != nil {
+			if err := r.fs.SyncDir(vfs.Parent(r.path)); err != nil {
 				return false, err
 			}
 		}
@@ -231,7 +231,7 @@ func (r *records) compact() error {
 		err = r.fs.Rename(tmp, r.path)
 	}
 	if err == nil {
-		err = r.fs.SyncDir(dirOf(r.path))
+		err = r.fs.SyncDir(vfs.Parent(r.path))
 	}
 	r.all = nil
 	return err

@@ -186,7 +186,7 @@ func (r *redo) make() (vfs.File, error) {
 		err = f.Sync()
 	}
 	if err == nil {
-		err = r.fs.SyncDir(dirOf(r.path))
+		err = r.fs.SyncDir(vfs.Parent(r.path))
 	}
 	if err != nil {
 		f.Close()

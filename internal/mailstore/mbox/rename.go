@@ -31,7 +31,7 @@ func (f *Format) Rename(moves []engine.Rename) error {
 		text += m.From.Name + "\n" + m.To + "\n"
 	}
 	path := join(f.opt.ControlPath, renameFile)
-	if err := engine.Replace(f.fs, path, []byte(text+crcText(text)+"\n"), f.opt.FileMode); err != nil {
+	if _, err := vfs.Replace(f.fs, path, []byte(text+crcText(text)+"\n"), f.opt.FileMode); err != nil {
 		return err
 	}
 	var list [][2]mailstore.Name
@@ -110,7 +110,7 @@ func (f *Format) finishRename(list [][2]mailstore.Name) error {
 			return err
 		}
 		if there {
-			if err := engine.MakeDirs(f.fs, dirOf(to), f.opt.FolderMode); err != nil {
+			if err := engine.MakeDirs(f.fs, vfs.Parent(to), f.opt.FolderMode); err != nil {
 				return err
 			}
 			if err := f.fs.RenameNoReplace(from, to); errors.Is(err, fs.ErrExist) {
@@ -119,7 +119,7 @@ func (f *Format) finishRename(list [][2]mailstore.Name) error {
 				return err
 			}
 		}
-		for _, d := range []string{dirOf(to), dirOf(from)} {
+		for _, d := range []string{vfs.Parent(to), vfs.Parent(from)} {
 			if err := f.fs.SyncDir(d); err != nil && !missing(err) {
 				return err
 			}
@@ -128,7 +128,7 @@ func (f *Format) finishRename(list [][2]mailstore.Name) error {
 			return err
 		}
 		if m[0] != imapname.Inbox {
-			f.prune(dirOf(from))
+			f.prune(vfs.Parent(from))
 		}
 	}
 	return nil

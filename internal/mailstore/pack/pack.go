@@ -146,9 +146,4 @@ func Open(opt Options) (*engine.Store, error) {
 }
 
 // join puts a name below a directory.
-func join(dir, name string) string {
-	if dir == "." || dir == "" {
-		return name
-	}
-	return dir + "/" + name
-}
+func join(dir, name string) string { return vfs.Join(dir, name) }

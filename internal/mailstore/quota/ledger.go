@@ -103,12 +103,7 @@ func newLedger(disk vfs.FS, dir string, wait time.Duration) *ledger {
 	return l
 }
 
-func join(dir, name string) string {
-	if dir == "" || dir == "." {
-		return name
-	}
-	return dir + "/" + name
-}
+func join(dir, name string) string { return vfs.Join(dir, name) }
 
 func (l *ledger) close() {
 	l.turnMu.Lock()
