@@ -2,6 +2,15 @@ package mailstore
 
 import "context"
 
+// HeldRoot is the first level of the names of hidden mailboxes, in which package
+// held keeps expunged messages. Every driver must be able to have them. Where a
+// level is a file of its own on the disk it is HeldDir there: the control file of
+// package held has the plain name, and no other program shows what begins with a dot.
+const (
+	HeldRoot = "rookery-held"
+	HeldDir  = "." + HeldRoot
+)
+
 // What a store can do for the operator beside serving sessions. A driver
 // implements what its format allows; callers ask by type assertion and say
 // plainly what a driver lacks.

@@ -32,7 +32,7 @@ import (
 )
 
 // Root is the first level of the hidden mailboxes' names, after the namespace's prefix.
-const Root = "rookery-held"
+const Root = mailstore.HeldRoot
 
 // stepSize is how many messages are held or purged at once: between steps,
 // others get their turn at the mailbox.

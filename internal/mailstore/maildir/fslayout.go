@@ -12,7 +12,8 @@ import (
 )
 
 // In the fs layout the mailbox a/b is the directory a/b, and a directory
-// without cur/ is only a parent. Levels are in modified UTF-7.
+// without cur/ is only a parent. Levels are in modified UTF-7. What is held for
+// undelete lies below .rookery-held.
 
 // fsDir gives a name's directory.
 func (s *Store) fsDir(n imapname.Name) (string, error) {
@@ -20,7 +21,11 @@ func (s *Store) fsDir(n imapname.Name) (string, error) {
 		return "", errkind.New("name", errkind.Invalid, err)
 	}
 	var out []string
-	for _, p := range n.Parts() {
+	for i, p := range n.Parts() {
+		if i == 0 && p == mailstore.HeldRoot {
+			out = append(out, mailstore.HeldDir)
+			continue
+		}
 		p = mutf7.Encode(p)
 		if p == "new" || p == "cur" || p == "tmp" || p[0] == '.' || ownFile(p) {
 			return "", errkind.Newf("name", errkind.Invalid, "a level of the name is one that Maildir itself uses")
@@ -48,7 +53,8 @@ func (s *Store) fsFolders() ([]folder, error) {
 		d := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
 		err := s.fs.ReadDir(join(s.opt.MailPath, orDot(d.dir)), func(e vfs.DirEntry) bool {
-			if !e.Type.IsDir() && e.Type != fs.ModeIrregular || e.Name[0] == '.' || ownFile(e.Name) {
+			held := d.dir == "" && e.Name == mailstore.HeldDir
+			if !e.Type.IsDir() && e.Type != fs.ModeIrregular || e.Name[0] == '.' && !held || ownFile(e.Name) {
 				return true
 			}
 			if e.Name == "cur" && d.dir != "" {
@@ -78,6 +84,10 @@ func orDot(dir string) string {
 func fsName(dir string) (mailstore.Name, bool) {
 	parts := strings.Split(dir, "/")
 	for i, p := range parts {
+		if i == 0 && p == mailstore.HeldDir {
+			parts[i] = mailstore.HeldRoot
+			continue
+		}
 		text, err := mutf7.Decode(p)
 		if err != nil || strings.Contains(text, "/") {
 			return "", false
