@@ -9,7 +9,7 @@
 // # Where messages are held
 //
 // Each mailbox has one for its held messages, of the name rookery-held/<its GUID>
-// in the namespace. A move keeps flags, keywords, INTERNALDATE and the message's
+// in its namespace. A move keeps flags, keywords, INTERNALDATE and the message's
 // GUID, and gives a SAVEDATE, which is the time of the expunge: so a crash leaves
 // nothing that says otherwise. What a move does not keep, the mailbox's name and
 // the UIDs, is in the file rookery-held (file.go).
@@ -20,6 +20,7 @@ package held
 
 import (
 	"encoding/hex"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -53,9 +54,9 @@ type Options struct {
 // Store is a mailstore.Store whose expunged messages can come back.
 type Store struct {
 	mailstore.Store
-	opt  Options
-	path string
-	root mailstore.Name // with the prefix
+	opt   Options
+	path  string
+	roots []mailstore.Name // of each namespace, with its prefix
 
 	mu    sync.Mutex
 	known map[mailstore.GUID]mailstore.Name // whose M line is on disk and whose hidden mailbox is there
@@ -76,7 +77,10 @@ func Wrap(inner mailstore.Store, opt Options) *Store {
 	if opt.Mail == "" {
 		opt.Mail = opt.Dir
 	}
-	s := &Store{Store: inner, opt: opt, path: controlFile, known: map[mailstore.GUID]mailstore.Name{}, root: RootOf(inner.Namespaces()[0])}
+	s := &Store{Store: inner, opt: opt, path: controlFile, known: map[mailstore.GUID]mailstore.Name{}}
+	for _, ns := range inner.Namespaces() {
+		s.roots = append(s.roots, RootOf(ns))
+	}
 	if opt.Dir != "" && opt.Dir != "." {
 		s.path = opt.Dir + "/" + controlFile
 	}
@@ -100,7 +104,9 @@ func Hides(root, name mailstore.Name) bool {
 // Unwrap gives the store inside.
 func (s *Store) Unwrap() mailstore.Store { return s.Store }
 
-func (s *Store) hidden(name mailstore.Name) bool { return Hides(s.root, name) }
+func (s *Store) hidden(name mailstore.Name) bool {
+	return slices.ContainsFunc(s.roots, func(root mailstore.Name) bool { return Hides(root, name) })
+}
 
 // visible is the error for a name that nobody may use.
 func (s *Store) visible(op string, name mailstore.Name) error {
@@ -132,8 +138,15 @@ func (s *Store) List() ([]mailstore.Folder, error) {
 	if len(out) == len(list) {
 		return list, nil
 	}
-	// The parent of the hidden ones may have no other children.
-	parent := string(imapname.Name(s.root).Parent())
+	for _, root := range s.roots {
+		out = childless(out, string(imapname.Name(root).Parent()))
+	}
+	return out, nil
+}
+
+// childless corrects what a list says of the parent of hidden mailboxes, which may
+// have no other children.
+func childless(out []mailstore.Folder, parent mailstore.Name) []mailstore.Folder {
 	kids := false
 	for _, f := range out {
 		kids = kids || parent != "" && imapname.Name(f.Name).Below(imapname.Name(parent))
@@ -143,11 +156,11 @@ func (s *Store) List() ([]mailstore.Folder, error) {
 			continue
 		}
 		if out[i].Attrs&mailstore.NonExistent != 0 {
-			return append(out[:i:i], out[i+1:]...), nil
+			return append(out[:i:i], out[i+1:]...)
 		}
 		out[i].Attrs &^= mailstore.HasChildren
 	}
-	return out, nil
+	return out
 }
 
 // Lookup finds nothing that is hidden.
@@ -406,14 +419,19 @@ func steps(snap mailstore.Snapshot, set numset.Set) (out []numset.Set) {
 	return out
 }
 
-func (s *Store) hiddenName(guid mailstore.GUID) mailstore.Name {
-	return s.root + "/" + hex.EncodeToString(guid[:])
+// hiddenName is in the mailbox's own namespace: a move to another would copy.
+func (s *Store) hiddenName(info mailstore.Info) mailstore.Name {
+	root := RootOf(info.Namespace)
+	if !slices.Contains(s.roots, root) {
+		root = s.roots[0]
+	}
+	return root + "/" + hex.EncodeToString(info.GUID[:])
 }
 
 // place makes sure that a mailbox's hidden one is there and that its name is on
 // disk.
 func (s *Store) place(info mailstore.Info) (mailstore.Name, error) {
-	name := s.hiddenName(info.GUID)
+	name := s.hiddenName(info)
 	s.mu.Lock()
 	done := s.known[info.GUID] == info.Name
 	s.mu.Unlock()

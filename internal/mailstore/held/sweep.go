@@ -3,10 +3,11 @@ package held
 import (
 	"context"
 	"encoding/hex"
-	"strings"
+	"slices"
 	"time"
 
 	"rookery/internal/errkind"
+	"rookery/internal/imapname"
 	"rookery/internal/mailstore"
 	"rookery/internal/numset"
 )
@@ -20,8 +21,8 @@ func (s *Store) hiddenBoxes() (map[mailstore.GUID]mailstore.Name, error) {
 	out := map[mailstore.GUID]mailstore.Name{}
 	for _, f := range list {
 		var g mailstore.GUID
-		text, ok := strings.CutPrefix(f.Name, s.root+"/")
-		if !ok || len(text) != 32 || f.Attrs&(mailstore.NoSelect|mailstore.NonExistent) != 0 {
+		parent, text := string(imapname.Name(f.Name).Parent()), imapname.Name(f.Name).Base()
+		if !slices.Contains(s.roots, parent) || len(text) != 32 || f.Attrs&(mailstore.NoSelect|mailstore.NonExistent) != 0 {
 			continue
 		}
 		if _, err := hex.Decode(g[:], []byte(text)); err == nil {

@@ -101,7 +101,7 @@ func (s *Store) targets(guids []mailstore.GUID, known map[mailstore.GUID]*origin
 			continue
 		}
 		// Without the control file nobody knows the name any more.
-		name := strings.TrimSuffix(s.root, Root) + "Undeleted " + hex.EncodeToString(g[:4])
+		name := strings.TrimSuffix(s.roots[0], Root) + "Undeleted " + hex.EncodeToString(g[:4])
 		if o := known[g]; o != nil && o.name != "" {
 			name = o.name
 		}
