@@ -22,7 +22,8 @@ import (
 // mbox); where a is a file, its children lie in the directory .sub.a beside it.
 //
 // A level that begins with '.' or '%' is written with %2E or %25 for it. Names
-// of control files, and those that end in .lock, are no mailboxes.
+// of control files, and those that end in .lock, are no mailboxes. What is held
+// for undelete lies in the directory .rookery-held.
 const (
 	ownMail   = "mBoX-MeSsAgEs"
 	subPrefix = ".sub."
@@ -83,6 +84,9 @@ func (f *Format) path(name mailstore.Name) (path string, there bool, err error) 
 	parts := imapname.Name(name).Parts()
 	for i, part := range parts {
 		level, err := levelOf(part)
+		if i == 0 && part == mailstore.HeldRoot {
+			level, err = mailstore.HeldDir, nil
+		}
 		if err != nil {
 			return "", false, err
 		}
@@ -165,6 +169,9 @@ func (f *Format) walk(found func(name mailstore.Name, path string)) error {
 				return true
 			}
 			part, ok := partOf(level)
+			if d.prefix == "" && level == mailstore.HeldDir && info.IsDir() {
+				part, ok = mailstore.HeldRoot, true
+			}
 			if !ok || path == f.opt.InboxPath || path == f.opt.ControlPath || path == f.opt.IndexPath {
 				return true
 			}
