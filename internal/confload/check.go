@@ -256,16 +256,42 @@ func (l *loader) namespaces(main string) {
 			l.errorf(at, "[[namespace]] %q has the prefix %q, which %q has too; change one", n.Name, n.Prefix, other)
 		}
 		prefixes[n.Prefix] = n.Name
-		if !n.Subscriptions {
+		if !n.Subscriptions && !keepsFor(list, n) {
 			l.errorf(at, "[[namespace]] %q has subscriptions = false, but there is no other namespace that would keep them; take the line away", n.Name)
 		}
+		if n.SeparatorOrDefault() != list[0].SeparatorOrDefault() {
+			l.errorf(at, "[[namespace]] %q has the separator %q, but %q has %q; all must have the same", n.Name, n.SeparatorOrDefault(), list[0].Name, list[0].SeparatorOrDefault())
+		}
 	}
-	if len(list) > 1 {
-		at := l.Sources["namespace/"+list[1].Name]
-		l.errorf(at, "[[namespace]] %q is a second one, and this release serves one; take it away with enabled = false", list[1].Name)
-	}
+	l.spacePaths(list)
 	if inboxes == "" && !l.anyRowBad() {
 		l.errorf(Source{File: main}, "no [[namespace]] has inbox = true, so there would be no INBOX; set it in one")
+	}
+}
+
+// keepsFor reports whether a namespace above n keeps its subscriptions.
+func keepsFor(list []settings.Namespace, n settings.Namespace) bool {
+	return slices.ContainsFunc(list, func(o settings.Namespace) bool {
+		return o.Name != n.Name && o.Subscriptions && strings.HasPrefix(n.Prefix, o.Prefix)
+	})
+}
+
+// spacePaths checks that each namespace has a place of its own.
+func (l *loader) spacePaths(list []settings.Namespace) {
+	taken := map[string]string{}
+	for _, n := range list {
+		at := l.Sources["namespace/"+n.Name]
+		for _, t := range l.Set.SpaceTemplates(n) {
+			place := t.String()
+			switch other, twice := taken[place]; {
+			case t.Name == "mail_path" && place == "" && !n.Inbox:
+				l.errorf(at, "[[namespace]] %q has no mail_path, and the setting mail_path is that of the namespace with inbox = true; give it one of its own", n.Name)
+			case twice && other != n.Name:
+				l.errorf(at, "[[namespace]] %q has the %s %q, where the mail of %q lies; name another place", n.Name, t.Name, place, other)
+			case place != "" && t.Name != settings.MailAltPath.Name():
+				taken[place] = n.Name
+			}
+		}
 	}
 }
 

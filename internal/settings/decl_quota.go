@@ -50,6 +50,7 @@ func quotaWarningTable() *Table {
 		Fields: append(common(n, `A name of your choice.`),
 			field(n, KindEnum, "resource", "storage", `Which limit: quota_storage_size or quota_message_count.`, words("storage", "message")),
 			field(n, KindInt, "percentage", int64(0), `The share of the limit, in per cent.`, limits(1, 100), required()),
+			field(n, KindEnum, "threshold", "over", `over: sent when the use reaches the share. under: sent when it falls below after it was there.`, words("over", "under")),
 			field(n, KindString, "from", "", `The sender's address. Empty: postmaster at hostname.`, checked(printable)),
 			field(n, KindTemplate, "subject", Template{}, `The subject. Empty: one of the server's own.`, vars(v...)),
 			field(n, KindTemplate, "text", Template{}, `The text. Empty: one of the server's own. %{used} and %{limit} come with their units.`, vars(v...)),
@@ -59,14 +60,14 @@ func quotaWarningTable() *Table {
 
 // QuotaWarning is one [[quota_warning]].
 type QuotaWarning struct {
-	Name, Resource, From string
-	Percentage           int
-	Subject, Text        Template
+	Name, Resource, Threshold, From string
+	Percentage                      int
+	Subject, Text                   Template
 }
 
 func quotaWarningOf(row Row) QuotaWarning {
 	t := tableOf("quota_warning")
-	return QuotaWarning{Name: row.Name, Resource: get[string](t, row, "resource"), From: get[string](t, row, "from"),
+	return QuotaWarning{Name: row.Name, Resource: get[string](t, row, "resource"), Threshold: get[string](t, row, "threshold"), From: get[string](t, row, "from"),
 		Percentage: int(get[int64](t, row, "percentage")), Subject: get[Template](t, row, "subject"), Text: get[Template](t, row, "text")}
 }
 

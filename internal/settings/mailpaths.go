@@ -26,27 +26,47 @@ func (p MailPaths) All() []string {
 	return all
 }
 
-// MailPaths fills in mail_path and its companions for a user. s holds the
-// user's own settings already (WithUser). A name with a slash or of dots alone
-// would lead out of the place that the settings mean: an error, as is "~/" for
-// a user without a home.
+// MailPaths fills in mail_path and its companions for a user: those of the
+// namespace that holds INBOX. s holds the user's own settings already (WithUser).
+// A name with a slash or of dots alone would lead out of the place that the
+// settings mean: an error, as is "~/" for a user without a home.
 func (s *Set) MailPaths(user, home, protocol string) (MailPaths, error) {
+	return s.SpacePaths(s.InboxSpace(), user, home, protocol)
+}
+
+// SpaceTemplate is one path of a namespace, not filled in.
+type SpaceTemplate struct {
+	Name string // of the setting
+	Own  bool   // the namespace has it, not the settings
+	Template
+}
+
+// SpaceTemplates gives the paths of a namespace: its own, and where it holds
+// INBOX, those of the settings for what it has not. They are mail_path,
+// mail_inbox_path, mail_control_path, mail_index_path and mail_alt_path, in this
+// order.
+func (s *Set) SpaceTemplates(n Namespace) [5]SpaceTemplate {
+	own := [5]Template{n.MailPath, {}, n.ControlPath, n.IndexPath, n.AltPath}
+	var out [5]SpaceTemplate
+	for i, key := range [5]Key[Template]{MailPath, MailInboxPath, MailControlPath, MailIndexPath, MailAltPath} {
+		out[i] = SpaceTemplate{key.Name(), true, own[i]}
+		if own[i].Empty() && n.Inbox {
+			out[i].Own, out[i].Template = false, key.Get(s)
+		}
+	}
+	return out
+}
+
+// SpacePaths are MailPaths for any namespace.
+func (s *Set) SpacePaths(n Namespace, user, home, protocol string) (MailPaths, error) {
 	var p MailPaths
-	for _, one := range []struct {
-		name string
-		key  Key[Template]
-		to   *string
-	}{{"mail_path", MailPath, &p.Mail}, {"mail_inbox_path", MailInboxPath, &p.Inbox}, {"mail_control_path", MailControlPath, &p.Control},
-		{"mail_index_path", MailIndexPath, &p.Index}, {"mail_alt_path", MailAltPath, &p.Alt}} {
-		t := one.key.Get(s)
-		if all := s.Namespaces(); one.to == &p.Mail && len(all) == 1 && !all[0].MailPath.Empty() {
-			t = all[0].MailPath // the namespace's own goes before
-		}
-		dir, err := ExpandPath(t, user, home, protocol)
+	to := [5]*string{&p.Mail, &p.Inbox, &p.Control, &p.Index, &p.Alt}
+	for i, t := range s.SpaceTemplates(n) {
+		dir, err := ExpandPath(t.Template, user, home, protocol)
 		if err != nil {
-			return MailPaths{}, fmt.Errorf("%s: %w", one.name, err)
+			return MailPaths{}, fmt.Errorf("%s: %w", t.Name, err)
 		}
-		*one.to = dir
+		*to[i] = dir
 	}
 	if p.Mail == "" {
 		return MailPaths{}, fmt.Errorf("mail_path: is empty")

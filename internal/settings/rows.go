@@ -1,6 +1,9 @@
 package settings
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Listener is one [[listener]].
 type Listener struct {
@@ -83,7 +86,9 @@ type Namespace struct {
 	Name, Type, Prefix, Separator string
 	Inbox, Hidden, Subscriptions  bool
 	List                          string // "yes", "no", "children"
-	MailPath                      Template
+	MailPath, ControlPath         Template
+	IndexPath, AltPath            Template
+	Driver, Layout                string // "": as the settings have it
 	Mailboxes                     []Mailbox
 }
 
@@ -112,7 +117,9 @@ func namespaceOf(row Row) Namespace {
 	t := tableOf("namespace")
 	ns := Namespace{Name: row.Name, Type: get[string](t, row, "type"), Prefix: get[string](t, row, "prefix"),
 		Separator: get[string](t, row, "separator"), Inbox: get[bool](t, row, "inbox"), Hidden: get[bool](t, row, "hidden"),
-		Subscriptions: get[bool](t, row, "subscriptions"), List: get[string](t, row, "list"), MailPath: get[Template](t, row, "mail_path")}
+		Subscriptions: get[bool](t, row, "subscriptions"), List: get[string](t, row, "list"), MailPath: get[Template](t, row, "mail_path"),
+		ControlPath: get[Template](t, row, "mail_control_path"), IndexPath: get[Template](t, row, "mail_index_path"), AltPath: get[Template](t, row, "mail_alt_path"),
+		Driver: get[string](t, row, "mail_driver"), Layout: get[string](t, row, "mailbox_list_layout")}
 	for _, sub := range row.Sub {
 		ns.Mailboxes = append(ns.Mailboxes, Mailbox{Name: sub.Name, Auto: get[string](t.Sub, sub, "auto"),
 			SpecialUse:  get[[]string](t.Sub, sub, "special_use"),
@@ -163,6 +170,22 @@ func (s *Set) Namespaces() []Namespace {
 	}
 	row := Row{Name: "inbox", Values: map[string]any{"inbox": true}}
 	return []Namespace{namespaceOf(row)}
+}
+
+// InboxSpace is the namespace that holds INBOX, the first where none says so.
+func (s *Set) InboxSpace() Namespace {
+	all := s.Namespaces()
+	i := max(slices.IndexFunc(all, func(n Namespace) bool { return n.Inbox }), 0)
+	all[i].Inbox = true
+	return all[i]
+}
+
+// SpaceDriver is the format of a namespace's mail.
+func (s *Set) SpaceDriver(n Namespace) string {
+	if n.Driver != "" {
+		return n.Driver
+	}
+	return MailDriver.Get(s)
 }
 
 // tableOf makes the table's declaration anew: the package's own list cannot be

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"slices"
 	"strings"
 
 	"rookery/internal/imapname"
@@ -22,13 +23,15 @@ func (h *Host) dress(inner mailstore.Store, driver string, paths settings.MailPa
 		control = paths.Mail
 	}
 	note := func(text string) { h.Log.Warnf("%s", text) }
-	space := inner.Namespaces()[0]
-	boxes := h.Settings.Namespaces()[0].Mailboxes
+	boxes := h.boxes()
 
-	limits := quotaOptions(h.Settings, space, boxes)
+	limits := quotaOptions(h.Settings, roots(inner.Namespaces()), boxes)
 	limits.FS, limits.Dir, limits.Note, limits.User = h.FS(), inFS(control), note, h.User.User
 	limits.LockWait = settings.MailMaxLockTimeout.Get(h.Settings)
 	limits.Rewrites = driver == "mbox" // headers of its own are stripped
+	for _, n := range h.Settings.Namespaces() {
+		limits.Rewrites = limits.Rewrites || n.Name != h.Settings.InboxSpace().Name && h.Settings.SpaceDriver(n) == "mbox"
+	}
 	if driver == "maildir" && settings.QuotaMaildirsize.Get(h.Settings) {
 		limits.SizeFile = inFS(paths.Mail) + "/maildirsize"
 	}
@@ -38,7 +41,7 @@ func (h *Host) dress(inner mailstore.Store, driver string, paths settings.MailPa
 	counted := quota.Wrap(inner, limits)
 	hold := held.Wrap(counted, held.Options{FS: h.FS(), Dir: inFS(control), Mail: inFS(paths.Mail), Note: note, LockWait: limits.LockWait,
 		Hold: settings.MailUndeleteHold.Get(h.Settings), MinFree: uint64(settings.MailUndeleteMinFree.Get(h.Settings))})
-	h.tending = &tending{host: h, store: hold, hold: hold, counted: counted, rules: retainRules(space, boxes)}
+	h.tending = &tending{host: h, store: hold, hold: hold, counted: counted, rules: retainRules(boxes)}
 	return &tended{hold, h.tending}
 }
 
@@ -51,9 +54,37 @@ func fullName(ns mailstore.Namespace, name string) string {
 	return strings.ReplaceAll(ns.Prefix+name, sep, "/")
 }
 
+// named is a [[namespace.mailbox]] with its whole name or pattern.
+type named struct {
+	settings.Mailbox
+	full string
+}
+
+// boxes are those of all namespaces.
+func (h *Host) boxes() (out []named) {
+	inbox := h.Settings.InboxSpace().Name
+	for _, n := range h.Settings.Namespaces() {
+		for _, m := range n.Mailboxes {
+			full := fullName(h.namespace(n), m.Name)
+			if full == imapname.Inbox && n.Name != inbox {
+				full = strings.ReplaceAll(n.Prefix, n.SeparatorOrDefault(), "/") + imapname.Inbox
+			}
+			out = append(out, named{m, full})
+		}
+	}
+	return out
+}
+
+// roots are the names that held messages are below.
+func roots(all []mailstore.Namespace) (out []mailstore.Name) {
+	for _, ns := range all {
+		out = append(out, held.RootOf(ns))
+	}
+	return out
+}
+
 // quotaOptions are the limits that the settings have for this user.
-func quotaOptions(set *settings.Set, ns mailstore.Namespace, boxes []settings.Mailbox) quota.Options {
-	root := held.RootOf(ns)
+func quotaOptions(set *settings.Set, roots []mailstore.Name, boxes []named) quota.Options {
 	type rule struct {
 		name    string
 		pattern imapname.Pattern
@@ -61,7 +92,7 @@ func quotaOptions(set *settings.Set, ns mailstore.Namespace, boxes []settings.Ma
 	}
 	var rules []rule
 	for _, m := range boxes {
-		r := rule{name: fullName(ns, m.Name), rule: quota.Rule{Percent: uint32(m.QuotaStoragePercentage), ExtraOctets: uint64(m.QuotaStorageExtra)}}
+		r := rule{name: m.full, rule: quota.Rule{Percent: uint32(m.QuotaStoragePercentage), ExtraOctets: uint64(m.QuotaStorageExtra)}}
 		if m.QuotaIgnore {
 			r.rule.Class = quota.Ignored
 		}
@@ -77,7 +108,7 @@ func quotaOptions(set *settings.Set, ns mailstore.Namespace, boxes []settings.Ma
 			Mailboxes: number(settings.QuotaMailboxCount)},
 		Warnings: warnings(set),
 		Rule: func(name mailstore.Name) quota.Rule {
-			if held.Hides(root, name) {
+			if slices.ContainsFunc(roots, func(root mailstore.Name) bool { return held.Hides(root, name) }) {
 				return quota.Rule{Class: quota.Held}
 			}
 			for i := range rules {
@@ -97,7 +128,7 @@ func warnings(set *settings.Set) (out []quota.Warning) {
 		host = "localhost"
 	}
 	for _, row := range set.QuotaWarnings() {
-		w := quota.Warning{Messages: row.Resource == "message", Percent: uint8(row.Percentage), From: row.From,
+		w := quota.Warning{Messages: row.Resource == "message", Under: row.Threshold == "under", Percent: uint8(row.Percentage), From: row.From,
 			Subject: expander(row.Subject), Text: expander(row.Text)}
 		if w.From == "" {
 			w.From = "postmaster@" + host
@@ -122,10 +153,10 @@ func expander(t settings.Template) func(map[string]string) string {
 }
 
 // retainRules are the mailboxes with autoexpunge.
-func retainRules(ns mailstore.Namespace, boxes []settings.Mailbox) (out []retain.Rule) {
+func retainRules(boxes []named) (out []retain.Rule) {
 	for _, m := range boxes {
 		if m.Autoexpunge > 0 || m.AutoexpungeMaxMails > 0 {
-			out = append(out, retain.Rule{Mailbox: fullName(ns, m.Name), Age: m.Autoexpunge, Most: uint32(m.AutoexpungeMaxMails)})
+			out = append(out, retain.Rule{Mailbox: m.full, Age: m.Autoexpunge, Most: uint32(m.AutoexpungeMaxMails)})
 		}
 	}
 	return out

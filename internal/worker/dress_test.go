@@ -23,7 +23,7 @@ func put(t *testing.T, set *settings.Set, name string, value any) {
 // Every setting of quota has its place in the limits.
 func TestQuotaSettings(t *testing.T) {
 	set := settings.New()
-	if l := quotaOptions(set, dots, nil).Limits; l != (quota.Limits{}) {
+	if l := quotaOptions(set, nil, nil).Limits; l != (quota.Limits{}) {
 		t.Errorf("limits without settings: %+v", l)
 	}
 	put(t, set, "quota_storage_size", "1000 KiB")
@@ -37,22 +37,25 @@ func TestQuotaSettings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if l, want := quotaOptions(set, dots, nil).Limits, (quota.Limits{Octets: 501 << 10, Messages: 300, MailSize: 2 << 10, Mailboxes: 7}); l != want {
+	if l, want := quotaOptions(set, nil, nil).Limits, (quota.Limits{Octets: 501 << 10, Messages: 300, MailSize: 2 << 10, Mailboxes: 7}); l != want {
 		t.Errorf("limits %+v, want %+v", l, want)
 	}
-	if l := quotaOptions(user, dots, nil).Limits; l.Octets != 1001<<10 || l.Messages != 450 {
+	if l := quotaOptions(user, nil, nil).Limits; l.Octets != 1001<<10 || l.Messages != 450 {
 		t.Errorf("limits of a user: %+v", l)
 	}
 }
 
 // What [[namespace.mailbox]] says holds for the mailbox of that name.
 func TestMailboxSettings(t *testing.T) {
-	boxes := []settings.Mailbox{
+	var boxes []named
+	for _, m := range []settings.Mailbox{
 		{Name: "Trash", QuotaStoragePercentage: 110, QuotaStorageExtra: 5},
 		{Name: "Spool.*", QuotaStoragePercentage: 100, QuotaIgnore: true, Autoexpunge: time.Hour},
 		{Name: "Junk", QuotaStoragePercentage: 100, Autoexpunge: 24 * time.Hour, AutoexpungeMaxMails: 9},
+	} {
+		boxes = append(boxes, named{m, fullName(dots, m.Name)})
 	}
-	rule := quotaOptions(settings.New(), dots, boxes).Rule
+	rule := quotaOptions(settings.New(), roots([]mailstore.Namespace{dots}), boxes).Rule
 	for name, want := range map[string]quota.Rule{
 		"INBOX/Trash": {Percent: 110, ExtraOctets: 5}, "Trash": {}, "INBOX": {}, "INBOX/Spool/a/b": {Class: quota.Ignored, Percent: 100},
 		"INBOX/" + held.Root + "/x": {Class: quota.Held}} {
@@ -60,7 +63,7 @@ func TestMailboxSettings(t *testing.T) {
 			t.Errorf("%s: %+v, want %+v", name, got, want)
 		}
 	}
-	rules := retainRules(dots, boxes)
+	rules := retainRules(boxes)
 	if len(rules) != 2 || rules[0] != (retain.Rule{Mailbox: "INBOX/Spool/*", Age: time.Hour}) ||
 		rules[1] != (retain.Rule{Mailbox: "INBOX/Junk", Age: 24 * time.Hour, Most: 9}) {
 		t.Errorf("%+v", rules)

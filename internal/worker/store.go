@@ -1,6 +1,8 @@
 package worker
 
 import (
+	"cmp"
+	"errors"
 	"strings"
 
 	"rookery/internal/errkind"
@@ -8,12 +10,14 @@ import (
 	"rookery/internal/mailstore/engine"
 	"rookery/internal/mailstore/maildir"
 	"rookery/internal/mailstore/pack"
+	"rookery/internal/mailstore/spaces"
 	"rookery/internal/settings"
 	"rookery/internal/vfs"
 )
 
-// OpenStore opens the user's mail store as the settings have it. protocol is
-// "imap" or "pop3", for paths that differ by it.
+// OpenStore opens the user's mail store as the settings have it: that of the
+// namespace with INBOX, joined with those of the others. protocol is "imap" or
+// "pop3", for paths that differ by it.
 func (h *Host) OpenStore(protocol string) (mailstore.Store, error) {
 	paths, err := h.paths(protocol)
 	if err != nil {
@@ -27,19 +31,70 @@ func (h *Host) OpenStore(protocol string) (mailstore.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return h.dress(store, place.Driver, place.at(paths), protocol), nil
-}
-
-// OpenAs opens the user's mail in the format and at the places given, which a
-// conversion needs beside those of the settings.
-func (h *Host) OpenAs(driver string, paths settings.MailPaths) (mailstore.Store, error) {
-	ns, special, err := h.namespace()
+	store, err = h.join(store, protocol)
 	if err != nil {
 		return nil, err
 	}
+	return h.dress(store, place.Driver, place.at(paths), protocol), nil
+}
+
+// join opens the stores of the other namespaces and makes one of all. A user with
+// one namespace has its store as it is.
+func (h *Host) join(main mailstore.Store, protocol string) (_ mailstore.Store, err error) {
+	inbox := h.Settings.InboxSpace()
+	members := []spaces.Member{{Store: main, Inbox: true, Subscriptions: inbox.Subscriptions}}
+	defer func() {
+		if err != nil {
+			for _, m := range members {
+				err = errors.Join(err, m.Store.Close())
+			}
+		}
+	}()
+	places := map[string]string{}
+	if first, err := h.paths(protocol); err == nil {
+		places[first.Mail] = inbox.Name
+	}
+	for _, n := range h.Settings.Namespaces() {
+		if n.Name == inbox.Name {
+			continue
+		}
+		paths, err := h.Settings.SpacePaths(n, h.User.User, h.User.Home, protocol)
+		if err != nil {
+			return nil, errkind.New("open namespace "+n.Name, errkind.Invalid, err)
+		}
+		if other, taken := places[paths.Mail]; taken {
+			return nil, errkind.Newf("open namespace "+n.Name, errkind.Invalid, "its mail_path is "+paths.Mail+", where the mail of the namespace "+other+" lies")
+		}
+		places[paths.Mail] = n.Name
+		s, err := h.openSpace(n, h.Settings.SpaceDriver(n), paths)
+		if err != nil {
+			return nil, errkind.Wrap("open namespace "+n.Name, err)
+		}
+		members = append(members, spaces.Member{Store: s, Subscriptions: n.Subscriptions})
+	}
+	if len(members) == 1 {
+		return main, nil
+	}
+	all := members
+	members = nil // Join closes them
+	return spaces.Join(all)
+}
+
+// OpenAs opens the mail of the namespace with INBOX in the format and at the
+// places given, which a conversion needs beside those of the settings.
+func (h *Host) OpenAs(driver string, paths settings.MailPaths) (mailstore.Store, error) {
+	return h.openSpace(h.Settings.InboxSpace(), driver, paths)
+}
+
+func (h *Host) openSpace(n settings.Namespace, driver string, paths settings.MailPaths) (mailstore.Store, error) {
+	if n.Type != "private" && n.Type != "" {
+		return nil, errkind.Newf("open store", errkind.Invalid, "the namespace "+n.Name+" is not private: only a user's own mail can be served yet")
+	}
+	ns := h.namespace(n)
+	special := specials(ns, n.Mailboxes)
 	switch driver {
 	case "maildir":
-		return h.openMaildir(paths, ns, special)
+		return h.openMaildir(paths, ns, special, cmp.Or(n.Layout, settings.MailboxListLayout.Get(h.Settings)))
 	case "pack":
 		return h.openPack(paths, ns, special)
 	case "mbox":
@@ -50,14 +105,14 @@ func (h *Host) OpenAs(driver string, paths settings.MailPaths) (mailstore.Store,
 
 func inFS(p string) string { return strings.TrimPrefix(p, "/") }
 
-func (h *Host) openMaildir(paths settings.MailPaths, ns mailstore.Namespace, special []maildir.Special) (mailstore.Store, error) {
+func (h *Host) openMaildir(paths settings.MailPaths, ns mailstore.Namespace, special []maildir.Special, layout string) (mailstore.Store, error) {
 	opt := maildir.Options{FS: h.FS(), MailPath: inFS(paths.Mail), InboxPath: inFS(paths.Inbox), ControlPath: inFS(paths.Control), IndexPath: inFS(paths.Index),
 		Namespace: ns, Special: special, Host: settings.Hostname.Get(h.Settings), Probe: true,
 		LockWait:    settings.MailMaxLockTimeout.Get(h.Settings),
 		SyncChanges: settings.MailFsync.Get(h.Settings) == "always",
 		NoSync:      settings.MailFsync.Get(h.Settings) == "never",
 		Note:        func(text string) { h.Log.Warnf("%s", text) }}
-	if settings.MailboxListLayout.Get(h.Settings) == "fs" {
+	if layout == "fs" {
 		opt.Layout = maildir.FSLayout
 	}
 	return maildir.Open(opt)
@@ -100,22 +155,20 @@ var uses = map[string]mailstore.Attr{`\All`: mailstore.UseAll, `\Archive`: mails
 
 var autos = map[string]maildir.Auto{"no": maildir.AutoNo, "create": maildir.AutoCreate, "subscribe": maildir.AutoSubscribe}
 
-// namespace gives the private namespace and the mailboxes that the settings name in it.
-func (h *Host) namespace() (mailstore.Namespace, []maildir.Special, error) {
-	all := h.Settings.Namespaces()
-	if len(all) != 1 || all[0].Type != "private" && all[0].Type != "" {
-		return mailstore.Namespace{}, nil, errkind.Newf("open store", errkind.Invalid, "one private namespace is what can be served yet; take the others away")
-	}
-	n := all[0]
-	sep := n.SeparatorOrDefault()
-	ns := mailstore.Namespace{Kind: mailstore.Private, Prefix: n.Prefix, Separator: sep[0], Owner: h.User.User, Hidden: n.Hidden, List: n.List != "no", ListPrefix: n.List == "yes"}
-	var special []maildir.Special
-	for _, m := range n.Mailboxes {
-		s := maildir.Special{Name: strings.ReplaceAll(n.Prefix+m.Name, sep, "/"), Auto: autos[m.Auto]}
+// namespace is one of the settings' as stores have it.
+func (h *Host) namespace(n settings.Namespace) mailstore.Namespace {
+	return mailstore.Namespace{Kind: mailstore.Private, Prefix: n.Prefix, Separator: n.SeparatorOrDefault()[0], Owner: h.User.User, Hidden: n.Hidden,
+		List: n.List != "no", ListPrefix: n.List == "yes"}
+}
+
+// specials are the mailboxes that the settings name in a namespace.
+func specials(ns mailstore.Namespace, boxes []settings.Mailbox) (out []maildir.Special) {
+	for _, m := range boxes {
+		s := maildir.Special{Name: strings.ReplaceAll(ns.Prefix+m.Name, string(rune(ns.Separator)), "/"), Auto: autos[m.Auto]}
 		for _, u := range m.SpecialUse {
 			s.Use |= uses[u]
 		}
-		special = append(special, s)
+		out = append(out, s)
 	}
-	return ns, special, nil
+	return out
 }

@@ -141,8 +141,20 @@ func (c *list) run(s *Session) (view.Reply, error) {
 // unlisted reports whether LIST passes a folder over: those of a namespace with
 // list = "no", but for INBOX.
 func (s *Session) unlisted(f mailstore.Folder) bool {
-	spaces := s.cfg.Store.Namespaces()
-	return f.Name != "INBOX" && len(spaces) > 0 && !spaces[0].List
+	ns, ok := s.spaceOf(f.Name)
+	return f.Name != "INBOX" && ok && !ns.List
+}
+
+// spaceOf gives the namespace that a name belongs to: the one with the longest
+// prefix that fits. The prefix itself, without its separator, is of it.
+func (s *Session) spaceOf(name string) (best mailstore.Namespace, ok bool) {
+	long := -1
+	for _, ns := range s.cfg.Store.Namespaces() {
+		if prefix := prefixOf(ns); len(prefix) > long && strings.HasPrefix(name+imapname.Separator, prefix) {
+			best, long = ns, len(prefix)
+		}
+	}
+	return best, long >= 0
 }
 
 // selects reports whether the selection options take f.

@@ -233,27 +233,18 @@ func (p *Policy) Dirs(service string, r redeemmsg.Record) (Dirs, error) {
 		}
 		return nil
 	}
-	for _, k := range []settings.Key[settings.Template]{settings.MailPath, settings.MailInboxPath, settings.MailControlPath, settings.MailIndexPath, settings.MailAltPath} {
-		if k.Name() == settings.MailInboxPath.Name() && settings.MailDriver.Get(set) == "mbox" {
-			inbox, err := k.Get(set).ExpandPath(vars)
-			if err != nil {
-				return d, refuse("%s: %v", k.Name(), err)
-			}
-			// A file: below mail_path the worker opens it, elsewhere rookery-dotlock.
-			if inbox != "" && (len(d.Make) == 0 || !strings.HasPrefix(inbox, d.Make[0]+"/")) {
-				if dir := path.Dir(inbox); dir == "/" || dir == "." {
-					return d, refuse("%s of %s is %s, which is in no directory of mailboxes", k.Name(), r.User, inbox)
-				}
-				d.Inbox = inbox
-			}
-			continue
-		}
-		if err := add(&d.Make, k.Name(), k.Get(set)); err != nil {
-			return d, err
-		}
+	inbox := set.InboxSpace()
+	if err := p.spaceDirs(&d, set, inbox, vars, add); err != nil {
+		return d, err
 	}
 	for _, ns := range set.Namespaces() {
-		if err := add(&d.Make, "the mail_path of namespace "+ns.Name, ns.MailPath); err != nil {
+		if ns.Name == inbox.Name {
+			continue
+		}
+		if ns.MailPath.Empty() {
+			return d, refuse("namespace %s has no mail_path: there is no place for its mail", ns.Name)
+		}
+		if err := p.spaceDirs(&d, set, ns, vars, add); err != nil {
 			return d, err
 		}
 	}
@@ -261,6 +252,38 @@ func (p *Policy) Dirs(service string, r redeemmsg.Record) (Dirs, error) {
 		return d, refuse("mail_path is empty: there is no place for mail")
 	}
 	return d, add(&d.Also, settings.RawlogDir.Name(), settings.RawlogDir.Get(set))
+}
+
+// spaceDirs adds the places of one namespace.
+func (p *Policy) spaceDirs(d *Dirs, set *settings.Set, ns settings.Namespace, vars settings.Vars, add func(*[]string, string, settings.Template) error) error {
+	mail := ""
+	for _, t := range set.SpaceTemplates(ns) {
+		name := t.Name
+		if t.Own {
+			name = "the " + t.Name + " of namespace " + ns.Name
+		}
+		if t.Name == settings.MailInboxPath.Name() && set.SpaceDriver(ns) == "mbox" {
+			inbox, err := t.ExpandPath(vars)
+			if err != nil {
+				return refuse("%s: %v", name, err)
+			}
+			// A file: below mail_path the worker opens it, elsewhere rookery-dotlock.
+			if inbox != "" && !strings.HasPrefix(inbox, mail+"/") {
+				if dir := path.Dir(inbox); dir == "/" || dir == "." {
+					return refuse("%s of %s is %s, which is in no directory of mailboxes", name, vars["user"], inbox)
+				}
+				d.Inbox = inbox
+			}
+			continue
+		}
+		if err := add(&d.Make, name, t.Template); err != nil {
+			return err
+		}
+		if t.Name == settings.MailPath.Name() {
+			mail, _ = t.ExpandPath(vars) // add has looked at the error
+		}
+	}
+	return nil
 }
 
 // Root is a directory that a worker may use.
