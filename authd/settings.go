@@ -127,17 +127,33 @@ func passdb(p settings.Passdb, env authdb.Env) (*authdb.Passdb, error) {
 	for _, m := range p.MechanismsFilter {
 		db.Mechanisms = append(db.Mechanisms, strings.ToUpper(m))
 	}
-	db.Defaults, db.Override = fields(p.Fields)
+	password, rest := takePassword(p)
+	db.Defaults, db.Override = fields(rest)
 	switch p.Driver {
 	case "passwd-file":
 		return db.PasswdFile(env, p.PasswdFile), nil
 	case "shadow":
 		return db.Shadow(env, literal(shadowPath)), nil
 	case "static":
-		password, _ := p.Fields.Get("password")
 		return db.Static(password), nil
 	}
 	return nil, fmt.Errorf("driver %q is unknown", p.Driver)
+}
+
+// takePassword takes the static driver's password out of the extra fields: they
+// go further, and are shown.
+func takePassword(p settings.Passdb) (password settings.Template, rest settings.Fields) {
+	if p.Driver != "static" {
+		return password, p.Fields
+	}
+	for _, f := range p.Fields {
+		if f.Name == "password" {
+			password = f.Value
+			continue
+		}
+		rest = append(rest, f)
+	}
+	return password, rest
 }
 
 func userdb(u settings.Userdb, env authdb.Env) (*authdb.Userdb, error) {

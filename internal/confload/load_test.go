@@ -229,6 +229,9 @@ func TestDiagnostics(t *testing.T) {
 		{"no name", "\n[[userdb]]\ndriver = \"static\"", "2: [[userdb]] lacks its name"},
 		{"no driver", "[[userdb]]\nname = \"x\"", "1: [[userdb]] \"x\" lacks \"driver\""},
 		{"no path", "[[passdb]]\nname = \"x\"\ndriver = \"passwd-file\"", "1: [[passdb]] \"x\" needs passwd_file_path"},
+		{"static without a password", "[[passdb]]\nname = \"x\"\ndriver = \"static\"", "1: [[passdb]] \"x\" needs fields = { \"password\""},
+		{"static with a password and none", "[[passdb]]\nname = \"x\"\ndriver = \"static\"\nfields = { \"password\" = \"x\", \"nopassword\" = \"yes\" }", "1: [[passdb]] \"x\" needs fields = { \"password\""},
+		{"a static deny list", "[[passdb]]\nname = \"x\"\ndriver = \"static\"\ndeny = true\nfields = { \"password\" = \"x\" }", "1: [[passdb]] \"x\" cannot be both deny and static"},
 		{"row twice", "[[userdb]]\nname = \"x\"\ndriver = \"static\"\n[[userdb]]\nname = \"x\"\ndriver = \"static\"", "4: [[userdb]] \"x\" stands twice in this file, first in line 1"},
 		{"nothing to take away", "[[userdb]]\nname = \"al\"\nenabled = false", "1: takes away [[userdb]] \"al\", but no earlier file has it (there are \"all\")"},
 		{"one bracket", "[passdb]\nname = \"x\"\ndriver = \"shadow\"", "1: write [[passdb]], with two brackets"},
@@ -266,7 +269,7 @@ func TestDiagnostics(t *testing.T) {
 		{"subscriptions beside", "[[namespace]]\nname = \"a\"\nprefix = \"a.\"\ninbox = true\n[[namespace]]\nname = \"b\"\nprefix = \"b.\"\nmail_path = \"~/b\"\nsubscriptions = false", "5: [[namespace]] \"b\" has subscriptions = false, but there is no other namespace"},
 		{"prefix", "[[namespace]]\nname = \"a\"\ninbox = true\nprefix = \"b\"", "1: [[namespace]] \"a\" has the prefix \"b\", which must end in the separator: \"b.\""},
 		{"missing passwd-file", "[[passdb]]\nname = \"f\"\ndriver = \"passwd-file\"\npasswd_file_path = \"/etc/none\"", "1: passwd_file_path: /etc/none does not exist"},
-		{"idle", "mail_compress_write_method = \"zstd\"", "1: warning: mail_compress_write_method = \"zstd\" is for mail_driver = \"pack\"; with \"maildir\" new messages are stored as they come"},
+		{"idle", "mail_driver = \"mbox\"\nmail_compress_write_method = \"zstd\"", "2: warning: mail_compress_write_method = \"zstd\" is for mail_driver = \"maildir\" and \"pack\"; with \"mbox\" new messages are stored as they come"},
 		{"loud", "auth_debug_passwords = true", "1: warning: auth_debug_passwords = true writes passwords"},
 		{"loud verbose", "auth_verbose_passwords = \"plain\"", "1: warning: auth_verbose_passwords = \"plain\" writes passwords"},
 	} {

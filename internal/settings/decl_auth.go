@@ -10,13 +10,13 @@ import (
 const fileAuth = "10-auth"
 
 // mechanisms that this release has, in the order of the documents.
-var mechanismWords = []string{"plain", "login", "scram-sha-256", "cram-md5", "apop", "anonymous"}
+var mechanismWords = []string{"plain", "login", "scram-sha-256", "scram-sha-1", "cram-md5", "apop", "anonymous"}
 
 // The settings of authentication. authd does the work; login needs to know
 // what to offer.
 var (
 	AuthMechanisms = wordList("auth_mechanisms", []string{"plain"}, RoleLogin|RoleAuthd, fileAuth,
-		`SASL mechanisms that clients may use. PLAIN and LOGIN work with every stored password; SCRAM-SHA-256 needs a {SCRAM-SHA-256} or {PLAIN} one, CRAM-MD5 a {CRAM-MD5} or {PLAIN} one, APOP (POP3) a {PLAIN} one. The IMAP command LOGIN and the POP3 commands USER and PASS belong to PLAIN. ANONYMOUS lets everybody in as auth_anonymous_username.`,
+		`SASL mechanisms that clients may use. PLAIN and LOGIN work with every stored password; SCRAM-SHA-256 needs a {SCRAM-SHA-256} or {PLAIN} one, SCRAM-SHA-1 (for old clients) a {SCRAM-SHA-1} or {PLAIN} one, CRAM-MD5 a {CRAM-MD5} or {PLAIN} one, APOP (POP3) a {PLAIN} one. The IMAP command LOGIN and the POP3 commands USER and PASS belong to PLAIN. ANONYMOUS lets everybody in as auth_anonymous_username.`,
 		words(mechanismWords...))
 
 	AuthAllowCleartext = boolean("auth_allow_cleartext", false, RoleLogin|RoleAuthd, fileAuth,

@@ -85,7 +85,7 @@ func passdbTable() *Table {
 		Name: n, File: "11-auth-databases", Roles: RoleAuthd,
 		Text: "A database of passwords. They are asked in order, until one knows the user.",
 		Fields: databaseFields(n,
-			field(n, KindEnum, "driver", "", `Where passwords are: "passwd-file" (a file of virtual users) or "shadow" (the system's users).`, words("passwd-file", "shadow"), required()),
+			field(n, KindEnum, "driver", "", `Where passwords are: "passwd-file" (a file of virtual users), "shadow" (the system's users), or "static": every user has the one in fields = { "password" = "{SCHEME}…" }, or, with fields = { "nopassword" = "yes" }, none at all (for users that something before this server has let in).`, words("passwd-file", "shadow", "static"), required()),
 			field(n, KindString, "default_password_scheme", "CRYPT", `The scheme of stored passwords that have no {SCHEME} before them.`),
 			field(n, KindBool, "deny", false, `Users in this database may not log in, whatever another one says. It must come first.`),
 			field(n, KindBool, "master", false, `Its users are master users: they log in as others; see auth_master_user_separator.`),
@@ -97,6 +97,13 @@ func passdbTable() *Table {
 			db := passdbOf(row)
 			if db.Driver == "passwd-file" && db.PasswdFile.Empty() {
 				return errors.New(`needs passwd_file_path = "…" for its driver`)
+			}
+			_, password := db.Fields.Get("password")
+			if _, none := db.Fields.Get("nopassword"); db.Driver == "static" && password == none {
+				return errors.New(`needs fields = { "password" = "{SCHEME}…" } for its driver, or else "nopassword" = "yes"`)
+			}
+			if db.Driver == "static" && db.Deny {
+				return errors.New("cannot be both deny and static: nobody could log in")
 			}
 			if db.Deny && db.Master {
 				return errors.New("cannot be both deny and master")

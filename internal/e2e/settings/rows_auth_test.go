@@ -18,7 +18,7 @@ func asUser(command string) func(r *rig) string {
 // authRows: 10-auth.
 func authRows() []row {
 	return []row{
-		{name: "auth_mechanisms", lines: one(`auth_mechanisms = ["scram-sha-256"]`), without: `AUTH=CRAM-MD5 AUTH=LOGIN AUTH=PLAIN AUTH=SCRAM-SHA-256`, with: `AUTH=SCRAM-SHA-256`,
+		{name: "auth_mechanisms", lines: one(`auth_mechanisms = ["scram-sha-256"]`), without: `AUTH=CRAM-MD5 AUTH=LOGIN AUTH=PLAIN AUTH=SCRAM-SHA-1 AUTH=SCRAM-SHA-256`, with: `AUTH=SCRAM-SHA-256`,
 			probe: func(r *rig) string {
 				var found []string
 				c := r.open(r.Addr("imap"), nil)
@@ -95,6 +95,7 @@ func databaseRows() []row {
 		{name: "passdb.name", lines: database("passdb", "demo", "second"), without: noAuth, with: okLogin, probe: asUser(other)}, // it replaces the one of this name
 		{name: "passdb.enabled", lines: join(second(), []string{`[[passdb]]`, `name = "demo"`, `enabled = false`}), without: okLogin, with: noAuth, probe: asUser(loginU1)},
 		{name: "passdb.driver", lines: []string{`[[passdb]]`, `name = "demo"`, `driver = "shadow"`}, without: okLogin, with: noAuth, probe: asUser(loginU1)},
+		{name: "passdb.driver", lines: []string{`[[passdb]]`, `name = "demo"`, `driver = "static"`, `fields = { "password" = "{PLAIN}second" }`}, without: noAuth, with: okLogin, probe: asUser(other)},
 		{name: "passdb.default_password_scheme", lines: demoDB(`default_password_scheme = "PLAIN"`), without: noAvail, with: okLogin, probe: asUser("LOGIN plain pass")},
 		{name: "passdb.deny", lines: join([]string{`[[passdb]]`, `name = "demo"`, `enabled = false`}, database("passdb", "denied", "denied", "deny = true"), database("passdb", "users", "users")),
 			without: okLogin, with: noAuth, probe: asUser(loginU1)},

@@ -106,7 +106,7 @@ func writeConfig(dir string, m marker) error {
 		"base_dir":               quote(filepath.Join(dir, "run")),
 		"state_dir":              quote(filepath.Join(dir, "state")),
 		"control_socket_path":    quote(socket),
-		"auth_mechanisms":        `["plain", "login", "scram-sha-256", "cram-md5", "apop"]`,
+		"auth_mechanisms":        `["plain", "login", "scram-sha-256", "scram-sha-1", "cram-md5", "apop"]`,
 		"auth_allow_cleartext":   "true",
 		"auth_default_domain":    quote(Domain),
 		"log_path":               quote(filepath.Join(dir, "rookery.log")),
