@@ -1,6 +1,7 @@
 package login
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"rookery/internal/errkind"
 	"rookery/internal/ipc"
 	"rookery/internal/ipc/authmsg"
+	"rookery/internal/secret"
 	"rookery/login/internal/prelogin"
 )
 
@@ -39,7 +41,7 @@ func newAuth(now func() time.Time, fatal func(error)) *auth {
 func (a *auth) attach(conn *ipc.Conn) {
 	a.mu.Lock()
 	old := a.conn
-	a.conn = conn
+	a.conn, a.prefix = conn, "" // the Welcome tells the new one's
 	a.mu.Unlock()
 	if old != nil {
 		old.Close()
@@ -135,7 +137,7 @@ func (a *auth) welcome(m *authmsg.Welcome) {
 func (a *auth) offer(host string) (mechs []prelogin.Mechanism, timestamp string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if _, ok := prelogin.Find(a.mechs, "APOP"); ok {
+	if _, ok := prelogin.Find(a.mechs, "APOP"); ok && a.prefix != "" {
 		a.next++
 		timestamp = fmt.Sprintf("<%s.%d.%d@%s>", a.prefix, a.next, a.now().Unix(), host)
 	}
@@ -157,18 +159,27 @@ type signature struct {
 }
 
 // begin starts an authentication. The reply comes even if there is no authd.
+// A digest of a timestamp that an earlier authd's channel made proves nothing to
+// this one, whatever the password: the client is asked to come again, and is not
+// told that it is wrong.
 func (a *auth) begin(peer authmsg.Peer, e prelogin.BeginAuth) *attempt {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.next++
 	t := &attempt{auth: a, id: a.next, conn: a.conn, replies: make(chan ipc.Message, 2)}
 	m := &authmsg.Begin{ID: t.id, Peer: peer, Mech: e.Mech, HasInitial: e.HasInitial, Initial: e.Initial}
-	if a.conn == nil || a.conn.Send(m, -1) != nil {
+	if a.conn == nil || e.Mech == "APOP" && !a.stamped(e.Initial) || a.conn.Send(m, -1) != nil {
 		t.replies <- &authmsg.Refused{ID: t.id, Kind: errkind.Unavailable}
 		return t
 	}
 	a.attempts[t.id] = t
 	return t
+}
+
+// stamped reports whether APOP's initial response is about a timestamp of the
+// present channel's.
+func (a *auth) stamped(initial secret.Bytes) bool {
+	return a.prefix != "" && bytes.HasPrefix(initial.Reveal(), []byte("<"+a.prefix+"."))
 }
 
 // proceed answers a challenge.

@@ -11,6 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"rookery/internal/errkind"
+	"rookery/internal/ipc"
+	"rookery/internal/ipc/authmsg"
 	"rookery/internal/ipc/envelopemsg"
 	"rookery/internal/ipc/handoffmsg"
 	"rookery/internal/settings"
@@ -133,6 +136,35 @@ func TestTLSLoginAndRelay(t *testing.T) {
 	if err != nil || !bytes.Equal(back, down) {
 		t.Fatal(len(back), err)
 	}
+}
+
+// A timestamp of an authd that is gone proves nothing to the next one: that is no
+// wrong password, and a client must not be told so.
+func TestAPOPAfterAuthdIsNew(t *testing.T) {
+	r := start(t, options{})
+	r.mu.Lock()
+	r.decide = func(m *authmsg.Begin) ipc.Message { return &authmsg.Refused{ID: m.ID, Kind: errkind.AuthFailed} }
+	r.mu.Unlock()
+	apop := func(c *client, want string) {
+		t.Helper()
+		c.say("APOP ann 00112233445566778899aabbccddeeff")
+		c.hear(want)
+	}
+	c := r.dial("pop3")
+	if line := c.hear("+OK"); !strings.Contains(line, "<ab12.") {
+		t.Fatal(line)
+	}
+	apop(c, "-ERR [AUTH]") // authd decides
+	c = r.dial("pop3")
+	c.hear("+OK")
+	r.prefix = "cd34"
+	r.server.auth.attach(r.newAuthd())
+	apop(c, "-ERR [SYS/TEMP]")                                   // whether the new one has said its prefix or not
+	for greeting := ""; !strings.Contains(greeting, "<cd34."); { // it is in use
+		c = r.dial("pop3")
+		greeting = c.hear("+OK")
+	}
+	apop(c, "-ERR [AUTH]")
 }
 
 func TestSASLDialogue(t *testing.T) {

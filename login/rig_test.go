@@ -49,6 +49,7 @@ type rig struct {
 	addr    map[string]string // by listener's name
 	result  chan error
 	workers chan *worker // sessions that were handed over
+	prefix  string       // of the next authd's timestamps
 
 	mu     sync.Mutex
 	authd  *ipc.Conn
@@ -120,7 +121,7 @@ type options struct {
 
 func newRig(t testing.TB) *rig {
 	return &rig{t: t, logs: &logs{more: make(chan struct{})}, addr: map[string]string{}, result: make(chan error, 1), workers: make(chan *worker, 100),
-		keys: map[[32]byte]crypto.Signer{}}
+		keys: map[[32]byte]crypto.Signer{}, prefix: "ab12"}
 }
 
 func start(t testing.TB, o options, adjust ...func(*rig)) *rig {
@@ -259,7 +260,7 @@ func (r *rig) startAuthd(fd int) {
 	r.authd = conn
 	r.mu.Unlock()
 	conn.Send(&authmsg.Welcome{Mechanisms: []authmsg.Mechanism{{Name: "PLAIN", Plaintext: true}, {Name: "LOGIN", Plaintext: true}, {Name: "CRAM-MD5"}, {Name: "APOP", Private: true}},
-		APOPPrefix: "ab12"}, -1)
+		APOPPrefix: r.prefix}, -1)
 	r.wg.Go(func() { r.playAuthd(conn) })
 }
 

@@ -306,6 +306,55 @@ func TestPathWithVariables(t *testing.T) {
 	}
 }
 
+// A file that is emptied and written anew in place must not turn its users into
+// unknown ones: their passwords would be called wrong.
+func TestFileBeingWritten(t *testing.T) {
+	w := newWorld()
+	path := tmpl(t, "/users")
+	pass, user := (&Passdb{}).PasswdFile(w.env(), path), (&Userdb{}).PasswdFile(w.env(), path)
+	shadow := (&Passdb{}).Shadow(w.env(), path)
+	look := func(name, want string) {
+		t.Helper()
+		e, err := pass.Look(query(name))
+		got := e.Stored
+		if err != nil {
+			got = "error"
+		} else if !e.Found {
+			got = "none"
+		}
+		if got != want {
+			t.Fatalf("%s: %s, want %s (%v)", name, got, want, err)
+		}
+	}
+	w.files.put("/users", "ann:1\nbob:2\n", w.now.Add(-time.Hour))
+	look("bob", "2")
+	w.files.put("/users", "", w.now)
+	look("bob", "error")
+	if _, _, err := user.Look(query("bob"), nil); !errors.Is(err, errUnsettled) {
+		t.Fatal("userdb:", err)
+	}
+	if _, err := shadow.Look(query("bob")); !errors.Is(err, errUnsettled) {
+		t.Fatal("shadow:", err)
+	}
+	w.files.put("/users", "ann:1\nbo", w.now)
+	look("ann", "1")
+	look("bob", "error")
+	look("bo", "error")
+	w.files.put("/users", "ann:1\nbob:2\n", w.now)
+	look("bob", "2")
+	look("eve", "none")
+	w.files.put("/users", "ann:1\nbob:3", w.now) // as an editor leaves it that ends no last line
+	look("bob", "error")
+	w.now = w.now.Add(mtimeDoubt)
+	look("bob", "3")
+	look("eve", "none")
+	w.files.put("/users", "", w.now)
+	w.now = w.now.Add(mtimeDoubt)
+	look("ann", "none") // nobody wrote it for two seconds: it is meant so
+	w.files.put("/users", "", w.now.Add(time.Hour))
+	look("ann", "none") // a clock that went back is no writer
+}
+
 func TestCacheIsBounded(t *testing.T) {
 	w := newWorld()
 	s := newSource(w.env(), ParsePasswdFile)
@@ -313,7 +362,7 @@ func TestCacheIsBounded(t *testing.T) {
 		path := fmt.Sprintf("/f%d", i)
 		w.files.put(path, "u:1\n", epoch)
 		w.now = w.now.Add(time.Second)
-		if _, err := s.get(path); err != nil {
+		if _, _, err := s.get(path); err != nil {
 			t.Fatal(err)
 		}
 		if len(s.cached) > maxCached {

@@ -143,39 +143,39 @@ func safeInPath(t settings.Template, vars settings.Vars) error {
 	return nil
 }
 
-// tableLook finds a user's entry in a file whose path may have variables. A
-// path with variables that leads nowhere means an unknown user (no such
-// domain); a fixed one that does is the operator's fault.
-func tableLook[T any](s *source[T], path settings.Template, q Query) (table T, found bool, err error) {
-	var zero T
+// lookIn finds a user's entry by find in a file whose path may have variables;
+// nil if it has none. A path with variables that leads nowhere means an unknown
+// user (no such domain); a fixed one that does is the operator's fault. A user
+// who is not in a file that is being written is no unknown user but an error.
+func lookIn[T, E any](s *source[T], path settings.Template, q Query, find func(T, string) *E) (*E, error) {
 	name, err := path.ExpandPath(q.Vars)
 	if err != nil {
 		if u := q.User; path.Uses("user") && (strings.Contains(u, "/") || strings.Contains(u, "..") || strings.HasSuffix(u, ".")) {
-			return zero, false, nil // such a name cannot be a part of a path, so it has no file
+			return nil, nil // such a name cannot be a part of a path, so it has no file
 		}
-		return zero, false, err
+		return nil, err
 	}
-	table, err = s.get(name)
+	table, cut, err := s.get(name)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) && name != path.String() {
-			return zero, false, nil
+			return nil, nil
 		}
-		return zero, false, err
+		return nil, err
 	}
-	return table, true, nil
+	e := find(table, q.User)
+	if e == nil && cut {
+		return nil, fmt.Errorf("%s: %w", name, errUnsettled)
+	}
+	return e, nil
 }
 
 // PasswdFile makes p a passdb over a passwd-file.
 func (p *Passdb) PasswdFile(env Env, path settings.Template) *Passdb {
 	src := env.passwdFiles()
 	p.look = func(q Query) (PassEntry, error) {
-		t, ok, err := tableLook(src, path, q)
-		if err != nil || !ok {
-			return PassEntry{}, err
-		}
-		e := t.Find(q.User)
+		e, err := lookIn(src, path, q, (*Table).Find)
 		if e == nil {
-			return PassEntry{}, nil
+			return PassEntry{}, err
 		}
 		return PassEntry{Found: true, Stored: e.Password, NoRecord: !e.HasPassword, Fields: e.Extra}, nil
 	}
@@ -186,13 +186,9 @@ func (p *Passdb) PasswdFile(env Env, path settings.Template) *Passdb {
 func (p *Passdb) Shadow(env Env, path settings.Template) *Passdb {
 	src := newSource(env, ParseShadow)
 	p.look = func(q Query) (PassEntry, error) {
-		t, ok, err := tableLook(src, path, q)
-		if err != nil || !ok {
-			return PassEntry{}, err
-		}
-		e := t.Find(q.User)
+		e, err := lookIn(src, path, q, (*ShadowTable).Find)
 		if e == nil {
-			return PassEntry{}, nil
+			return PassEntry{}, err
 		}
 		out := PassEntry{Found: true, Stored: e.Hash}
 		switch e.State(env.Now()) {

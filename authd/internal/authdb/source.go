@@ -1,6 +1,7 @@
 package authdb
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -27,6 +28,9 @@ type Files interface {
 // a new mtime, on file systems with coarse clocks.
 const mtimeDoubt = 2 * time.Second
 
+// errUnsettled: who is not found may be in the part that is still to come.
+var errUnsettled = errors.New("the file is being written, and the user is not in what is there of it yet")
+
 // maxCached bounds the tables that a path with variables may bring in.
 const maxCached = 256
 
@@ -46,6 +50,7 @@ type cachedFile[T any] struct {
 	readAt   time.Time
 	lastUsed time.Time
 	value    T
+	cut      bool // it was read while somebody seemed to be writing it
 }
 
 func newSource[T any](env Env, parse func(string, []byte) (T, []Problem)) *source[T] {
@@ -54,8 +59,10 @@ func newSource[T any](env Env, parse func(string, []byte) (T, []Problem)) *sourc
 
 // get gives the parsed file. The error wraps fs.ErrNotExist where there is none;
 // what was read before is forgotten then, so that a removed user list does not
-// live on in memory.
-func (s *source[T]) get(path string) (T, error) {
+// live on in memory. cut says that the file was changed a moment ago and is empty
+// or breaks off within a line, as one is that is emptied and written anew in
+// place: what it has is right, what it lacks may follow.
+func (s *source[T]) get(path string) (value T, cut bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var zero T
@@ -64,13 +71,13 @@ func (s *source[T]) get(path string) (T, error) {
 	stamp, err := s.files.Stat(path)
 	if err != nil {
 		delete(s.cached, path)
-		return zero, err
+		return zero, false, err
 	}
-	if c != nil && c.stamp == stamp {
+	if c != nil && c.stamp == stamp && !c.cut {
 		doubtful := c.readAt.Sub(stamp.ModTime) < mtimeDoubt && now.Sub(c.readAt) >= mtimeDoubt
 		if !doubtful {
 			c.lastUsed = now
-			return c.value, nil
+			return c.value, false, nil
 		}
 	}
 	data, stamp, err := s.files.Read(path, MaxFile)
@@ -78,15 +85,20 @@ func (s *source[T]) get(path string) (T, error) {
 		if errors.Is(err, fs.ErrNotExist) {
 			delete(s.cached, path)
 		}
-		return zero, fmt.Errorf("%s: %w", path, err)
+		return zero, false, fmt.Errorf("%s: %w", path, err)
+	}
+	whole := bytes.LastIndexByte(data, '\n') + 1
+	age := now.Sub(stamp.ModTime)
+	if cut = (whole == 0 || whole < len(data)) && age < mtimeDoubt && age > -mtimeDoubt; cut {
+		data = data[:whole]
 	}
 	value, problems := s.parse(path, data)
-	if len(problems) > 0 && (c == nil || c.stamp != stamp) {
+	if len(problems) > 0 && (c == nil || c.stamp != stamp || c.cut) && !cut {
 		s.report(problems)
 	}
 	s.makeRoom()
-	s.cached[path] = &cachedFile[T]{stamp, now, now, value}
-	return value, nil
+	s.cached[path] = &cachedFile[T]{stamp, now, now, value, cut}
+	return value, cut, nil
 }
 
 func (s *source[T]) makeRoom() {

@@ -30,13 +30,9 @@ type Userdb struct {
 func (u *Userdb) PasswdFile(env Env, path settings.Template) *Userdb {
 	src := env.passwdFiles()
 	u.look = func(q Query, _ Fields) (UserEntry, bool, error) {
-		t, ok, err := tableLook(src, path, q)
-		if err != nil || !ok {
-			return UserEntry{}, false, err
-		}
-		e := t.Find(q.User)
+		e, err := lookIn(src, path, q, (*Table).Find)
 		if e == nil {
-			return UserEntry{}, false, nil
+			return UserEntry{}, false, err
 		}
 		return UserEntry{UID: e.UID, GID: e.GID, Home: e.Home, Fields: e.Extra.WithPrefix("userdb_")}, true, nil
 	}
@@ -47,13 +43,9 @@ func (u *Userdb) PasswdFile(env Env, path settings.Template) *Userdb {
 func (u *Userdb) Passwd(env Env, path settings.Template) *Userdb {
 	src := newSource(env, ParsePasswd)
 	u.look = func(q Query, _ Fields) (UserEntry, bool, error) {
-		t, ok, err := tableLook(src, path, q)
-		if err != nil || !ok {
-			return UserEntry{}, false, err
-		}
-		e := t.Find(q.User)
+		e, err := lookIn(src, path, q, (*Table).Find)
 		if e == nil {
-			return UserEntry{}, false, nil
+			return UserEntry{}, false, err
 		}
 		return UserEntry{UID: e.UID, GID: e.GID, Home: e.Home, GroupsUser: e.User}, true, nil
 	}
