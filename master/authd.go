@@ -109,7 +109,7 @@ func (m *master) fromAuthd(p *proc, msg ipc.Message) {
 			return
 		}
 		m.log.Warnf("a login process showed a ticket that authd refuses: %s", msg.Text)
-		m.table.RedeemFailed(msg.ID, errkind.Unavailable, "Temporary authentication failure.")
+		m.table.TicketRefused(msg.ID, msg.Kind)
 	case *redeemmsg.PairChecked:
 		m.pairs.checked(m, msg)
 	case *redeemmsg.SettingsDone:

@@ -296,7 +296,11 @@ func (f *fakeAuthdProc) message(m ipc.Message, fd int) {
 		delete(f.tickets, m.Ticket)
 		f.mu.Unlock()
 		if !ok || t.channel != m.Channel {
-			f.ctl.Send(&redeemmsg.Failed{ID: m.ID, Kind: errkind.AuthFailed, Text: "no such ticket"}, -1)
+			kind := errkind.NotFound
+			if ok {
+				kind = errkind.AuthFailed
+			}
+			f.ctl.Send(&redeemmsg.Failed{ID: m.ID, Kind: kind, Text: "no such ticket"}, -1)
 			return
 		}
 		f.ctl.Send(&redeemmsg.Redeemed{ID: m.ID, Record: f.record(t.user, t.remote)}, -1)

@@ -181,6 +181,12 @@ func (m *master) openRoots(role child.Role, id policy.Identity, d policy.Dirs) (
 			return nil, err
 		}
 		out = append(out, openRoot{Root: r, fd: fd})
+		if m.root {
+			if err := checkOwner(fd, r.Path, id); err != nil {
+				closeRoots(out)
+				return nil, err
+			}
+		}
 	}
 	if r, ok, err := openInbox(d); err != nil {
 		closeRoots(out)
@@ -189,6 +195,23 @@ func (m *master) openRoots(role child.Role, id policy.Identity, d policy.Dirs) (
 		out = append(out, r)
 	}
 	return out, nil
+}
+
+// checkOwner refuses a directory that somebody else could change under the user's
+// process: it must be the user's own, root's, or one that a group of his may write
+// (mail_access_groups). Else a home that a wrong userdb names, or one that was
+// left by a user whose uid is another's now, would be told by an obscure error of
+// the worker, or not at all.
+func checkOwner(fd int, path string, id policy.Identity) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	byGroup := st.Mode&0o020 != 0 && (st.Gid == id.GID || slices.Contains(id.Groups, st.Gid))
+	if st.Uid == id.UID || st.Uid == 0 || byGroup {
+		return nil
+	}
+	return &policy.Refusal{Reason: fmt.Sprintf("%s belongs to uid %d and group %d, not to the user, who has uid %d and gid %d: chown it, or mend what the userdb says", path, st.Uid, st.Gid, id.UID, id.GID)}
 }
 
 func exists(path string) bool {

@@ -1,10 +1,12 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 
 	"rookery/authd/internal/authdb"
 	"rookery/authd/internal/sasl"
+	"rookery/authd/internal/ticket"
 	"rookery/internal/errkind"
 	"rookery/internal/ipc"
 	"rookery/internal/ipc/authmsg"
@@ -23,9 +25,21 @@ func (e *Engine) Redeem(m *redeemmsg.Redeem) ipc.Message {
 			who = fmt.Sprintf(" (issued to user %s, session <%s>)", logName(claims.Record.User), logName(claims.Session))
 		}
 		e.logger.Session(m.Session).Errorf("refused a ticket of login channel %d for %s, session <%s>: %v%s", m.Channel, logName(m.Service), logName(m.Session), err, who)
-		return &redeemmsg.Failed{ID: m.ID, Kind: errkind.AuthFailed, Text: "The login ticket is not valid."}
+		return &redeemmsg.Failed{ID: m.ID, Kind: ticketKind(err), Text: err.Error()}
 	}
 	return &redeemmsg.Redeemed{ID: m.ID, Record: claims.Record}
+}
+
+// ticketKind parts what an honest login process may show, when it or we were slow
+// or an earlier authd issued the ticket, from what it cannot: another's.
+func ticketKind(err error) errkind.Kind {
+	switch {
+	case errors.Is(err, ticket.ErrUnknown):
+		return errkind.NotFound
+	case errors.Is(err, ticket.ErrExpired):
+		return errkind.Expired
+	}
+	return errkind.AuthFailed
 }
 
 // Lookup asks the userdbs about a user without a login, for rookeryctl -u.

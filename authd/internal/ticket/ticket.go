@@ -21,7 +21,10 @@ const (
 	MaxOfChannel   = 1 << 13
 )
 
-// Why a ticket is refused. Master is told only that it is.
+// remembered is how long an expired ticket is known as one.
+const remembered = time.Minute
+
+// Why a ticket is refused.
 var (
 	ErrUnknown = errors.New("no such ticket: made up, used before or long expired")
 	ErrExpired = errors.New("the ticket has expired")
@@ -77,14 +80,15 @@ func (t *Table) Issue(now time.Time, lifetime time.Duration, c Claims) ([16]byte
 }
 
 // sweep forgets what has expired, at most once a second. Tickets stay a while
-// after their time so that a late one is told from a made-up one.
+// after their time so that a late one is told from a made-up one: master ends a
+// login process that shows made-up ones.
 func (t *Table) sweep(now time.Time) {
 	if now.Sub(t.lastSweep) < time.Second {
 		return
 	}
 	t.lastSweep = now
 	for id, e := range t.entries {
-		if now.After(e.expires.Add(10 * time.Second)) {
+		if now.After(e.expires.Add(remembered)) {
 			t.drop(id, e)
 		}
 	}

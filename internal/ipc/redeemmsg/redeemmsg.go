@@ -238,8 +238,10 @@ func (m *Redeemed) Fields(c *ipc.Codec) {
 	m.Record.Codec(c)
 }
 
-// Failed answers Redeem, Lookup and Test: NotFound (no such user), AuthFailed
-// (wrong, used or expired ticket, wrong password), Unavailable.
+// Failed answers Redeem, Lookup and Test. Of a ticket: NotFound (made up, used
+// before, long expired, or an earlier authd's), Expired, AuthFailed (it was issued
+// for another channel, service or session). Else NotFound (no such user),
+// AuthFailed (wrong password), Unavailable.
 type Failed struct {
 	ID   uint64
 	Kind errkind.Kind

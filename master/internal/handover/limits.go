@@ -31,6 +31,7 @@ const (
 	exitLimit  = 30 * time.Second // one that may exit and does not
 	keepFails  = 5 * time.Minute
 	slowRedeem = 30 * time.Second // authd does not answer
+	kickGrace  = 30 * time.Second // a worker that has not ended a kicked session by then is killed
 )
 
 func keys(s *session) (userKey, ipKey) {
@@ -110,8 +111,13 @@ func (m *Machine) Tick(now time.Time) {
 		}
 	}
 	for _, s := range m.sessions {
-		if s.phase == redeeming && now.Sub(s.since) > slowRedeem {
+		switch {
+		case s.phase == redeeming && now.Sub(s.since) > slowRedeem:
 			m.refuse(s, errkind.Unavailable, "Temporary authentication failure.")
+		case s.kicked && s.kickedAt.IsZero():
+			s.kickedAt = now
+		case s.kicked && s.worker != nil && now.Sub(s.kickedAt) > kickGrace:
+			m.WorkerBroken(s.worker.id, "it did not end a session within "+kickGrace.String())
 		}
 	}
 	for u, f := range m.fails {

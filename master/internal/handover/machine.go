@@ -28,7 +28,13 @@ type Machine struct {
 type login struct {
 	credits  int
 	inFlight int
+	unknown  int // tickets in a row that authd did not know
 }
+
+// maxUnknown is how many tickets in a row, beyond those that may have been on
+// their way when authd was started anew, may be ones that authd does not know: a
+// session may have waited longer than authd remembers a ticket.
+const maxUnknown = 16
 
 type phase uint8
 
@@ -48,6 +54,9 @@ type session struct {
 	worker   *worker
 	retried  bool
 	answered bool // the login process has its answer, or is gone
+	// kicked: the worker was told to end it. kickedAt is the first Tick after that.
+	kicked   bool
+	kickedAt time.Time
 }
 
 // New makes an empty table.
@@ -126,6 +135,9 @@ func (m *Machine) Redeemed(id uint64, g Grant, now time.Time) {
 		return // its login process is gone
 	}
 	s.grant = g
+	if l := m.logins[s.Login]; l != nil {
+		l.unknown = 0
+	}
 	if kind, text, ok := m.admit(s, now); !ok {
 		m.refuse(s, kind, text)
 		return
@@ -135,7 +147,36 @@ func (m *Machine) Redeemed(id uint64, g Grant, now time.Time) {
 	m.place(s, now)
 }
 
-// RedeemFailed ends a request whose ticket authd or master itself refused.
+// TicketRefused ends a request whose ticket authd refused. A login process that
+// shows what was never its own is ended: Expired happens to an honest one,
+// NotFound only now and then, and all else never.
+func (m *Machine) TicketRefused(id uint64, kind errkind.Kind) {
+	s := m.sessions[id]
+	if s == nil || s.phase != redeeming {
+		return
+	}
+	m.RedeemFailed(id, errkind.Unavailable, "Temporary authentication failure.")
+	l := m.logins[s.Login]
+	if l == nil {
+		return
+	}
+	why := ""
+	switch kind {
+	case errkind.Expired, errkind.Unavailable:
+	case errkind.NotFound:
+		if l.unknown++; l.unknown > l.credits+maxUnknown {
+			why = fmt.Sprintf("it showed %d tickets in a row that authd never issued", l.unknown)
+		}
+	default:
+		why = "it showed a ticket that was issued for another session"
+	}
+	if why != "" {
+		m.Counters.LoginsDropped++
+		m.fx.DropLogin(s.Login, why)
+	}
+}
+
+// RedeemFailed ends a request that authd or master itself could not grant.
 func (m *Machine) RedeemFailed(id uint64, kind errkind.Kind, text string) {
 	s := m.sessions[id]
 	if s == nil || s.phase != redeeming {

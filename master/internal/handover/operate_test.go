@@ -72,6 +72,37 @@ func TestKickAndWho(t *testing.T) {
 	tb.want("no 1/14 unavailable: bye", "close 104")
 }
 
+// A worker that hangs cannot end its sessions: it is killed when it had time
+// enough. Who was to go is not let in again by the next one.
+func TestKickOfAHungWorker(t *testing.T) {
+	tb := newTable(t, Limits{})
+	_, w := tb.login("ann", 11)
+	stays, wb := tb.login("bob", 12)
+	tb.request(1, 13)
+	tb.redeemed(tb.next, grant("ann")) // sent, not taken
+	kicked := tb.next
+	tb.Kick("ann", "bye")
+	tb.Kick("s12", "bye")
+	tb.skip()
+	now := tb.now
+	tick := func(d time.Duration) {
+		now = now.Add(d)
+		tb.WorkerReady(w)
+		tb.Tick(now)
+	}
+	tick(time.Second)
+	tick(kickGrace)
+	tb.Ended(wb, stays, now)
+	tb.want()
+	tick(time.Second)
+	tb.want(fmt.Sprintf("kill %d", w))
+	tb.WorkerGone(w, false, now)
+	tb.want("no 1/13 unavailable: Disconnected by the administrator.", "close 103")
+	if len(tb.sessions) != 0 {
+		t.Errorf("%d sessions are left, of them %v", len(tb.sessions), tb.sessions[kicked])
+	}
+}
+
 func TestStopAndLetIdleGo(t *testing.T) {
 	tb := newTable(t, Limits{})
 	s, w := tb.login("ann", 11)

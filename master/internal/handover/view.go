@@ -17,7 +17,8 @@ func (m *Machine) Sessions(user string) []Session {
 }
 
 // Kick ends the sessions of a user, or the one with that session id. It tells
-// how many.
+// how many. A worker that has not ended one of them within kickGrace hangs, and is
+// killed: a worker's own last words take two seconds, a long command may take more.
 func (m *Machine) Kick(userOrSession, text string) int {
 	n := 0
 	for _, s := range inOrder(m.sessions) {
@@ -29,6 +30,7 @@ func (m *Machine) Kick(userOrSession, text string) int {
 			m.refuse(s, errkind.Unavailable, text)
 			continue
 		}
+		s.kicked = true
 		m.fx.Kick(s.worker.id, s.id, text)
 	}
 	return n

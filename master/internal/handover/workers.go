@@ -210,6 +210,8 @@ func (m *Machine) again(s *session, now time.Time) {
 	switch {
 	case s.phase == taken:
 		m.remove(s)
+	case s.kicked: // who was told to go is not let in again
+		m.refuse(s, errkind.Unavailable, "Disconnected by the administrator.")
 	case tried || m.stopping:
 		m.refuse(s, errkind.Unavailable, "The mail process failed. Try again in a moment.")
 	default:
