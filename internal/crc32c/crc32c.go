@@ -15,12 +15,14 @@ import (
 	"hash"
 	"hash/crc32"
 	"sync"
+	"sync/atomic"
 )
 
 // poly is the reversed polynomial.
 const poly = crc32.Castagnoli
 
-// large is the length, in octets, above which the fast way is taken.
+// large is how many octets a process sums up the slow way: the fast way costs
+// about as much to prepare.
 const large = 256 << 10
 
 // slicing holds the tables for eight octets at a time.
@@ -29,6 +31,8 @@ type slicing [8][256]uint32
 var (
 	small = sync.OnceValue(makeTables)
 	fast  = sync.OnceValue(func() *crc32.Table { return crc32.MakeTable(poly) })
+	// summed counts octets until they are more than large.
+	summed atomic.Int64
 )
 
 func makeTables() *slicing {
@@ -56,7 +60,7 @@ func makeTables() *slicing {
 
 // Update adds p to a checksum; 0 is the start.
 func Update(crc uint32, p []byte) uint32 {
-	if len(p) > large {
+	if summed.Load() > large || summed.Add(int64(len(p))) > large {
 		return crc32.Update(crc, fast(), p)
 	}
 	return update(small(), crc, p)

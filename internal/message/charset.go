@@ -22,20 +22,10 @@ import (
 // first brings a language package along that every idle worker would pay for,
 // and neither knows the names that broken mailers write.
 func Decoder(charset string) (transform.Transformer, bool) {
-	var key [32]byte
-	n := 0
-	for i := 0; i < len(charset); i++ {
-		c := lower(charset[i])
-		if !('a' <= c && c <= 'z' || '0' <= c && c <= '9') {
-			continue // names differ in dashes, underscores, colons and blanks
-		}
-		if n == len(key) {
-			return nil, false
-		}
-		key[n] = c
-		n++
+	name, ok := charsetKey(charset)
+	if !ok {
+		return nil, false
 	}
-	name := string(key[:n])
 	switch name {
 	case "utf8", "unicode11utf8", "utf8mb4", "cp65001",
 		"usascii", "ascii", "ansix341968", "iso646us", "us", "ibm367", "cp367", "isoir6", "646":
@@ -45,12 +35,39 @@ func Decoder(charset string) (transform.Transformer, bool) {
 	case "iso2022kr", "csiso2022kr":
 		return newISO2022KR(), true
 	}
-	for _, find := range [...]func(string) encoding.Encoding{isoCharset, windowsCharset, asianCharset, otherCharset} {
-		if e := find(name); e != nil {
-			return tolerant{e.NewDecoder().Transformer}, true
-		}
+	if e := find(name); e != nil {
+		return tolerant{e.NewDecoder().Transformer}, true
 	}
 	return nil, false
+}
+
+// charsetKey gives a name as the tables below have it: letters, in lower case,
+// and digits.
+func charsetKey(charset string) (string, bool) {
+	var key [32]byte
+	n := 0
+	for i := 0; i < len(charset); i++ {
+		c := lower(charset[i])
+		if !('a' <= c && c <= 'z' || '0' <= c && c <= '9') {
+			continue // names differ in dashes, underscores, colons and blanks
+		}
+		if n == len(key) {
+			return "", false
+		}
+		key[n] = c
+		n++
+	}
+	return string(key[:n]), true
+}
+
+// find looks a charset up in the tables; nil if it is in none.
+func find(key string) encoding.Encoding {
+	for _, table := range [...]func(string) encoding.Encoding{isoCharset, windowsCharset, asianCharset, otherCharset} {
+		if e := table(key); e != nil {
+			return e
+		}
+	}
+	return nil
 }
 
 // CharsetNames are the charsets that a BADCHARSET answer lists (RFC 3501 §7.1),

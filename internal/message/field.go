@@ -89,13 +89,22 @@ func (h *HeaderReader) Next() bool {
 		}
 		h.takeLine()
 	}
-	h.field = Field{Range: Range{start, s.pos}}
-	colon := bytes.IndexByte(h.buf[:min(len(h.buf), maxFieldName)], ':')
-	if lineEnd := bytes.IndexByte(h.buf, '\n'); colon > 0 && (lineEnd < 0 || colon < lineEnd) && !isBlank(h.buf[0]) {
-		h.field.Name = bytes.TrimRight(h.buf[:colon], " \t")
-		h.field.Value = h.buf[colon+1:]
-	}
+	h.field = fieldOf(h.buf, Range{start, s.pos})
 	return s.pos > start
+}
+
+// fieldOf takes a field apart; buf is its text, as far as the limit lets it.
+func fieldOf(buf []byte, where Range) Field {
+	f := Field{Range: where}
+	colon := bytes.IndexByte(buf[:min(len(buf), maxFieldName)], ':')
+	if colon <= 0 || isBlank(buf[0]) {
+		return f
+	}
+	if lineEnd := bytes.IndexByte(buf[:colon], '\n'); lineEnd < 0 {
+		f.Name = bytes.TrimRight(buf[:colon], " \t")
+		f.Value = buf[colon+1:]
+	}
+	return f
 }
 
 // takeLine adds the line at the position to buf, as far as the limit lets it.

@@ -14,11 +14,18 @@ import (
 // It owns buffers that are used again, so each goroutine needs a Clone.
 type Key struct {
 	folded                  []byte
+	wide                    bool   // folded is not all ASCII: no text of ASCII holds it
+	rare                    int    // the place of the character that is rarest in texts
 	value, text, hay, chunk []byte // scratch
+	stack                   []*Part
 }
 
 // Clone gives a Key for another goroutine.
-func (k *Key) Clone() *Key { return &Key{folded: k.folded} }
+func (k *Key) Clone() *Key { return newKey(k.folded) }
+
+func newKey(folded []byte) *Key {
+	return &Key{folded: folded, wide: !ascii(folded), rare: rarest(folded)}
+}
 
 // NewKey reads a search string in the command's charset (empty: US-ASCII, where
 // UTF-8 is tolerated). A charset that is not known is an error of kind Invalid;
@@ -29,7 +36,7 @@ func NewKey(charset string, text []byte) (*Key, error) {
 			return nil, errkind.Newf("search", errkind.Invalid, "unknown charset")
 		}
 	}
-	return &Key{folded: appendFold(nil, appendDecoded(nil, charset, text))}, nil
+	return newKey(appendFold(nil, appendDecoded(nil, charset, text))), nil
 }
 
 // Empty reports whether the key is the empty string, which matches everything.

@@ -2,27 +2,37 @@ package fetch
 
 import (
 	"rookery/imapworker/internal/opened"
+	"rookery/imapworker/internal/view"
 	"rookery/internal/errkind"
 	"rookery/internal/imapwire"
 	"rookery/internal/mailstore"
 	"rookery/internal/message"
 )
 
-// one is one message while it is fetched.
+// one is one message while it is fetched. Its memory is used again for the next.
 type one struct {
 	*run
 	opened.Message
+	item  *view.Item
 	texts []text
 	parts []part
+	buf   []byte // holds texts and parts that were made
 }
 
 // part is a section, found.
 type part struct {
 	of     *section
+	no     int // of the section
 	found  bool
 	where  message.Range // of the message
 	isMade bool
 	made   []byte // or the bytes themselves (HEADER.FIELDS)
+}
+
+// next goes on to another message.
+func (o *one) next(it *view.Item) {
+	o.Next(it.UID)
+	o.item, o.texts, o.parts, o.buf = it, o.texts[:0], o.parts[:0], o.buf[:0]
 }
 
 func (p *part) size() int64 {
@@ -41,7 +51,7 @@ func (o *one) prepare() (facts mailstore.Facts, err error) {
 			return facts, err
 		}
 	} else if o.atts&^(attUID|attFlags) != 0 {
-		if _, _, gone := o.ctx.View.Entry(o.UID); gone {
+		if o.item.Gone {
 			return facts, errkind.New("fetch", errkind.Expunged, nil)
 		}
 	}
@@ -53,7 +63,7 @@ func (o *one) prepare() (facts mailstore.Facts, err error) {
 		}
 	}
 	for i := range o.sections {
-		p, err := o.find(&o.sections[i])
+		p, err := o.find(i)
 		if err != nil {
 			return facts, err
 		}
@@ -63,69 +73,96 @@ func (o *one) prepare() (facts mailstore.Facts, err error) {
 }
 
 func (o *one) prepareText(name, field string, build func([]byte, *message.Part, message.Limits) []byte) error {
-	value, ok := o.box.Cached(o.UID, field)
-	if !ok {
-		tree, err := o.structure(field != "imap.envelope")
+	start := len(o.buf)
+	var ok bool
+	if o.buf, ok = mailstore.AppendCached(o.box, o.buf, o.UID, field); !ok {
+		// Where the structure is wanted too it is mostly missing as well: one parse for both.
+		tree, err := o.structure(field != "imap.envelope" || o.atts&(attBody|attStructure) != 0)
 		if err != nil {
 			return err
 		}
-		value = build(nil, tree, o.Limits)
-		o.box.PutCached(o.UID, field, value)
+		o.buf = build(o.buf, tree, o.Limits)
+		o.box.PutCached(o.UID, field, o.buf[start:])
 	}
-	o.texts = append(o.texts, text{name, value})
+	o.texts = append(o.texts, text{name, o.buf[start:]})
 	return nil
 }
 
 // find gives the bytes of a section.
-func (o *one) find(s *section) (part, error) {
-	if s.field == "" {
-		return o.look(s)
+func (o *one) find(no int) (p part, err error) {
+	s := &o.sections[no]
+	start := len(o.buf)
+	cached := false
+	if s.field != "" && !o.item.Gone {
+		o.buf, cached = mailstore.AppendCached(o.box, o.buf, o.UID, s.field)
 	}
-	if _, _, gone := o.ctx.View.Entry(o.UID); !gone {
-		if made, ok := o.box.Cached(o.UID, s.field); ok {
-			p := part{of: s, found: true, isMade: true, made: made}
-			if s.partial.Length > 0 {
-				o.cut(&p, s.partial)
-			}
-			return p, nil
+	switch {
+	case cached:
+		p.found, p.isMade, p.made = true, true, o.buf[start:]
+	case o.fields[no] != nil && len(s.sec.Part) == 0:
+		if o.buf, err = o.HeaderFields(o.buf, o.fields[no], s.sec.Fields, s.sec.Text == imapwire.HeaderFieldsNot); err != nil {
+			return p, err
+		}
+		p.found, p.isMade, p.made = true, true, o.buf[start:]
+		if s.field != "" {
+			o.box.PutCached(o.UID, s.field, p.made)
+		}
+	default:
+		if p, err = o.look(s); err != nil {
+			return p, err
 		}
 	}
-	return o.look(s)
+	p.of, p.no = s, no
+	if p.found && s.partial.Length > 0 {
+		o.cut(&p, s.partial)
+	}
+	return p, nil
 }
 
 // look finds a section in the message.
-func (o *one) look(s *section) (part, error) {
-	p := part{of: s}
+func (o *one) look(s *section) (p part, err error) {
 	deep := len(s.sec.Part) > 0
-	if s.sec.Text == imapwire.WholePart && !deep {
-		msg, err := o.Open()
-		if err != nil {
-			return p, err
-		}
-		p.found, p.where = true, message.Range{Start: 0, End: msg.Size()}
-	} else {
-		tree, err := o.structure(deep)
-		if err != nil {
-			return p, err
-		}
-		p.where, p.found = tree.Section(partPath(s.sec), specs[s.sec.Text])
+	if !deep && s.sec.Text != imapwire.MIME {
+		return o.lookAtTop(s)
 	}
+	tree, err := o.structure(deep)
+	if err != nil {
+		return p, err
+	}
+	p.where, p.found = tree.Section(partPath(s.sec), specs[s.sec.Text])
 	if p.found && (s.sec.Text == imapwire.HeaderFields || s.sec.Text == imapwire.HeaderFieldsNot) {
 		msg, err := o.Open()
 		if err != nil {
 			return p, err
 		}
-		made, err := message.HeaderFields(msg, p.where, s.sec.Fields, s.sec.Text == imapwire.HeaderFieldsNot, o.Limits)
+		p.made, err = message.HeaderFields(msg, p.where, s.sec.Fields, s.sec.Text == imapwire.HeaderFieldsNot, o.Limits)
 		if err != nil {
 			return p, err
 		}
-		p.made, p.isMade = made, true
-		if s.field != "" {
-			o.box.PutCached(o.UID, s.field, made)
-		}
+		p.isMade = true
 	}
-	if p.found && s.partial.Length > 0 {
-		o.cut(&p, s.partial)
+	return p, nil
+}
+
+// lookAtTop finds the message itself, its header or its text: no structure is
+// needed for them.
+func (o *one) lookAtTop(s *section) (p part, err error) {
+	msg, err := o.Open()
+	if err != nil {
+		return p, err
+	}
+	p.found, p.where = true, message.Range{Start: 0, End: msg.Size()}
+	if s.sec.Text == imapwire.WholePart {
+		return p, nil
+	}
+	end, err := o.HeaderEnd()
+	if err != nil {
+		return p, err
+	}
+	if s.sec.Text == imapwire.Header {
+		p.where.End = end
+	} else {
+		p.where.Start = min(end, p.where.End)
 	}
 	return p, nil
 }

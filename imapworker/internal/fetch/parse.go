@@ -5,9 +5,9 @@
 package fetch
 
 import (
-	"slices"
 	"strings"
 
+	"rookery/imapworker/internal/opened"
 	"rookery/imapworker/internal/view"
 	"rookery/internal/imapwire"
 	"rookery/internal/message"
@@ -138,25 +138,12 @@ func (c *command) add(d *imapwire.Decoder, s section) bool {
 	return true
 }
 
-// maxHeaderField bounds the name under which header fields are kept in the cache.
-const maxHeaderField = 200
-
 // headerField names HEADER.FIELDS of a message itself in the mailbox's cache.
-// Clients ask for the same few lists again and again, in one order or another.
 func headerField(sec *imapwire.Section) string {
 	if sec.Text != imapwire.HeaderFields || len(sec.Part) > 0 {
 		return ""
 	}
-	names := make([]string, len(sec.Fields))
-	for i, n := range sec.Fields {
-		names[i] = strings.ToLower(n)
-	}
-	slices.Sort(names)
-	field := "imap.header " + strings.Join(slices.Compact(names), " ")
-	if len(field) > maxHeaderField {
-		return ""
-	}
-	return field
+	return opened.FieldsKey(sec.Fields)
 }
 
 // setsSeen reports whether the command marks messages as seen.

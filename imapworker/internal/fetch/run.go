@@ -12,9 +12,13 @@ import (
 	"rookery/internal/numset"
 )
 
-// batch is how many messages are marked as seen at once: few enough that a
-// client that goes away in the middle has not marked its whole mailbox.
-const batch = 64
+const (
+	// seenBatch is how many messages are marked as seen at once: few enough that a
+	// client that goes away in the middle has not marked its whole mailbox.
+	seenBatch = 64
+	// batch is how many are looked up at once where none is marked.
+	batch = 256
+)
 
 // run is a FETCH under way.
 type run struct {
@@ -22,45 +26,30 @@ type run struct {
 	ctx     *view.Context
 	box     mailstore.Mailbox
 	parser  message.Parser
-	changed numset.Set // of this batch: \Seen was set
-	gone    bool       // a message that was named is not there any more
-	broken  error      // the first message that could not be read
+	flags   view.FlagTexts
+	labels  [][]byte            // of sections: what stands before their bytes
+	fields  []*message.FieldSet // of sections, nil for those that are not of header fields
+	changed numset.Set          // of this batch: \Seen was set
+	gone    bool                // a message that was named is not there any more
+	broken  error               // the first message that could not be read
 }
 
 // Run answers the command.
 func (c *command) Run(ctx *view.Context) (view.Reply, error) {
-	uids, err := ctx.View.Resolve(c.set, ctx.UID)
+	seqs, err := ctx.View.Seqs(c.set, ctx.UID)
 	if err != nil {
 		return view.Bad("Message number beyond the last message."), nil
 	}
 	r := &run{command: c, ctx: ctx, box: ctx.View.Box()}
 	ctx.View.AnnounceKeywords(ctx.Enc)
-	type pair struct{ seq, uid uint32 }
-	pairs := make([]pair, 0, batch)
-	flush := func() error {
-		var named numset.Set
-		for _, p := range pairs {
-			named.Add(p.uid)
-		}
-		if err := r.seen(named); err != nil {
-			return err
-		}
-		for _, p := range pairs {
-			if err := r.message(p.seq, p.uid); err != nil {
-				return err
-			}
-		}
-		pairs = pairs[:0]
-		return nil
+	size, before, do := uint64(batch), (func([]view.Item) error)(nil), r.messages()
+	if c.setsSeen() {
+		size, before = seenBatch, r.seen
 	}
-	for seq, uid := range ctx.View.Each(uids) {
-		if pairs = append(pairs, pair{seq, uid}); len(pairs) == batch {
-			if err := flush(); err != nil {
-				return view.Reply{}, err
-			}
-		}
+	if c.atts&^(attUID|attFlags) == 0 && len(c.sections) == 0 {
+		do = r.flagsOnly
 	}
-	if err := flush(); err != nil {
+	if err := ctx.View.Walk(seqs, make([]view.Item, min(size, seqs.Len())), before, do); err != nil {
 		return view.Reply{}, err
 	}
 	return r.reply()
@@ -78,12 +67,12 @@ func (r *run) reply() (view.Reply, error) {
 	return view.Done("Fetch completed."), nil
 }
 
-// seen marks a batch, if the command does (RFC 3501 §6.4.5). A mailbox that
-// cannot be changed now is read all the same.
-func (r *run) seen(uids numset.Set) error {
-	r.changed = numset.Set{}
-	if !r.setsSeen() || uids.Empty() {
-		return nil
+// seen marks a batch (RFC 3501 §6.4.5). A mailbox that cannot be changed now is
+// read all the same.
+func (r *run) seen(items []view.Item) error {
+	var uids numset.Set
+	for i := range items {
+		uids.Add(items[i].UID)
 	}
 	changed, err := r.ctx.View.MarkSeen(uids)
 	if err != nil && r.ctx.Log != nil {
@@ -93,35 +82,98 @@ func (r *run) seen(uids numset.Set) error {
 	return nil
 }
 
+var uidName, closing = []byte("UID "), []byte(")")
+
+// flagsOnly writes the responses of a batch where nothing but the index is
+// asked: ready texts, nothing on the heap.
+func (r *run) flagsOnly(items []view.Item) error {
+	enc := r.ctx.Enc
+	for i := range items {
+		it := &items[i]
+		enc.Fetch(it.Seq, it.UID)
+		if r.atts&attUID != 0 {
+			enc.Append(uidName).Num(it.UID)
+			if r.atts&attFlags != 0 {
+				enc.SP()
+			}
+		}
+		if r.atts&attFlags != 0 {
+			r.writeFlags(it)
+		}
+		enc.Append(closing).CRLF()
+		if err := r.ctx.Flush(); err != nil {
+			return err
+		}
+	}
+	if r.atts&attFlags != 0 {
+		r.ctx.View.MarkItemsTold(items)
+	}
+	return nil
+}
+
+// writeFlags writes FLAGS (…).
+func (r *run) writeFlags(it *view.Item) {
+	text := r.flags.Flags(r.ctx.View, it, func(names []string) []byte {
+		var e imapwire.Encoder
+		e.Atom("FLAGS").SP().FlagList(names)
+		if e.Err() != nil {
+			r.ctx.Enc.FlagList(names) // which takes the response back
+			return nil
+		}
+		return e.Take()
+	})
+	r.ctx.Enc.Append(text)
+}
+
+// messages gives what writes the responses of a batch.
+func (r *run) messages() func([]view.Item) error {
+	opt := r.ctx.Enc.Options
+	for i := range r.sections {
+		s := &r.sections[i]
+		r.labels = append(r.labels, s.label(opt))
+		r.fields = append(r.fields, s.fieldSet())
+	}
+	o := &one{run: r, Message: opened.Message{Box: r.box, Parser: &r.parser, Limits: r.cfg.Limits}}
+	return func(items []view.Item) error {
+		defer o.Close()
+		for i := range items {
+			if err := r.message(o, &items[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
 // message writes one FETCH response. Its errors end the session; what is wrong
 // with the message itself is noted for the reply.
-func (r *run) message(seq, uid uint32) error {
-	o := &one{run: r, Message: opened.Message{Box: r.box, UID: uid, Parser: &r.parser, Limits: r.cfg.Limits}}
-	defer o.Close()
+func (r *run) message(o *one, it *view.Item) error {
+	o.next(it)
 	facts, err := o.prepare()
 	switch {
 	case errkind.Is(err, errkind.Expunged):
 		r.gone = true
 		return nil
 	case err != nil:
-		return r.failed(uid, err)
+		return r.failed(it.UID, err)
 	}
 	enc := r.ctx.Enc
-	enc.Fetch(seq, uid)
+	enc.Fetch(it.Seq, it.UID)
 	w := itemWriter{enc: enc}
-	r.writeFacts(&w, uid, facts)
+	flagged := r.writeFacts(&w, it, facts)
 	for _, text := range o.texts {
 		w.name(text.name)
 		enc.Append(text.value)
 	}
 	for i := range o.parts {
-		if err := r.writeSection(&w, o, &o.parts[i]); err != nil {
+		w.space()
+		if err := r.writeSection(o, &o.parts[i]); err != nil {
 			return err
 		}
 	}
-	enc.Close().CRLF()
-	if w.flagged {
-		r.ctx.View.MarkTold(uid)
+	enc.Append(closing).CRLF()
+	if flagged {
+		r.ctx.View.MarkTold(it.UID)
 	}
 	return r.ctx.Flush()
 }
@@ -142,9 +194,8 @@ func (r *run) failed(uid uint32, err error) error {
 
 // itemWriter puts the spaces between items.
 type itemWriter struct {
-	enc     *imapwire.Encoder
-	any     bool
-	flagged bool
+	enc *imapwire.Encoder
+	any bool
 }
 
 func (w *itemWriter) name(n string) {
@@ -159,16 +210,17 @@ func (w *itemWriter) space() {
 	w.any = true
 }
 
-// writeFacts writes what needs no look into the message.
-func (r *run) writeFacts(w *itemWriter, uid uint32, facts mailstore.Facts) {
+// writeFacts writes what needs no look into the message, and reports whether
+// that was the flags, too.
+func (r *run) writeFacts(w *itemWriter, it *view.Item, facts mailstore.Facts) (flagged bool) {
 	if r.atts&attUID != 0 {
-		w.name("UID")
-		w.enc.Num(uid)
+		w.space()
+		w.enc.Append(uidName).Num(it.UID)
 	}
-	if r.atts&attFlags != 0 || r.changed.Contains(uid) {
-		w.name("FLAGS")
-		w.enc.FlagList(r.ctx.View.Flags(uid))
-		w.flagged = true
+	if r.atts&attFlags != 0 || r.changed.Contains(it.UID) {
+		w.space()
+		r.writeFlags(it)
+		flagged = true
 	}
 	if r.atts&attInternalDate != 0 {
 		w.name("INTERNALDATE")
@@ -178,38 +230,57 @@ func (r *run) writeFacts(w *itemWriter, uid uint32, facts mailstore.Facts) {
 		w.name("RFC822.SIZE")
 		w.enc.Num64(uint64(facts.Size))
 	}
+	return flagged
+}
+
+// label is what stands before a section's bytes: its name and a space.
+func (s *section) label(opt imapwire.Options) []byte {
+	e := imapwire.Encoder{Options: opt}
+	if s.name != "" {
+		e.Atom(s.name)
+	} else {
+		e.Atom("BODY").Section(s.sec)
+		if s.partial.Length > 0 {
+			e.Origin(s.partial.Offset)
+		}
+	}
+	return e.SP().Take()
+}
+
+// fieldSet is what HEADER.FIELDS and HEADER.FIELDS.NOT name; nil for the others.
+func (s *section) fieldSet() *message.FieldSet {
+	if s.sec.Text != imapwire.HeaderFields && s.sec.Text != imapwire.HeaderFieldsNot {
+		return nil
+	}
+	return message.NewFieldSet(s.sec.Fields, s.sec.Text == imapwire.HeaderFieldsNot)
 }
 
 // writeSection writes BODY[…] and its bytes.
-func (r *run) writeSection(w *itemWriter, o *one, p *part) error {
-	w.space()
-	if p.of.name != "" {
-		w.enc.Atom(p.of.name)
-	} else {
-		w.enc.Atom("BODY").Section(p.of.sec)
-		if p.of.partial.Length > 0 {
-			w.enc.Origin(p.of.partial.Offset)
-		}
-	}
-	w.enc.SP()
+func (r *run) writeSection(o *one, p *part) error {
+	enc := r.ctx.Enc
+	enc.Append(r.labels[p.no])
 	switch {
 	case !p.found, p.size() == 0:
 		// RFC 3501 leaves open what a part that is not there gives. The empty
 		// string is what clients of Dovecot know; NIL trips some.
-		w.enc.Quoted("")
+		enc.Quoted("")
 		return nil
-	case !w.enc.Literal(p.size(), false):
+	case !enc.Literal(p.size(), false):
 		return nil // our own bug, which the session logs
 	}
 	r.count(p)
 	if p.isMade {
-		w.enc.Body(p.made, false)
+		enc.Body(p.made, false)
 		return nil
 	}
 	msg, err := o.Open()
 	if err != nil {
 		// The head of the literal is out: only the connection's end tells the client.
 		return fmt.Errorf("%w: %w", view.ErrDisconnect, err)
+	}
+	if b := mailstore.Bytes(msg); int64(len(b)) >= p.where.End && b != nil {
+		enc.Body(b[p.where.Start:p.where.End], false)
+		return nil
 	}
 	plain := true
 	if p.size() > view.SmallBody {

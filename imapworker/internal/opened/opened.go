@@ -7,6 +7,8 @@ package opened
 
 import (
 	"bytes"
+	"slices"
+	"strings"
 
 	"rookery/internal/mailstore"
 	"rookery/internal/message"
@@ -23,6 +25,13 @@ type Message struct {
 	msg  mailstore.Message
 	head *message.Part
 	tree *message.Part
+	fact []byte // scratch: a fact of the cache
+}
+
+// Next closes the message and goes on to another one of the same mailbox.
+func (m *Message) Next(uid mailstore.UID) {
+	m.Close()
+	m.UID, m.head, m.tree = uid, nil, nil
 }
 
 // TreeField names a message's whole structure in the mailbox's cache.
@@ -66,8 +75,9 @@ func (m *Message) Tree() (*message.Part, error) {
 	if m.tree != nil {
 		return m.tree, nil
 	}
-	if b, ok := m.Box.Cached(m.UID, TreeField); ok {
-		if tree, err := message.DecodeTree(b, m.Limits); err == nil {
+	var ok bool
+	if m.fact, ok = mailstore.AppendCached(m.Box, m.fact[:0], m.UID, TreeField); ok {
+		if tree, err := message.DecodeTree(m.fact, m.Limits); err == nil {
 			m.tree = tree
 			return tree, nil
 		}
@@ -85,6 +95,79 @@ func (m *Message) Tree() (*message.Part, error) {
 	return tree, nil
 }
 
+// HeaderEnd gives where the message's header ends, its blank line included.
+func (m *Message) HeaderEnd() (int64, error) {
+	switch {
+	case m.tree != nil:
+		return m.tree.BodyStart, nil
+	case m.head != nil:
+		return m.head.BodyStart, nil
+	}
+	msg, err := m.Open()
+	if err != nil {
+		return 0, err
+	}
+	if b := mailstore.Bytes(msg); b != nil {
+		return int64(message.HeaderEnd(b)), nil
+	}
+	head, err := m.Head()
+	if err != nil {
+		return 0, err
+	}
+	return head.BodyStart, nil
+}
+
+// HeaderFields appends fields of the message's header to dst, as FETCH's
+// HEADER.FIELDS has them. set is made of names and not.
+func (m *Message) HeaderFields(dst []byte, set *message.FieldSet, names []string, not bool) ([]byte, error) {
+	end, err := m.HeaderEnd()
+	if err != nil {
+		return dst, err
+	}
+	msg, err := m.Open()
+	if err != nil {
+		return dst, err
+	}
+	if b := mailstore.Bytes(msg); int64(len(b)) >= end && b != nil {
+		return set.Append(dst, b[:end], m.Limits), nil
+	}
+	text, err := message.HeaderFields(msg, message.Range{Start: 0, End: end}, names, not, m.Limits)
+	return append(dst, text...), err
+}
+
+// FieldsKey names the text of some header fields in the mailbox's cache: as
+// HeaderFields gives them. It is "" for a list that is not kept: a long one, or
+// one of a name that no field can have. Clients ask for the same few lists again
+// and again, in one order or another.
+func FieldsKey(names []string) string {
+	lower := make([]string, len(names))
+	for i, n := range names {
+		for _, c := range []byte(n) {
+			if c <= ' ' || c >= 0x7f || c == ':' { // RFC 5322 §2.2: ftext
+				return ""
+			}
+		}
+		lower[i] = strings.ToLower(n)
+	}
+	slices.Sort(lower)
+	key := fieldsPrefix + strings.Join(slices.Compact(lower), " ")
+	if len(key) > maxFieldsKey || len(names) == 0 {
+		return ""
+	}
+	return key
+}
+
+// HoldsField reports whether a fact of this key has all fields of a name.
+func HoldsField(key, name string) bool {
+	list, ok := strings.CutPrefix(key, fieldsPrefix)
+	return ok && slices.Contains(strings.Split(list, " "), strings.ToLower(name))
+}
+
+const (
+	fieldsPrefix = "imap.header "
+	maxFieldsKey = 200
+)
+
 // nulField names the fact whether a message holds a NUL.
 const nulField = "octets.nul"
 
@@ -101,8 +184,14 @@ func (m *Message) HasNUL() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	buf := make([]byte, min(msg.Size(), 64<<10))
 	fact := noNUL
+	buf := mailstore.Bytes(msg)
+	if bytes.IndexByte(buf, 0) >= 0 {
+		return true, nil
+	} else if buf != nil {
+		return false, nil
+	}
+	buf = make([]byte, min(msg.Size(), 64<<10))
 	for off := int64(0); off < msg.Size(); {
 		n, err := msg.ReadAt(buf[:min(int64(len(buf)), msg.Size()-off)], off)
 		if n == 0 {

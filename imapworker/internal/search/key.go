@@ -56,6 +56,19 @@ type node struct {
 	number uint32
 	text   []byte       // as the client sent it, in the command's charset
 	key    *message.Key // made of text
+
+	// Of kHeader and kSent:
+	fields *message.FieldSet // the field
+	fact   string            // the fact of the cache that holds it; "" if none may
+	wider  string            // one that holds it beside others; "" if there is none
+}
+
+// field is the header field that a kHeader or kSent looks at.
+func (n *node) field() string {
+	if n.kind == kSent {
+		return "Date"
+	}
+	return n.name
 }
 
 // cost is how much of a message a key must see: cheaper ones are asked first.

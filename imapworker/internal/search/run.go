@@ -1,6 +1,7 @@
 package search
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -22,17 +23,24 @@ type run struct {
 	box    mailstore.Mailbox
 	parser message.Parser
 	broken error // the first message that could not be read
+	hits   []uint32
 }
 
-// subject is the message that the keys are asked about.
+// subject is the message that the keys are asked about. Its memory is used
+// again for the next.
 type subject struct {
 	opened.Message
-	entry    mailstore.Entry
-	keywords []string
-	seq      uint32
-	facts    mailstore.Facts
-	known    bool // facts are there
+	item  *view.Item
+	facts mailstore.Facts
+	known bool   // facts are there
+	text  []byte // scratch: header fields
 }
+
+// batch is how many messages are looked up in the index at once.
+const batch = 256
+
+// errEnough ends a walk early.
+var errEnough = errors.New("enough found")
 
 // Run answers the command.
 func (c *command) Run(ctx *view.Context) (view.Reply, error) {
@@ -43,8 +51,10 @@ func (c *command) Run(ctx *view.Context) (view.Reply, error) {
 	if _, ok := message.Decoder(c.charset); c.charset != "" && !ok {
 		return badCharset, nil
 	}
-	hits := r.search()
-	r.answer(hits)
+	if err := r.search(); err != nil {
+		return view.Reply{}, err
+	}
+	r.answer(r.hits)
 	if r.broken != nil {
 		return view.Reply{}, r.broken
 	}
@@ -71,6 +81,11 @@ func (r *run) prepare(n *node) error {
 			return err
 		}
 		n.key = key
+		if n.kind == kHeader {
+			r.prepareField(n)
+		}
+	case kSent:
+		r.prepareField(n)
 	case kSeqs:
 		if last := r.ctx.View.Len(); last > 0 {
 			n.nums = n.set.Resolve(last)
@@ -83,34 +98,62 @@ func (r *run) prepare(n *node) error {
 	return nil
 }
 
-// search gives the positions' numbers that match: sequence numbers, or UIDs.
-func (r *run) search() []uint32 {
-	told := r.ctx.View.Told()
-	var hits []uint32
-	for i := range told.Len() {
-		uid := told.At(i).UID
-		entry, keywords, _ := r.ctx.View.Entry(uid)
-		s := &subject{entry: entry, keywords: keywords, seq: uint32(i) + 1,
-			Message: opened.Message{Box: r.box, UID: uid, Parser: &r.parser, Limits: r.cfg.Limits}}
-		ok, err := r.matches(r.root, s)
-		s.Close()
-		if err != nil {
-			r.failed(uid, err)
-			continue
+// prepareField makes a key of a header field ready: the fact that holds the field
+// of each message, and, where another one holds it among others, that.
+func (r *run) prepareField(n *node) {
+	name := n.field()
+	n.fields = message.NewFieldSet([]string{name}, false)
+	if n.fact = opened.FieldsKey([]string{name}); n.fact == "" {
+		return
+	}
+	for _, known := range mailstore.CachedFields(r.box) {
+		if known == n.fact {
+			n.wider = ""
+			return
 		}
-		if !ok {
-			continue
-		}
-		n := s.seq
-		if r.ctx.UID {
-			n = uid
-		}
-		hits = append(hits, n)
-		if r.extended && r.want == rMin {
-			break
+		if opened.HoldsField(known, name) {
+			n.wider = known
 		}
 	}
-	return hits
+}
+
+// search finds the messages that match: r.hits are their sequence numbers, or UIDs.
+func (r *run) search() error {
+	s := &subject{Message: opened.Message{Box: r.box, Parser: &r.parser, Limits: r.cfg.Limits}}
+	defer s.Close()
+	all := r.ctx.View.All()
+	err := r.ctx.View.Walk(all, make([]view.Item, min(batch, all.Len())), nil, func(items []view.Item) error {
+		for i := range items {
+			s.next(&items[i])
+			ok, err := r.matches(r.root, s)
+			if err != nil {
+				r.failed(s.UID, err)
+				continue
+			}
+			if !ok {
+				continue
+			}
+			n := s.item.Seq
+			if r.ctx.UID {
+				n = s.UID
+			}
+			r.hits = append(r.hits, n)
+			if r.extended && r.want == rMin {
+				return errEnough
+			}
+		}
+		return nil
+	})
+	if err == errEnough {
+		return nil
+	}
+	return err
+}
+
+// next goes on to another message.
+func (s *subject) next(it *view.Item) {
+	s.Next(it.UID)
+	s.item, s.known, s.text = it, false, s.text[:0]
 }
 
 // failed notes a message that could not be read; one that is gone matches nothing.
@@ -148,13 +191,13 @@ func (r *run) matches(n *node, s *subject) (bool, error) {
 		ok, err := r.matches(n.sub[0], s)
 		return !ok && err == nil, err
 	case kFlag:
-		return s.entry.Flags&n.flag != 0, nil
+		return s.item.Flags&n.flag != 0, nil
 	case kKeyword:
-		return slices.ContainsFunc(s.keywords, func(k string) bool { return strings.EqualFold(k, n.name) }), nil
+		return s.item.Keywords != 0 && view.HasKeyword(r.ctx.View.KeywordsOf(s.item), n.name), nil
 	case kRecent:
 		return r.ctx.View.Recent(s.UID), nil
 	case kSeqs:
-		return n.nums.Contains(s.seq), nil
+		return n.nums.Contains(s.item.Seq), nil
 	case kUIDs:
 		return n.nums.Contains(s.UID), nil
 	}
@@ -170,39 +213,68 @@ func (r *run) looks(n *node, s *subject) (bool, error) {
 		}
 		return n.compareFacts(s.facts, r.ctx.Now), nil
 	case kSent:
-		head, err := s.Head()
+		text, err := r.field(n, s)
 		if err != nil {
 			return false, err
 		}
-		date, ok := message.ParseDate(head.Envelope.Date)
+		date, ok := message.HeaderDate(text, r.cfg.Limits)
 		return ok && n.compareDate(imapwire.DateOf(date)), nil
 	case kHeader:
-		head, err := s.Head()
-		if err != nil {
-			return false, err
-		}
-		return r.in(s, func(msg mailstore.Message) (bool, error) { return n.key.InHeader(msg, head, n.name, r.cfg.Limits) })
+		text, err := r.field(n, s)
+		return err == nil && n.key.InHeaderBytes(text, n.name, r.cfg.Limits), err
 	}
 	if n.key.Empty() {
 		return true, nil
 	}
+	return r.inBody(n, s)
+}
+
+// field gives the header of a message with no fields but the one that a key
+// asks of. What had to be read is kept for the next time. The text is valid until
+// the next message.
+func (r *run) field(n *node, s *subject) (text []byte, err error) {
+	start := len(s.text) // keys before may have theirs there
+	cached := false
+	if n.fact != "" && !s.item.Gone {
+		if n.wider != "" {
+			s.text, cached = mailstore.AppendCached(r.box, s.text, s.UID, n.wider)
+		}
+		if !cached {
+			s.text, cached = mailstore.AppendCached(r.box, s.text, s.UID, n.fact)
+		}
+	}
+	if cached {
+		return s.text[start:], nil
+	}
+	if s.text, err = s.HeaderFields(s.text, n.fields, []string{n.field()}, false); err != nil {
+		return nil, err
+	}
+	if n.fact != "" {
+		r.box.PutCached(s.UID, n.fact, s.text[start:])
+	}
+	return s.text[start:], nil
+}
+
+// inBody asks a key of the body, or of the whole text.
+func (r *run) inBody(n *node, s *subject) (bool, error) {
 	tree, err := s.Tree()
 	if err != nil {
 		return false, err
 	}
-	look := n.key.InBody
-	if n.kind == kText {
-		look = n.key.InText
-	}
-	return r.in(s, func(msg mailstore.Message) (bool, error) { return look(msg, tree, r.cfg.Limits) })
-}
-
-func (r *run) in(s *subject, look func(mailstore.Message) (bool, error)) (bool, error) {
 	msg, err := s.Open() // the structure may have come out of the cache
 	if err != nil {
 		return false, err
 	}
-	return look(msg)
+	b := mailstore.Bytes(msg)
+	switch {
+	case b != nil && n.kind == kText:
+		return n.key.InTextBytes(b, tree, r.cfg.Limits)
+	case b != nil:
+		return n.key.InBodyBytes(b, tree, r.cfg.Limits)
+	case n.kind == kText:
+		return n.key.InText(msg, tree, r.cfg.Limits)
+	}
+	return n.key.InBody(msg, tree, r.cfg.Limits)
 }
 
 // learn asks for size and date once for a message, the size only if a key wants it.

@@ -45,7 +45,7 @@ type Output interface {
 var ErrDisconnect = errors.New("disconnect")
 
 // flushAt is how many bytes may wait in the encoder between two responses.
-const flushAt = 32 << 10
+const flushAt = 64 << 10
 
 // Context is what a command of another package runs in.
 type Context struct {

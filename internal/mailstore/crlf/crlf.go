@@ -62,6 +62,13 @@ func Count(p []byte, cr bool) int64 {
 	}
 }
 
+// Of gives the same view of the same bytes, read from src.
+func (v *View) Of(src io.ReaderAt) *View {
+	w := *v
+	w.src = src
+	return &w
+}
+
 // Size is the length in CRLF form.
 func (v *View) Size() int64 { return v.virt }
 

@@ -1,0 +1,155 @@
+package view
+
+import (
+	"rookery/internal/errkind"
+	"rookery/internal/mailstore"
+	"rookery/internal/numset"
+)
+
+// Item is one message of a walk.
+type Item struct {
+	Seq             uint32
+	mailstore.Entry      // the newest that is known
+	Gone            bool // it was expunged: the entry is the last one known
+}
+
+// Seqs gives the sequence numbers of the messages that a sequence set of this
+// client names: Resolve without a look at each of them.
+func (v *View) Seqs(set numset.Expr, uid bool) (numset.Set, error) {
+	n := v.told.Len()
+	if uid {
+		var out numset.Set
+		if n == 0 {
+			return out, nil
+		}
+		for _, r := range set.Resolve(v.told.At(n - 1).UID).Ranges() {
+			first, _ := v.told.Find(r.First)
+			last, found := v.told.Find(r.Last)
+			if found {
+				last++
+			}
+			out.AddRange(uint32(first)+1, uint32(last))
+		}
+		return out, nil
+	}
+	if n == 0 || set.Highest() > uint32(n) {
+		return numset.Set{}, errkind.Newf("message set", errkind.Invalid, "message number beyond the last message")
+	}
+	return set.Resolve(uint32(n)), nil
+}
+
+// All are the sequence numbers of all messages that the client knows of.
+func (v *View) All() numset.Set { return numset.Span(1, v.Len()) }
+
+// Walk calls do with the messages of some sequence numbers, ascending, as many at
+// a time as buf holds. before, which may be nil, gets the same messages first, as
+// the client was told them, and may change the mailbox: do sees them as they are
+// then. The items are valid until do returns.
+func (v *View) Walk(seqs numset.Set, buf []Item, before func([]Item) error, do func([]Item) error) error {
+	entries := make([]mailstore.Entry, len(buf))
+	for _, r := range seqs.Ranges() {
+		for pos, end := int(r.First)-1, min(int(r.Last), v.told.Len()); pos < end; {
+			n := mailstore.Entries(v.told, pos, entries[:min(len(entries), end-pos)])
+			if n == 0 {
+				return nil
+			}
+			for i, e := range entries[:n] {
+				buf[i] = Item{Seq: uint32(pos+i) + 1, Entry: e}
+			}
+			if before != nil {
+				if err := before(buf[:n]); err != nil {
+					return err
+				}
+			}
+			v.renew(buf[:n])
+			if err := do(buf[:n]); err != nil {
+				return err
+			}
+			pos += n
+		}
+	}
+	return nil
+}
+
+// renew puts the newest state into items that hold what the client was told.
+func (v *View) renew(items []Item) {
+	if v.same() {
+		return
+	}
+	for i := range items {
+		it := &items[i]
+		it.Entry, _, it.Gone = v.Entry(it.UID)
+	}
+}
+
+// MarkItemsTold is MarkTold of each item.
+func (v *View) MarkItemsTold(items []Item) {
+	if v.unchanged() {
+		return
+	}
+	for i := range items {
+		v.MarkTold(items[i].UID)
+	}
+}
+
+// same reports whether the newest picture has nothing that told has not.
+func (v *View) same() bool {
+	return v.told.HighestModSeq() == v.cur.HighestModSeq() && v.told.Len() == v.cur.Len() && v.told.UIDNext() == v.cur.UIDNext()
+}
+
+// KeywordsOf gives the names of an item's keywords.
+func (v *View) KeywordsOf(it *Item) []string {
+	switch {
+	case it.Keywords == 0:
+		return nil
+	case it.Gone:
+		return v.told.Keywords(it.Keywords)
+	}
+	return v.cur.Keywords(it.Keywords)
+}
+
+// FlagTexts are the lists of flags that FETCH writes, made once for each
+// combination that a command meets.
+type FlagTexts struct {
+	plain [mailstore.AllFlags + 1][]byte
+	sets  map[flagKey][]byte
+	of    mailstore.Snapshot // that the numbers of sets belong to
+}
+
+type flagKey struct {
+	flags    mailstore.Flags
+	keywords uint32
+	recent   bool
+}
+
+// maxFlagTexts bounds how many combinations are kept.
+const maxFlagTexts = 1 << 12
+
+// Flags gives a message's flags as FETCH FLAGS shows them, by make, which writes
+// a list of names.
+func (t *FlagTexts) Flags(v *View, it *Item, make func(names []string) []byte) []byte {
+	recent := !v.recent.Empty() && v.recent.Contains(it.UID)
+	if it.Keywords == 0 && !recent {
+		text := &t.plain[it.Flags&mailstore.AllFlags]
+		if *text == nil {
+			*text = make(SystemFlags(it.Flags))
+		}
+		return *text
+	}
+	if t.sets == nil || t.of != v.cur || len(t.sets) >= maxFlagTexts {
+		t.sets, t.of = map[flagKey][]byte{}, v.cur
+	}
+	key := flagKey{it.Flags, it.Keywords, recent}
+	if text, ok := t.sets[key]; ok && !it.Gone {
+		return text
+	}
+	names := SystemFlags(it.Flags)
+	if recent {
+		names = append(names, `\Recent`)
+	}
+	text := make(append(names, v.KeywordsOf(it)...))
+	if !it.Gone { // else the number is another picture's
+		t.sets[key] = text
+	}
+	return text
+}
