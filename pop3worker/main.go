@@ -49,6 +49,8 @@ func config(set *settings.Set) session.Config {
 		NeedMD5:        format.Uses("md5"),
 		Implementation: "Rookery",
 	}
+	logout := settings.POP3LogoutFormat.Get(set)
+	cfg.Totals = logout.Uses("message_bytes") || logout.Uses("deleted_bytes")
 	kind := settings.POP3DeleteType.Get(set)
 	cfg.DeleteByFlag = cfg.DeletedFlag != "" && kind != "expunge"
 	for _, w := range settings.POP3ClientWorkarounds.Get(set) {

@@ -59,6 +59,7 @@ func (s *server) serveLocked(ws *worker.Session) error {
 	}
 	d := &dialogue{ws: ws, m: m}
 	reason := d.run()
+	m.Finish()
 	if err := m.Flush(); err != nil && !errkind.Is(err, errkind.NotFound) {
 		ws.Log.Errorf("cannot store seen marks: %v", err)
 	}

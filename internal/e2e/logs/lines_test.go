@@ -165,7 +165,7 @@ func sessionShapes() []shape {
 			c.pop("USER u1")
 			c.pop("PASS pass")
 			c.close()
-		}, []string{fmt.Sprintf("pop3(%s)<PID><S>: Info: Disconnected: Connection closed top=0/0, retr=0/0, del=0/1, size=0", u1)}},
+		}, []string{fmt.Sprintf("pop3(%s)<PID><S>: Info: Disconnected: Connection closed top=0/0, retr=0/0, del=0/1, size=%d", u1, len(message))}},
 	}
 }
 

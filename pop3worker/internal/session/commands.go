@@ -85,25 +85,36 @@ func (s *Session) learnSizes() bool {
 		return true
 	}
 	for i := range s.msgs {
-		f, err := s.box.Facts(s.msgs[i].uid, mailstore.FactsWant{Size: true})
-		if errkind.Is(err, errkind.Expunged) {
-			continue // its number stays: RFC 1939 §5
-		}
-		if err != nil && ofOneMessage(err) {
-			// The others can be had all the same; this one's RETR says what is wrong.
-			if s.cfg.Failed != nil {
-				s.cfg.Failed(fmt.Errorf("size of the message with UID %d: %w", s.msgs[i].uid, err))
-			}
-			continue
-		}
-		if err != nil {
+		if err := s.learnSize(&s.msgs[i]); err != nil {
 			s.storeError(err)
 			return false
 		}
-		s.msgs[i].size = f.Size
 	}
 	s.sized = true
 	return true
+}
+
+// learnSize asks for one message's size. An error is the mailbox's: a message
+// that is gone keeps its number (RFC 1939 §5), and one that cannot be read keeps
+// nobody from the others; its RETR says what is wrong.
+func (s *Session) learnSize(m *message) error {
+	if m.sized {
+		return nil
+	}
+	f, err := s.box.Facts(m.uid, mailstore.FactsWant{Size: true})
+	switch {
+	case err == nil:
+		m.size = f.Size
+	case errkind.Is(err, errkind.Expunged):
+	case ofOneMessage(err):
+		if s.cfg.Failed != nil {
+			s.cfg.Failed(fmt.Errorf("size of the message with UID %d: %w", m.uid, err))
+		}
+	default:
+		return err
+	}
+	m.sized = true
+	return nil
 }
 
 // ofOneMessage reports whether an error says something of the message that was
@@ -285,11 +296,16 @@ func (s *Session) quit(_ []string) {
 // update removes what is marked and tells how many of it are left.
 func (s *Session) update() (left int, err error) {
 	var marked numset.Set
-	for _, m := range s.msgs {
-		if m.deleted {
-			marked.Add(m.uid)
-			s.stats.DeletedBytes += m.size
+	for i := range s.msgs {
+		m := &s.msgs[i]
+		if !m.deleted {
+			continue
 		}
+		if s.cfg.Totals {
+			_ = s.learnSize(m) // nobody can any more when it is gone; the removal tells what fails
+		}
+		marked.Add(m.uid)
+		s.stats.DeletedBytes += m.size
 	}
 	if marked.Empty() {
 		return 0, nil

@@ -36,6 +36,7 @@ type Config struct {
 	LoginDelay     int         // seconds; 0 announces none
 	Implementation string      // "" announces none
 	NeedMD5        bool        // the UIDL format uses %{md5}
+	Totals         bool        // the log tells the maildrop's size, even if the client never asked
 	Failed         func(error) // is told of errors of the store that are not the client's doing; nil: nobody
 }
 
@@ -90,6 +91,7 @@ type message struct {
 	order   uint32
 	deleted bool
 	seen    bool
+	sized   bool // size is known, or cannot be
 }
 
 // New takes the messages that are there now: their numbers never change while
@@ -228,6 +230,19 @@ func (s *Session) Stats() Stats {
 		st.MessageBytes += m.size
 	}
 	return st
+}
+
+// Finish is called once the client has its last answer: it learns what the log
+// tells of the maildrop and the client never asked for.
+func (s *Session) Finish() {
+	if !s.cfg.Totals || s.sized {
+		return
+	}
+	for i := range s.msgs {
+		if s.learnSize(&s.msgs[i]) != nil {
+			return // the store fails: the log has lines enough
+		}
+	}
 }
 
 // Flush stores the seen marks that are due: after some idle seconds, and at

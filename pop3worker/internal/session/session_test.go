@@ -88,6 +88,8 @@ func openPeer(t *testing.T, given []string) transcript.Peer {
 			p.cfg.EndOfHeaders = true
 		case "rename":
 			p.cfg.RenameUIDL = true
+		case "totals":
+			p.cfg.Totals = true
 		case "expire":
 			fmt.Sscan(value, &p.cfg.Expire)
 		case "delay":
@@ -196,6 +198,8 @@ func (p *peer) Event(words string) {
 		p.flaky.fail = true
 	case "unreadable":
 		fmt.Sscan(value, &p.flaky.unreadable)
+	case "finish":
+		p.s.Finish()
 	case "stats":
 		fmt.Fprintf(&p.out, "(%+v)\r\n", p.s.Stats())
 	default:
