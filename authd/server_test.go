@@ -34,7 +34,7 @@ func TestPlainLogin(t *testing.T) {
 		t.Errorf("facts of the connection: %+v", rec)
 	}
 	r.wantLog()
-	if got := show(r.redeem(g.Ticket, 7, "imap", "s1")); got != `failed authentication failed "The login ticket is not valid."` {
+	if got := show(r.redeem(g.Ticket, 7, "imap", "s1")); got != `failed not found "The login ticket is not valid."` {
 		t.Error(got)
 	}
 	r.wantLog("Error: refused a ticket of login channel 7 for imap, session <s1>: no such ticket: made up, used before or long expired")

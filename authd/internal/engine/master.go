@@ -25,7 +25,7 @@ func (e *Engine) Redeem(m *redeemmsg.Redeem) ipc.Message {
 			who = fmt.Sprintf(" (issued to user %s, session <%s>)", logName(claims.Record.User), logName(claims.Session))
 		}
 		e.logger.Session(m.Session).Errorf("refused a ticket of login channel %d for %s, session <%s>: %v%s", m.Channel, logName(m.Service), logName(m.Session), err, who)
-		return &redeemmsg.Failed{ID: m.ID, Kind: ticketKind(err), Text: err.Error()}
+		return &redeemmsg.Failed{ID: m.ID, Kind: ticketKind(err), Text: "The login ticket is not valid."}
 	}
 	return &redeemmsg.Redeemed{ID: m.ID, Record: claims.Record}
 }

@@ -1,9 +1,7 @@
 package control
 
 import (
-	"io/fs"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -190,7 +188,7 @@ func TestErrorsHaveTheirKind(t *testing.T) {
 	if l, err := d.ReadSubs('.', ""); err != nil || len(l.Names()) > 0 {
 		t.Fatal("no directory: nothing is subscribed", err)
 	}
-	if _, err := d.NextValidity(0); !strings.Contains(err.Error(), fs.ErrNotExist.Error()) {
+	if _, err := d.NextValidity(0); !vfs.NotExist(err) {
 		t.Fatal(err)
 	}
 }
