@@ -61,8 +61,15 @@
 // that refer to an intent (Record.Ref) may be checkpointed before it ends.
 // Pending gives those that are open, of all processes. An intent that is open
 // while the caller holds the lock under which such intents are made was left by
-// a killed process: finish it or undo it, then append IntentDone. All that is
-// pending may take MaxPending bytes together, else Append answers Limit.
+// a killed process (Left tells at little cost whether there is one): finish it or
+// undo it, then append IntentDone. All that is pending may take MaxPending bytes
+// together, else Append answers Limit.
+//
+// Effects of one Append behind their Intent, with RefFirst as their Ref, are the
+// cheap way where everything fits into the journal: once they are on disk the work
+// is done, whatever happens, and IntentDone may be Unsynced, after the last visible
+// step. Such an intent that is open says that steps may be missing; Effects gives
+// what they are.
 //
 // # Checkpoints
 //

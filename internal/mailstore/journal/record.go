@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"math"
 	"time"
 
 	"rookery/internal/errkind"
@@ -47,7 +48,7 @@ const (
 type Record struct {
 	Kind        Kind
 	ID          uint64         // given by the journal
-	Ref         uint64         // the ID of an Intent or Reservation; 0 if none
+	Ref         uint64         // the ID of an Intent or Reservation, RefFirst; 0 if none
 	Box         mailstore.GUID // the mailbox
 	UIDValidity uint32
 	UID         mailstore.UID // of Message and Large
@@ -76,6 +77,10 @@ type Record struct {
 	cycle uint64   // where it was written last
 	owner uint64
 }
+
+// RefFirst, as a Ref, stands for the first record of the same Append, an Intent
+// whose ID nobody knows yet.
+const RefFirst = math.MaxUint64
 
 // Limits.
 const (

@@ -185,6 +185,7 @@ func (j *Journal) replay(apply func(Record) error) error {
 	}
 	set := resolve(live, j.boot)
 	var effects []Record
+	some := false
 	for _, r := range set.recs {
 		if r.Kind == Reservation {
 			continue // nobody has it any more
@@ -192,16 +193,81 @@ func (j *Journal) replay(apply func(Record) error) error {
 		if err := apply(r); err != nil {
 			return errkind.Wrap("recover", err)
 		}
-		if r.Kind.Effect() {
+		if some = true; r.Kind.Effect() {
 			effects = append(effects, r)
 		}
 	}
-	if err := j.settleEffects(effects); err != nil {
-		return errkind.Wrap("recover", err)
+	// Also where there are intents alone: it is then that they are finished.
+	if some && j.o.Checkpoint != nil {
+		if err := j.o.Checkpoint(effects); err != nil {
+			return errkind.Wrap("recover", err)
+		}
 	}
 	j.pending = map[uint64]*Record{}
 	j.isPending.Store(0)
 	return j.mark(&work{upTo: j.cycle + 1, seq: j.nextSeq}, true)
+}
+
+// readOn follows what other processes wrote, and calls then with what there is,
+// while nobody writes; not where there is no journal. io is held.
+func (j *Journal) readOn(then func() error) error {
+	if err := j.mend(); err != nil {
+		return err
+	}
+	if j.file == nil {
+		if _, err := j.o.FS.Stat(j.path(FileName)); err != nil {
+			return nil
+		}
+		if err := j.openFile(); err != nil {
+			return failed("open journal", err)
+		}
+	}
+	if err := j.file.Lock(false, j.o.LockWait); err != nil {
+		return failed("lock journal", err)
+	}
+	defer j.file.Unlock()
+	err := j.refresh()
+	if err == nil {
+		err = then()
+	}
+	return failed("read journal", err)
+}
+
+// Left reports whether another process has an open intent: under the lock under
+// which such are made, whether there is one that a killed process left. It costs
+// six short system calls.
+func (j *Journal) Left() (left bool, err error) {
+	j.io.Lock()
+	defer j.io.Unlock()
+	err = j.readOn(func() error {
+		for _, r := range j.pending {
+			left = left || r.Kind == Intent && !r.Own
+		}
+		return nil
+	})
+	return left, err
+}
+
+// Effects gives the effects that refer to the open intent of this ID, in order.
+func (j *Journal) Effects(intent uint64) (list []Record, err error) {
+	j.io.Lock()
+	defer j.io.Unlock()
+	err = j.readOn(func() error {
+		w := &work{}
+		defer j.release(w)
+		found, err := j.readLive(w)
+		if err != nil {
+			return err
+		}
+		for _, r := range resolve(found, j.boot).recs {
+			if r.Kind.Effect() && r.Ref == intent {
+				r.Payload, r.Data = slices.Clone(r.Payload), slices.Clone(r.Data)
+				list = append(list, r)
+			}
+		}
+		return nil
+	})
+	return list, err
 }
 
 // Pending gives the open intents and reservations of all processes, by ID, after
@@ -209,24 +275,8 @@ func (j *Journal) replay(apply func(Record) error) error {
 func (j *Journal) Pending() ([]Record, error) {
 	j.io.Lock()
 	defer j.io.Unlock()
-	if err := j.mend(); err != nil {
+	if err := j.readOn(func() error { return nil }); err != nil {
 		return nil, err
-	}
-	if j.file == nil {
-		if _, err := j.o.FS.Stat(j.path(FileName)); err != nil {
-			return nil, nil
-		}
-		if err := j.openFile(); err != nil {
-			return nil, failed("open journal", err)
-		}
-	}
-	if err := j.file.Lock(false, j.o.LockWait); err != nil {
-		return nil, failed("lock journal", err)
-	}
-	err := j.refresh()
-	j.file.Unlock()
-	if err != nil {
-		return nil, failed("read journal", err)
 	}
 	list := make([]Record, 0, len(j.pending))
 	for _, r := range j.pending {

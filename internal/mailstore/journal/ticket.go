@@ -39,6 +39,9 @@ func (j *Journal) Append(class Sync, recs ...Record) (*Ticket, error) {
 		if err := r.check(); err != nil {
 			return nil, err
 		}
+		if r.Ref == RefFirst && (i == 0 || recs[0].Kind != Intent) {
+			return nil, errkind.Newf("journal", errkind.Invalid, "it refers to an intent that is not there")
+		}
 		n := r.EncodedSize()
 		size += n
 		t.effect = t.effect || r.Kind.Effect()

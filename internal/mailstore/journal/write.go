@@ -199,7 +199,11 @@ func (j *Journal) build(take []*Ticket) *built {
 		b.buf = append(b.buf, t.body...)
 		n := t.first
 		for p := b.buf[at:]; len(p) > 0; p = p[le.Uint32(p):] {
-			patch(p, n, 0)
+			ref := uint64(0)
+			if le.Uint64(p[16:]) == RefFirst {
+				ref = t.first
+			}
+			patch(p, n, ref)
 			n++
 		}
 		b.records += uint32(t.count)
