@@ -205,6 +205,35 @@ func (c *Codec) Strings(p *[]string, count, limit int) {
 	}
 }
 
+// ByteStrings is at most count byte strings of at most limit bytes each.
+func (c *Codec) ByteStrings(p *[][]byte, count, limit int) {
+	n := c.Count(len(*p), count)
+	if c.reading && c.err == nil {
+		*p = nil
+		if n > 0 {
+			*p = make([][]byte, n)
+		}
+	}
+	for i := 0; i < n && c.err == nil; i++ {
+		c.Bytes(&(*p)[i], limit)
+	}
+}
+
+// Limits of a certificate chain: certificates, and bytes of one in DER.
+const (
+	MaxChain       = 16
+	MaxCertificate = 64 << 10
+)
+
+// Chain is a certificate chain in DER, leaf first: authd parses it, login shows it.
+func (c *Codec) Chain(p *[][]byte) { c.ByteStrings(p, MaxChain, MaxCertificate) }
+
+// maxFilter bounds log_debug's filter, in bytes.
+const maxFilter = 4 << 10
+
+// Filter is log_debug's, as master tells it to its children.
+func (c *Codec) Filter(p *string) { c.String(p, maxFilter) }
+
 // Count begins a list of n items (its length now, when writing) and gives the
 // number that follows; more than limit is refused.
 func (c *Codec) Count(n, limit int) int {

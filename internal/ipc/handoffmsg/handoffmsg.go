@@ -16,9 +16,8 @@ import (
 // Limits of fields.
 const (
 	MaxText   = 1 << 10
-	MaxChain  = 64 << 10 // one certificate chain, DER
-	MaxNames  = 64       // names of one certificate pair
-	TicketKey = 32       // bytes of a TLS session ticket key
+	MaxNames  = 64 // names of one certificate pair
+	TicketKey = 32 // bytes of a TLS session ticket key
 )
 
 // Protocol is the channel.
@@ -162,13 +161,7 @@ func (m *Certificate) Fields(c *ipc.Codec) {
 	c.Strings(&m.Names, MaxNames, 255)
 	c.Fixed(m.SPKI[:])
 	c.U8(&m.KeyType)
-	n := c.Count(len(m.Chain), 16)
-	if c.Reading() {
-		m.Chain = make([][]byte, n)
-	}
-	for i := 0; i < n; i++ {
-		c.Bytes(&m.Chain[i], MaxChain)
-	}
+	c.Chain(&m.Chain)
 }
 
 // CertificatesEnd puts the certificates sent before it into use.
@@ -225,7 +218,7 @@ type LogDebug struct{ Filter string }
 func (*LogDebug) Type() ipc.Type { return typeLogDebug }
 
 // Fields is for ipc.
-func (m *LogDebug) Fields(c *ipc.Codec) { c.String(&m.Filter, 4<<10) }
+func (m *LogDebug) Fields(c *ipc.Codec) { c.Filter(&m.Filter) }
 
 // Ready is login's first message: it is confined. master counts it as started.
 type Ready struct{}

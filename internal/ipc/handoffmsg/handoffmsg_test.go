@@ -25,3 +25,28 @@ func samples() []ipc.Message {
 
 func TestRoundTrip(t *testing.T) { ipctest.RoundTrip(t, Protocol, samples()...) }
 func FuzzDecode(f *testing.F)    { ipctest.Fuzz(f, Protocol, samples()...) }
+
+func TestChainIsBounded(t *testing.T) {
+	for _, c := range []struct {
+		chain [][]byte
+		ok    bool
+	}{
+		{nil, true},
+		{make([][]byte, ipc.MaxChain), true},
+		{make([][]byte, ipc.MaxChain+1), false},
+		{[][]byte{make([]byte, ipc.MaxCertificate)}, true},
+		{[][]byte{make([]byte, ipc.MaxCertificate+1)}, false},
+	} {
+		b, err := Protocol.Encode(&Certificate{Chain: c.chain})
+		if (err == nil) != c.ok {
+			t.Errorf("%d certificates: %v", len(c.chain), err)
+		}
+		if err != nil {
+			continue
+		}
+		m, _, err := Protocol.Decode(b, ipc.FromServer)
+		if got := m.(*Certificate).Chain; err != nil || len(got) != len(c.chain) {
+			t.Errorf("%d certificates come as %d: %v", len(c.chain), len(got), err)
+		}
+	}
+}

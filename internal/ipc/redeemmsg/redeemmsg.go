@@ -113,13 +113,7 @@ func (m *PairChecked) Fields(c *ipc.Codec) {
 	c.U8(&m.KeyType)
 	c.Time(&m.NotAfter)
 	c.String(&m.Subject, MaxText)
-	n := c.Count(len(m.Chain), 16)
-	if c.Reading() {
-		m.Chain = make([][]byte, n)
-	}
-	for i := 0; i < n; i++ {
-		c.Bytes(&m.Chain[i], 64<<10)
-	}
+	c.Chain(&m.Chain)
 }
 
 // PairDone says that no login process uses the pair's chain any more: authd
@@ -289,7 +283,7 @@ type LogDebug struct{ Filter string }
 func (*LogDebug) Type() ipc.Type { return typeLogDebug }
 
 // Fields is for ipc.
-func (m *LogDebug) Fields(c *ipc.Codec) { c.String(&m.Filter, 4<<10) }
+func (m *LogDebug) Fields(c *ipc.Codec) { c.Filter(&m.Filter) }
 
 // Ready is authd's first message: it is confined. master counts it as started.
 type Ready struct{}

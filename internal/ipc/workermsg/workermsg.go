@@ -215,4 +215,4 @@ type LogDebug struct{ Filter string }
 func (*LogDebug) Type() ipc.Type { return typeLogDebug }
 
 // Fields is for ipc.
-func (m *LogDebug) Fields(c *ipc.Codec) { c.String(&m.Filter, 4<<10) }
+func (m *LogDebug) Fields(c *ipc.Codec) { c.Filter(&m.Filter) }
