@@ -259,15 +259,12 @@ func (s *Store) fill(mb *mailbox) (*filling, error) {
 	if err := mb.box.Lock(true); err != nil {
 		return nil, err
 	}
-	_, err := mb.sync()
-	if err == nil {
-		var c *change
-		if c, err = mb.begin(); err == nil {
-			return &filling{mb: mb, c: c, next: c.Next()}, nil
-		}
+	c, err := mb.current()
+	if err != nil {
+		mb.box.Unlock()
+		return nil, err
 	}
-	mb.box.Unlock()
-	return nil, err
+	return &filling{mb: mb, c: c, next: c.Next()}, nil
 }
 
 // take gives a job its UIDs and makes its batch; nil if there is nothing to do.

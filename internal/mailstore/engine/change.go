@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"slices"
 
 	"rookery/internal/errkind"
@@ -36,7 +37,11 @@ func (mb *mailbox) eachStep(op string, set numset.Set, f func(c *change, uids []
 	if mb.isDead() {
 		return mb.gone()
 	}
-	uids := existing(mb.index.View(), set)
+	v, err := mb.newest()
+	if err != nil {
+		return err
+	}
+	uids := existing(v, set)
 	if len(uids) == 0 {
 		return mb.alive()
 	}
@@ -52,7 +57,8 @@ func (mb *mailbox) eachStep(op string, set numset.Set, f func(c *change, uids []
 }
 
 // editing runs f on an edit of the mailbox, with the box locked and synced, and
-// commits what it left. The user's lock is held.
+// commits what it left. f begins again, with another edit, if it says errPicture
+// before it has changed anything. The user's lock is held.
 func (mb *mailbox) editing(op string, f func(c *change) error) error {
 	if err := mb.alive(); err != nil {
 		return err
@@ -64,19 +70,22 @@ func (mb *mailbox) editing(op string, f func(c *change) error) error {
 		return err
 	}
 	defer mb.box.Unlock()
-	if _, err := mb.sync(); err != nil {
+	for try := 0; ; try++ {
+		c, err := mb.current()
+		if err != nil {
+			return err
+		}
+		err = f(c)
+		if !c.dirty && errors.Is(err, errPicture) && try < looks {
+			c.abort()
+			continue
+		}
+		if c.dirty {
+			c.commit()
+		}
+		c.abort()
 		return err
 	}
-	c, err := mb.begin()
-	if err != nil {
-		return err
-	}
-	defer c.abort()
-	err = f(c)
-	if c.dirty {
-		c.commit()
-	}
-	return err
 }
 
 // Store changes flags and keywords.
@@ -119,6 +128,9 @@ func (mb *mailbox) storeStep(fc mailstore.FlagChange, c *change, uids []uint32, 
 		if ch.Flags != ch.Was || !slices.Equal(ch.Keywords, ch.KeywordsWas) {
 			list = append(list, ch)
 		}
+	}
+	if err := c.Sound(); err != nil {
+		return err
 	}
 	if len(list) == 0 {
 		return nil
@@ -167,11 +179,12 @@ func (mb *mailbox) Expunge(set numset.Set) (numset.Set, error) {
 		var positions []int
 		for _, u := range uids {
 			if pos, ok := c.Find(u); ok {
+				c.Loc(pos) // the format will need it: see Sound
 				positions = append(positions, pos)
 			}
 		}
-		if len(positions) == 0 {
-			return nil
+		if err := c.Sound(); err != nil || len(positions) == 0 {
+			return err
 		}
 		n, err := mb.box.Expunge(c.Edit, positions)
 		for _, pos := range positions[:n] {

@@ -3,6 +3,7 @@ package engine
 import (
 	"encoding/binary"
 
+	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/index"
 )
@@ -16,7 +17,38 @@ type change struct {
 	done   bool
 }
 
-// begin begins an edit of the newest picture; the user's lock is held.
+// errPicture says that the index was found damaged: what was read of it means
+// nothing. Nothing was changed because of it.
+var errPicture = errkind.Newf("look at the index", errkind.Unavailable, "the index was damaged, and is built anew; try again")
+
+// looks is how often an operation looks at a mailbox whose index is damaged
+// meanwhile, before it gives up.
+const looks = 8
+
+// current begins an edit of a picture that is what the disk holds; all locks are
+// held. Between a sync and a transaction any reader of this process may find the
+// index damaged, and the transaction then begins with nothing: what is added to
+// that would be all that the mailbox shows.
+func (mb *mailbox) current() (*change, error) {
+	for range looks {
+		v, err := mb.sync()
+		if err != nil {
+			return nil, err
+		}
+		c, err := mb.begin()
+		if err != nil {
+			return nil, err
+		}
+		if v.Built() && c.tx.View() == v {
+			return c, nil
+		}
+		c.abort()
+	}
+	return nil, errPicture
+}
+
+// begin begins an edit of the newest picture, empty if that is not Built; the
+// user's lock is held.
 func (mb *mailbox) begin() (*change, error) {
 	tx, err := mb.index.Begin()
 	if err != nil {

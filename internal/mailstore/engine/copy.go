@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"errors"
+
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
 	"rookery/internal/numset"
@@ -53,15 +55,17 @@ func (mb *mailbox) reading(f func(c *change) error) error {
 		return err
 	}
 	defer mb.box.Unlock()
-	if _, err := mb.sync(); err != nil {
-		return err
+	for try := 0; ; try++ {
+		c, err := mb.current()
+		if err != nil {
+			return err
+		}
+		err = f(c)
+		c.abort()
+		if !errors.Is(err, errPicture) || try == looks {
+			return err
+		}
 	}
-	c, err := mb.begin()
-	if err != nil {
-		return err
-	}
-	defer c.abort()
-	return f(c)
 }
 
 func (mb *mailbox) transferIn(from, to *change, dst *mailbox, set numset.Set, move bool, res *mailstore.CopyResult) error {
@@ -83,8 +87,8 @@ func (mb *mailbox) transferIn(from, to *change, dst *mailbox, set numset.Set, mo
 	if len(dst.words.names) > maxKeywords {
 		return errkind.Newf("copy", errkind.Limit, "the mailbox has too many keywords")
 	}
-	if len(t.Items) == 0 {
-		return nil
+	if err := from.Sound(); err != nil || len(t.Items) == 0 {
+		return err
 	}
 	if err := mb.s.format.Transfer(t); err != nil {
 		return err

@@ -35,6 +35,16 @@ type flagEdit struct {
 
 func newEdit(p picture, w *words) *Edit { return &Edit{pic: p, words: w, next: p.UIDNext()} }
 
+// Sound is asked by a format that is about to change its files by what it read in
+// the picture: an error, to be returned as it is, says that this may have been
+// blank, since the index turned out damaged.
+func (e *Edit) Sound() error {
+	if p, ok := e.pic.(interface{ Damaged() bool }); ok && p.Damaged() {
+		return errPicture
+	}
+	return nil
+}
+
 // Len is the number of messages in the picture.
 func (e *Edit) Len() int { return e.pic.Len() }
 

@@ -382,7 +382,10 @@ func (s *Store) Status(name mailstore.Name, want mailstore.StatusWant) (mailstor
 		return mailstore.Status{}, errkind.Wrap("status", err)
 	}
 	defer s.put(mb)
-	v := mb.index.View()
+	v, err := mb.newest()
+	if err != nil {
+		return mailstore.Status{}, errkind.Wrap("status", err)
+	}
 	c := v.Counts()
 	f := mb.where()
 	st := mailstore.Status{Messages: uint32(c.Messages), Unseen: uint32(c.Unseen), Deleted: uint32(c.Deleted), UIDNext: v.UIDNext(),

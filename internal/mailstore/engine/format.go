@@ -23,6 +23,16 @@
 // respect (an mbox's locks; pack needs none). Readers take no lock: Find,
 // Folders, Changed and Open are called from many goroutines at once.
 //
+// # Damage
+//
+// Index files may be damaged at any moment, and what the index shows then is
+// nothing, or blank. An operation that needs to know whether a message exists gets
+// a picture that is Built (look, newest), or an edit of one that was just compared
+// with the disk (current), or an error. What an edit read decides about mail and
+// control files only if it is Sound afterwards. A session's own view never
+// loses a message but by an expunge that really happened. Once the disk is changed
+// the operation is done: an index that cannot be told is made anew from the disk.
+//
 // # One change
 //
 //	user lock → Box.Lock → index followed → Box.Changed? Box.Sync(edit)

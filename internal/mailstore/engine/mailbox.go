@@ -2,7 +2,10 @@ package engine
 
 import (
 	"encoding/hex"
+	"errors"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
@@ -26,6 +29,8 @@ type mailbox struct {
 	retired  bool
 	seen     *index.View // what watchers were woken for
 	watchers map[*watcher]struct{}
+
+	unhealed atomic.Pointer[index.View] // a damaged picture that heal could not make anew at once
 }
 
 type watcher struct{ c chan<- struct{} }
@@ -121,7 +126,9 @@ func (s *Store) load(f Folder) (*mailbox, error) {
 		box.Close()
 		return nil, vfs.Kinded("open index", err)
 	}
-	return &mailbox{s: s, box: box, index: ix, folder: f, sets: -1, watchers: map[*watcher]struct{}{}, seen: ix.View()}, nil
+	mb := &mailbox{s: s, box: box, index: ix, folder: f, sets: -1, watchers: map[*watcher]struct{}{}, seen: ix.View()}
+	ix.OnDamage(mb.heal)
+	return mb, nil
 }
 
 // indexDir is where the index of a mailbox lies: a RENAME need not move it.
@@ -298,9 +305,54 @@ func (mb *mailbox) Sync() (mailstore.Snapshot, error) {
 	return v, nil
 }
 
-// look gives the newest picture. It takes a lock only if the disk holds what the
-// index does not know.
+// look gives the newest picture, which is Built. It takes a lock only if the disk
+// holds what the index does not know.
 func (mb *mailbox) look() (*index.View, error) {
+	for range looks {
+		if v, err := mb.lookOnce(); err != nil || v.Built() && !v.Damaged() {
+			return v, err
+		}
+	}
+	return nil, errPicture
+}
+
+// newest is the picture that sessions were shown, less what was expunged since. It
+// looks at the disk only if that picture is not Built.
+func (mb *mailbox) newest() (*index.View, error) {
+	if v := mb.index.View(); v.Built() {
+		return v, nil
+	}
+	return mb.look()
+}
+
+// heal makes the index anew when a session's reading finds its file damaged, so
+// that the session gets what was there. The reader may be at work on the mailbox
+// itself: then the next look does it. It waits a moment for others, once for each
+// picture.
+func (mb *mailbox) heal() {
+	now := mb.index.View()
+	free := mb.s.work.TryLock()
+	for n := 0; !free && n < healTries && mb.unhealed.Load() != now; n++ {
+		time.Sleep(time.Millisecond)
+		free = mb.s.work.TryLock()
+	}
+	if free {
+		free = mb.unhealed.Load() != now
+		mb.s.work.Unlock()
+	}
+	if free {
+		_, err := mb.look()
+		free = err == nil
+	}
+	if !free {
+		mb.unhealed.Store(now)
+	}
+}
+
+// healTries is how many milliseconds heal waits.
+const healTries = 50
+
+func (mb *mailbox) lookOnce() (*index.View, error) {
 	v, err := mb.index.Follow()
 	if err != nil {
 		return nil, vfs.Kinded("read index", err)
@@ -332,7 +384,7 @@ func (mb *mailbox) look() (*index.View, error) {
 // the disk as can be.
 func (mb *mailbox) quick(v *index.View) (bool, error) {
 	f := mb.where()
-	if at, ok := mb.box.(PlaceChecker); ok && v.Built() && v.UIDValidity() == f.UIDValidity && !mb.isDead() {
+	if at, ok := mb.box.(PlaceChecker); ok && v.Built() && !v.Damaged() && v.UIDValidity() == f.UIDValidity && !mb.isDead() {
 		if _, stamp, ok := parseState(v.State()); ok {
 			if same, err := at.SameAt(f, stamp); err != nil || same {
 				return same, vfs.Kinded("look at mailbox", err)
@@ -368,7 +420,7 @@ func (mb *mailbox) alive() error {
 
 // stale reports whether a picture is not what the disk holds.
 func (mb *mailbox) stale(v *index.View) (bool, error) {
-	if !v.Built() || v.UIDValidity() != mb.where().UIDValidity {
+	if !v.Built() || v.Damaged() || v.UIDValidity() != mb.where().UIDValidity {
 		return true, nil
 	}
 	_, stamp, ok := parseState(v.State())
@@ -379,6 +431,8 @@ func (mb *mailbox) stale(v *index.View) (bool, error) {
 	return changed, vfs.Kinded("look at mailbox", err)
 }
 
+const damagedInUse = "its snapshot was damaged while it was in use"
+
 // sync brings the index up to the disk; all locks are held.
 func (mb *mailbox) sync() (*index.View, error) {
 	v := mb.index.View()
@@ -388,8 +442,11 @@ func (mb *mailbox) sync() (*index.View, error) {
 		mb.noticed(v)
 		return v, nil
 	}
-	if v.Built() && v.UIDValidity() != mb.where().UIDValidity {
+	switch {
+	case v.Built() && v.UIDValidity() != mb.where().UIDValidity:
 		mb.index.Reset("its UIDVALIDITY is another mailbox's")
+	case v.Built() && v.Damaged():
+		mb.index.Reset(damagedInUse)
 	}
 	c, err := mb.begin()
 	if err != nil {
@@ -397,10 +454,14 @@ func (mb *mailbox) sync() (*index.View, error) {
 	}
 	defer c.abort()
 	err = mb.box.Sync(c.Edit)
-	if errkind.Is(err, errkind.Corrupt) && v.Built() {
+	if (errkind.Is(err, errkind.Corrupt) || errors.Is(err, errPicture)) && v.Built() {
 		// What the index has cannot be made to fit: begin anew, once.
 		c.abort()
-		mb.index.Reset(err.Error())
+		if why := err.Error(); errors.Is(err, errPicture) {
+			mb.index.Reset(damagedInUse)
+		} else {
+			mb.index.Reset(why)
+		}
 		if c, err = mb.begin(); err != nil {
 			return nil, err
 		}

@@ -21,6 +21,9 @@ func (mb *mailbox) Message(uid mailstore.UID) (mailstore.Message, error) {
 			return nil, err
 		}
 		b, err := mb.open(v, uid)
+		if err != nil && v.Damaged() && try < looks { // it gave no place, or a wrong one
+			continue
+		}
 		if err == nil || !vfs.NotExist(err) || try > 0 {
 			if vfs.NotExist(err) {
 				err = errkind.New("open message "+utoa(uid), errkind.Corrupt, err)
@@ -58,12 +61,10 @@ func (mb *mailbox) Facts(uid mailstore.UID, want mailstore.FactsWant) (mailstore
 	if mb.isDead() {
 		return out, mb.gone()
 	}
-	v := mb.index.View()
-	pos, ok := v.Find(uid)
-	if !ok {
-		return out, errkind.Newf("facts of message "+utoa(uid), errkind.Expunged, "the message is gone")
+	m, err := mb.told(uid)
+	if err != nil {
+		return out, err
 	}
-	m := messageOf(v, pos)
 	out = mailstore.Facts{Size: m.Size, InternalDate: m.Date, SaveDate: m.Saved, GUID: guidOf(mb.where(), m), UIDL: m.UIDL, Order: m.Order}
 	if out.Size < 0 {
 		if out.Size = 0; want.Size {
@@ -75,6 +76,25 @@ func (mb *mailbox) Facts(uid mailstore.UID, want mailstore.FactsWant) (mailstore
 		}
 	}
 	return out, nil
+}
+
+// told gives what the index has of a message; errkind.Expunged only if it is gone.
+func (mb *mailbox) told(uid uint32) (Message, error) {
+	v, err := mb.newest()
+	for try := 0; err == nil && try < looks; try++ {
+		pos, ok := v.Find(uid)
+		if !ok {
+			return Message{}, errkind.Newf("facts of message "+utoa(uid), errkind.Expunged, "the message is gone")
+		}
+		if m := messageOf(v, pos); !v.Damaged() {
+			return m, nil
+		}
+		v, err = mb.look()
+	}
+	if err == nil {
+		err = errPicture
+	}
+	return Message{}, err
 }
 
 // measure opens a message whose size is not known, and keeps what it finds.

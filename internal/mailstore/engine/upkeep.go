@@ -152,10 +152,14 @@ func (s *Store) Renew(name mailstore.Name) (uint32, error) {
 func (s *Store) Verify(ctx context.Context, name mailstore.Name, repair bool, found func(mailstore.Finding)) error {
 	check, _ := s.format.(Checker)
 	if name == "" {
-		if check == nil {
-			return nil
-		}
-		return vfs.Kinded("verify", s.locked(func() error { return check.Check(ctx, Folder{}, repair, found) }))
+		return vfs.Kinded("verify", s.locked(func() error {
+			if check != nil {
+				if err := check.Check(ctx, Folder{}, repair, found); err != nil {
+					return err
+				}
+			}
+			return s.verifyTree(repair, found)
+		}))
 	}
 	inner := s.canonical(name)
 	f, ok, err := s.format.Find(inner)
@@ -222,6 +226,9 @@ func (mb *mailbox) verifyIndex(repair bool, found func(mailstore.Finding)) error
 		return err
 	}
 	defer c.abort()
+	if c.tx.View() != v {
+		return nil // damaged just now
+	}
 	err = mb.box.Sync(c.Edit)
 	if err != nil && !errkind.Is(err, errkind.Corrupt) {
 		return err
@@ -267,7 +274,10 @@ func (s *Store) Index(ctx context.Context, name mailstore.Name, progress func(do
 		return errkind.Wrap("index", err)
 	}
 	defer s.put(mb)
-	v := mb.index.View()
+	v, err := mb.newest()
+	if err != nil {
+		return errkind.Wrap("index", err)
+	}
 	var unknown []uint32
 	v.Each(0, func(_ int, r index.Record) bool {
 		if r.Size < 0 {

@@ -40,6 +40,11 @@ func (v *View) Len() int { return v.counts.Messages }
 // anew: Begin begins with an empty mailbox then.
 func (v *View) Built() bool { return v.built }
 
+// Damaged reports whether the file under the picture was found damaged: what was
+// read of it may have been blank then. Whoever is about to change mail or control
+// files by what it read asks afterwards: false says that all of it was right.
+func (v *View) Damaged() bool { return v.base != nil && v.base.bad.Load() }
+
 // UIDValidity is what Tx.Validity set; 0 if nothing did.
 func (v *View) UIDValidity() uint32 { return v.validity }
 

@@ -64,6 +64,9 @@ func (b *box) sync(e *engine.Edit) error {
 	if next == 0 {
 		return errkind.Newf("sync mbox", errkind.Limit, "the mailbox has no more UIDs")
 	}
+	if err := e.Sound(); err != nil { // else messages that it knows would get other UIDs
+		return err
+	}
 	if todo && !b.write && !b.ReadOnly() {
 		// Reading has no right to write: once more, with the other locks.
 		b.Unlock()
