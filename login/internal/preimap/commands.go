@@ -54,7 +54,7 @@ func (m *Machine) dispatch(line []byte) {
 
 // good answers OK; a lawful command forgives the unlawful ones before it.
 func (m *Machine) good(tag, text string) bool {
-	m.bad = 0
+	m.Bad = 0
 	m.enc.Status(tag, imapwire.OK, imapwire.Code{}, text)
 	return true
 }
@@ -101,9 +101,9 @@ func (m *Machine) logout(d *imapwire.Decoder, tag string) bool {
 	if !d.WantEnd() {
 		return false
 	}
-	m.sayBye("Logging out.", false)
+	m.SayBye("Logging out.", false)
 	m.good(tag, "Logout completed.")
-	m.close(prelogin.WhyQuit)
+	m.Close(prelogin.WhyQuit)
 	return true
 }
 
@@ -191,7 +191,7 @@ func (m *Machine) forward(pairs [][2]string) {
 		f.Local = netip.AddrPortFrom(local.Unmap().WithZone(""), localPort)
 	}
 	if f != (prelogin.Forward{}) {
-		m.do(f)
+		m.Do(f)
 	}
 }
 
@@ -228,8 +228,8 @@ func (m *Machine) startTLS(d *imapwire.Decoder, tag string) bool {
 		m.badCommand(tag, imapwire.BAD, imapwire.Code{}, "TLS is not offered here.")
 	default:
 		m.good(tag, "Begin TLS negotiation now.")
-		m.state = handshake
-		m.do(prelogin.StartTLS{})
+		m.State = prelogin.Handshaking
+		m.Do(prelogin.StartTLS{})
 	}
 	return true
 }
@@ -245,7 +245,7 @@ func (m *Machine) login(d *imapwire.Decoder, tag string) bool {
 		m.unsupported(tag)
 		return true
 	}
-	m.stats.User = string(user)
+	m.Tally.User = string(user)
 	if !m.permit(tag, mech) {
 		return true
 	}
@@ -277,8 +277,8 @@ func (m *Machine) authenticate(d *imapwire.Decoder, tag string) bool {
 }
 
 func (m *Machine) unsupported(tag string) {
-	m.stats.Attempts++
-	m.stats.TriedUnsupported = true
+	m.Tally.Attempts++
+	m.Tally.TriedUnsupported = true
 	m.enc.Status(tag, imapwire.NO, imapwire.Code{Name: "CANNOT"}, prelogin.TextUnsupported)
 }
 
@@ -288,11 +288,11 @@ func (m *Machine) permit(tag string, mech prelogin.Mechanism) bool {
 	if f.Allows(mech) {
 		return true
 	}
-	m.stats.Attempts++
-	m.stats.Mech = mech.Name
+	m.Tally.Attempts++
+	m.Tally.Mech = mech.Name
 	text := prelogin.TextNoTLS
 	if mech.Plaintext {
-		m.stats.TriedPlaintext = true
+		m.Tally.TriedPlaintext = true
 		text = prelogin.TextPrivacy
 	}
 	m.enc.Status(tag, imapwire.NO, imapwire.Code{Name: "PRIVACYREQUIRED"}, text)
@@ -300,11 +300,9 @@ func (m *Machine) permit(tag string, mech prelogin.Mechanism) bool {
 }
 
 func (m *Machine) begin(tag, command string, begin prelogin.BeginAuth) {
-	m.tag, m.command, m.state = tag, command, atAuthd
-	m.stats.Attempts++
-	m.stats.Mech = begin.Mech
+	m.tag, m.command = tag, command
 	if command != "LOGIN" {
-		m.stats.User = ""
+		m.Tally.User = ""
 	}
-	m.do(begin)
+	m.Begin(begin)
 }

@@ -11,7 +11,6 @@ import (
 
 	"rookery/internal/errkind"
 	"rookery/internal/imapwire"
-	"rookery/internal/secret"
 	"rookery/login/internal/prelogin"
 )
 
@@ -31,148 +30,68 @@ type Config struct {
 	ID          []string // name, value, name, value …: our answer to ID; empty for NIL
 }
 
-type state uint8
-
-const (
-	ready      state = iota // between commands
-	answering               // the client owes the answer to a challenge
-	atAuthd                 // authd's turn
-	atMaster                // a worker is awaited
-	handshake               // TLS is about to begin
-	ended                   // Close was given
-	notGreeted              // before Greet
-)
-
 // Machine is one connection.
 type Machine struct {
+	prelogin.Core
 	cfg     Config
 	framer  *imapwire.Framer
 	enc     imapwire.Encoder
-	state   state
-	pending []byte // fed, not yet taken
-	out     []prelogin.Effect
-	bad     int  // bad commands in a row
 	flood   bool // a literal was announced that is too large to drop
 	tag     string
 	command string // LOGIN or AUTHENTICATE, of the authentication at work
 	client  []string
-	stats   prelogin.Stats
 }
 
 var _ prelogin.Machine = (*Machine)(nil)
 
 // New makes a machine.
 func New(cfg Config) *Machine {
-	m := &Machine{cfg: cfg, state: notGreeted}
+	m := &Machine{cfg: cfg}
+	m.Core = prelogin.NewCore(m, cfg.BadCommands)
 	m.framer = imapwire.NewFramer(limits, m.literal)
 	return m
 }
 
-// Busy is for prelogin.Machine.
-func (m *Machine) Busy() bool { return m.state != ready && m.state != answering }
-
-// Stats is for prelogin.Machine.
-func (m *Machine) Stats() prelogin.Stats {
-	s := m.stats
-	s.Continuing = m.state == answering
-	s.Authenticating = m.state == atAuthd
-	s.HandingOver = m.state == atMaster
-	return s
-}
-
 // Wipe is for prelogin.Machine.
 func (m *Machine) Wipe() {
-	clear(m.pending[:cap(m.pending)])
-	m.pending = nil
+	m.WipePending()
 	m.framer = imapwire.NewFramer(limits, m.literal)
 }
 
 // Greet is for prelogin.Machine.
 func (m *Machine) Greet() []prelogin.Effect {
-	m.state = ready
+	m.State = prelogin.Ready
 	m.enc.Status("", imapwire.OK, imapwire.Code{Name: "CAPABILITY", Args: strings.Join(m.capabilities(), " ")}, prelogin.Text(m.cfg.Greeting, "Ready."))
-	return m.run()
+	return m.Run()
 }
 
-// Feed is for prelogin.Machine.
-func (m *Machine) Feed(p []byte) []prelogin.Effect {
-	if m.state == ended || m.state == handshake {
+// Step is for prelogin.Protocol.
+func (m *Machine) Step(p []byte) int {
+	n, ev := m.framer.Next(p)
+	m.event(ev)
+	if m.flood {
+		m.flood = false
+		m.SayBye("Too large a literal", false)
+		m.Close(prelogin.WhyInput)
+	}
+	return n
+}
+
+// Written is for prelogin.Protocol.
+func (m *Machine) Written() []byte {
+	if m.enc.Len() == 0 {
 		return nil
 	}
-	if m.Busy() && len(m.pending)+len(p) > prelogin.MaxPending {
-		m.close(prelogin.WhyInput)
-		return m.flush()
-	}
-	m.pending = append(m.pending, p...)
-	return m.run()
+	return m.enc.Take()
 }
 
-// run takes what is pending, as far as the machine is not waiting for others.
-func (m *Machine) run() []prelogin.Effect {
-	taken := 0
-	for !m.Busy() && taken < len(m.pending) {
-		n, ev := m.framer.Next(m.pending[taken:])
-		taken += n
-		m.event(ev)
-		if m.flood {
-			m.flood = false
-			m.sayBye("Too large a literal", false)
-			m.close(prelogin.WhyInput)
-		}
-	}
-	if m.state == handshake || m.state == ended {
-		taken = len(m.pending)
-	}
-	// What was taken may hold a password.
-	clear(m.pending[:taken])
-	if rest := m.pending[taken:]; len(rest) > 0 {
-		m.pending = append(m.pending[:0], rest...)
-	} else {
-		m.pending = nil
-	}
-	return m.flush()
-}
-
-// flush gives what was written and what is to be done, in order.
-func (m *Machine) flush() []prelogin.Effect {
-	m.write()
-	out := m.out
-	m.out = nil
-	return out
-}
-
-func (m *Machine) write() {
-	if m.enc.Len() > 0 {
-		m.out = append(m.out, prelogin.Send(m.enc.Take()))
-	}
-}
-
-func (m *Machine) do(e prelogin.Effect) {
-	m.write()
-	m.out = append(m.out, e)
-}
-
-func (m *Machine) close(why string) {
-	m.state = ended
-	m.do(prelogin.Close{Why: why})
-}
-
-func (m *Machine) sayBye(text string, unavailable bool) {
+// SayBye is for prelogin.Protocol.
+func (m *Machine) SayBye(text string, unavailable bool) {
 	code := imapwire.Code{}
 	if unavailable {
 		code.Name = "UNAVAILABLE"
 	}
 	m.enc.Status("", imapwire.BYE, code, prelogin.Text(text, "Goodbye."))
-}
-
-// Bye is for prelogin.Machine.
-func (m *Machine) Bye(text string, unavailable bool) []prelogin.Effect {
-	if m.state == ended || m.state == handshake {
-		return nil
-	}
-	m.sayBye(text, unavailable)
-	m.state = ended
-	return m.flush()
 }
 
 // literal decides about a literal before its bytes come (imapwire.Decider).
@@ -199,13 +118,13 @@ func (m *Machine) event(ev imapwire.Event) {
 	case imapwire.Refused:
 		m.refusedInput(ev)
 	case imapwire.Fatal:
-		m.sayBye(ev.Reason.String(), false)
-		m.close(prelogin.WhyInput)
+		m.SayBye(ev.Reason.String(), false)
+		m.Close(prelogin.WhyInput)
 	}
 }
 
 func (m *Machine) refusedInput(ev imapwire.Event) {
-	if m.state == answering {
+	if m.State == prelogin.Answering {
 		m.failResponse("Invalid data in continued response: " + ev.Reason.String() + ".")
 		return
 	}
@@ -232,16 +151,16 @@ func tagOf(p []byte) string {
 // badCommand answers what was no command, and says goodbye after too many.
 func (m *Machine) badCommand(tag, cond string, code imapwire.Code, text string) {
 	m.enc.Status(tag, cond, code, text)
-	if m.bad++; m.bad >= m.cfg.BadCommands {
-		m.sayBye("Too many invalid commands.", false)
-		m.close(prelogin.WhyBadCommands)
+	if m.TooMany() {
+		m.SayBye("Too many invalid commands.", false)
+		m.Close(prelogin.WhyBadCommands)
 	}
 }
 
 // response is the client's line in an authentication (RFC 3501 §6.2.2).
 func (m *Machine) response(line []byte) {
 	if string(line) == "*" {
-		m.stats.Aborted = true
+		m.Tally.Aborted = true
 		m.failResponse("Authentication aborted by client.")
 		return
 	}
@@ -251,78 +170,33 @@ func (m *Machine) response(line []byte) {
 		return
 	}
 	m.framer.SetRaw(false)
-	m.state = atAuthd
-	m.do(prelogin.ContinueAuth{Response: secret.New(data)})
+	m.Respond(data)
 }
 
 func (m *Machine) failResponse(text string) {
 	m.framer.SetRaw(false)
-	m.state = ready
-	m.do(prelogin.CancelAuth{})
+	m.GiveUp()
 	m.badCommand(m.tag, imapwire.BAD, imapwire.Code{}, text)
 }
 
-// Challenge is for prelogin.Machine.
-func (m *Machine) Challenge(data []byte) []prelogin.Effect {
-	if m.state != atAuthd {
-		return nil
-	}
+// Ask is for prelogin.Protocol. PLAIN, which LOGIN stands for, asks for nothing
+// once it has its message.
+func (m *Machine) Ask(data []byte) bool {
 	if m.command == "LOGIN" {
-		// PLAIN asks for nothing once it has its message.
-		m.state = ready
-		m.do(prelogin.CancelAuth{})
-		m.answer(errkind.Unavailable, "")
-		return m.run()
+		return false
 	}
 	m.enc.ContinueBase64(base64.StdEncoding.EncodeToString(data))
 	m.framer.SetRaw(true)
-	m.state = answering
-	return m.run()
+	return true
 }
 
-// Granted is for prelogin.Machine.
-func (m *Machine) Granted(user string) []prelogin.Effect {
-	if m.state != atAuthd {
-		return nil
-	}
-	m.stats.Granted++
-	m.stats.User = user
-	m.state = atMaster
-	m.do(prelogin.HandOver{Tag: m.tag, Command: m.command, Pending: append([]byte(nil), m.pending...), Client: m.client})
-	return m.flush()
+// Session is for prelogin.Protocol.
+func (m *Machine) Session() prelogin.HandOver {
+	return prelogin.HandOver{Tag: m.tag, Command: m.command, Client: m.client}
 }
 
-// Refused is for prelogin.Machine.
-func (m *Machine) Refused(kind errkind.Kind, user, text string) []prelogin.Effect {
-	if m.state != atAuthd {
-		return nil
-	}
-	if user != "" {
-		m.stats.User = user
-	}
-	if kind == errkind.Unavailable || kind == errkind.Other || kind == errkind.TooMany {
-		m.stats.Unavailable++
-	}
-	m.state = ready
-	m.answer(kind, text)
-	return m.run()
-}
-
-// HandoffFailed is for prelogin.Machine.
-func (m *Machine) HandoffFailed(kind errkind.Kind, text string) []prelogin.Effect {
-	if m.state != atMaster {
-		return nil
-	}
-	m.state = ready
-	if text == "" && kind != errkind.Limit {
-		text = "Internal error, try again later."
-	}
-	m.answer(kind, text)
-	return m.run()
-}
-
-// answer ends an authentication that came to nothing.
-func (m *Machine) answer(kind errkind.Kind, text string) {
+// Answer is for prelogin.Protocol.
+func (m *Machine) Answer(kind errkind.Kind, text string) {
 	text = prelogin.Text(text, prelogin.RefusalText(kind))
 	if kind == errkind.Invalid {
 		m.badCommand(m.tag, imapwire.BAD, imapwire.Code{}, text)
@@ -360,12 +234,12 @@ func codeOf(kind errkind.Kind) string {
 
 // TLSStarted is for prelogin.Machine.
 func (m *Machine) TLSStarted(now prelogin.Facts) []prelogin.Effect {
-	if m.state != handshake {
+	if m.State != prelogin.Handshaking {
 		return nil
 	}
 	m.Wipe()
 	m.cfg.Facts = now
 	m.client = nil
-	m.state = ready
+	m.State = prelogin.Ready
 	return nil
 }

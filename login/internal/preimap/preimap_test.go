@@ -94,15 +94,15 @@ func TestFloodsHoldNothing(t *testing.T) {
 					sent += len(e)
 				case prelogin.BeginAuth:
 					m.Challenge(nil)
-					m.run()
+					m.Run()
 				}
 			}
-			if m.state == atAuthd {
+			if m.State == prelogin.AtAuthd {
 				m.Challenge(nil)
 			}
 		}
-		if cap(m.pending) > 1<<17 || rounds != 1999 {
-			t.Errorf("%s: %d bytes are held after %d rounds", name, cap(m.pending), rounds)
+		if m.Held() > 1<<17 || rounds != 1999 {
+			t.Errorf("%s: %d bytes are held after %d rounds", name, m.Held(), rounds)
 		}
 	}
 }

@@ -38,7 +38,7 @@ func (m *Machine) dispatch(c pop3wire.Command) {
 
 // good answers +OK; a lawful command forgives the unlawful ones before it.
 func (m *Machine) good(text string) {
-	m.bad = 0
+	m.Bad = 0
 	m.ok(text)
 }
 
@@ -116,8 +116,8 @@ func (m *Machine) stls(c pop3wire.Command) {
 		m.badCommand("TLS is not offered here.")
 	default:
 		m.good("Begin TLS negotiation now.")
-		m.state = handshake
-		m.do(prelogin.StartTLS{})
+		m.State = prelogin.Handshaking
+		m.Do(prelogin.StartTLS{})
 	}
 }
 
@@ -126,17 +126,17 @@ func (m *Machine) permit(name string) bool {
 	mech, ok := prelogin.Find(m.cfg.Mechanisms, name)
 	switch {
 	case !ok:
-		m.stats.Attempts++
-		m.stats.TriedUnsupported = true
+		m.Tally.Attempts++
+		m.Tally.TriedUnsupported = true
 		m.err("", prelogin.TextUnsupported)
 		return false
 	case m.cfg.Facts.Allows(mech):
 		return true
 	}
-	m.stats.Attempts++
-	m.stats.Mech = mech.Name
+	m.Tally.Attempts++
+	m.Tally.Mech = mech.Name
 	if mech.Plaintext {
-		m.stats.TriedPlaintext = true
+		m.Tally.TriedPlaintext = true
 		m.err("", prelogin.TextPrivacy)
 	} else {
 		m.err("", prelogin.TextNoTLS)
@@ -153,7 +153,7 @@ func (m *Machine) userCommand(c pop3wire.Command) {
 		m.badCommand("USER needs a name.")
 		return
 	}
-	m.stats.User = string(name)
+	m.Tally.User = string(name)
 	if !m.permit("PLAIN") {
 		return
 	}
@@ -177,7 +177,7 @@ func (m *Machine) pass(c pop3wire.Command) {
 		return
 	}
 	begin := prelogin.BeginAuth{Mech: "PLAIN", HasInitial: true, Initial: prelogin.PlainMessage(m.user, c.Args)}
-	m.stats.User = string(m.user)
+	m.Tally.User = string(m.user)
 	m.user, m.hasUser = nil, false
 	m.begin("PASS", begin)
 }
@@ -207,7 +207,7 @@ func (m *Machine) apop(c pop3wire.Command) {
 		return
 	}
 	m.stamped = true
-	m.stats.User = p[0]
+	m.Tally.User = p[0]
 	initial := []byte(fmt.Sprintf("%s\x00%s\x00%s", m.cfg.Timestamp, p[0], digest))
 	m.begin("APOP", prelogin.BeginAuth{Mech: "APOP", HasInitial: true, Initial: secret.New(initial)})
 }
@@ -244,15 +244,13 @@ func (m *Machine) auth(c pop3wire.Command) {
 	if !m.permit(name) {
 		return
 	}
-	m.stats.User = ""
+	m.Tally.User = ""
 	m.begin("AUTH", begin)
 }
 
 func (m *Machine) begin(command string, begin prelogin.BeginAuth) {
-	m.command, m.state = command, atAuthd
-	m.stats.Attempts++
-	m.stats.Mech = begin.Mech
-	m.do(begin)
+	m.command = command
+	m.Begin(begin)
 }
 
 func (m *Machine) utf8Mode(c pop3wire.Command) {
@@ -296,5 +294,5 @@ func (m *Machine) quit(c pop3wire.Command) {
 		return
 	}
 	m.good("Logging out.")
-	m.close(prelogin.WhyQuit)
+	m.Close(prelogin.WhyQuit)
 }
