@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -24,13 +25,19 @@ const (
 	sendPiece = 1 << 20
 )
 
-// client is one session's process side: two goroutines, of which one only reads.
+// client is one session's process side: a goroutine that reads and runs what
+// comes, and one that waits for all else. Whoever works on the session holds mu:
+// a command needs no switch from one goroutine to another.
 type client struct {
 	ws      *worker.Session
-	s       *session.Session
-	changes chan struct{} // the selected mailbox changed
-	wake    chan struct{} // another process changed the mail
-	kicked  string        // what to say before the end, once told
+	changes chan struct{}          // the selected mailbox changed
+	wake    chan struct{}          // another process changed the mail
+	kicked  atomic.Pointer[string] // what to say before the end, once told
+
+	mu    sync.Mutex
+	s     *session.Session
+	timer *time.Timer
+	armed time.Time // when timer fires; zero while it does not
 }
 
 // Serve runs one session.
@@ -49,41 +56,50 @@ func (s *server) Serve(ws *worker.Session) {
 
 // run serves until the session has ended.
 func (c *client) run() {
-	input := make(chan piece)
-	stop := make(chan struct{})
+	c.timer = time.NewTimer(time.Hour)
+	defer c.timer.Stop()
+	over := make(chan struct{})
 	var reader sync.WaitGroup
-	reader.Go(func() { c.read(input, stop) })
+	reader.Go(func() {
+		defer close(over)
+		c.read()
+	})
 	defer reader.Wait()
 	defer c.ws.Stream.Close()
-	defer close(stop)
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
-	for {
-		if end, _ := c.s.Ended(); end != session.Running {
-			return
-		}
-		if due := c.s.Deadline(); !due.IsZero() {
-			timer.Reset(time.Until(due))
-		}
+	for on := c.do(func(time.Time) {}); on; {
 		select {
-		case p := <-input:
-			if p.err != nil {
-				c.s.Close(closedText(p.err) + " " + c.s.Doing(time.Now()))
-				continue
-			}
-			c.s.Input(time.Now(), p.bytes)
-			p.taken()
+		case <-over:
+			return
 		case <-c.changes:
-			c.s.Changed(time.Now())
+			on = c.do(c.s.Changed)
 		case <-c.wake:
-			c.s.Wake(time.Now())
-		case <-timer.C:
-			c.s.Tick(time.Now())
+			on = c.do(c.s.Wake)
+		case <-c.timer.C:
+			on = c.do(func(now time.Time) {
+				c.armed = time.Time{}
+				c.s.Tick(now)
+			})
 		case text := <-c.ws.End:
-			c.kicked = text
-			c.s.Bye(time.Now(), text)
+			c.kicked.Store(&text) // for a write that is stalled, and keeps mu
+			on = c.do(func(now time.Time) { c.s.Bye(now, text) })
 		}
 	}
+}
+
+// do works on the session, and reports whether it goes on.
+func (c *client) do(work func(now time.Time)) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	work(time.Now())
+	if end, _ := c.s.Ended(); end != session.Running {
+		return false
+	}
+	// A deadline that is later now than it was is seen when the timer fires.
+	if due := c.s.Deadline(); !due.IsZero() && (c.armed.IsZero() || due.Before(c.armed)) {
+		c.timer.Reset(time.Until(due))
+		c.armed = due
+	}
+	return true
 }
 
 func closedText(err error) string {
@@ -93,21 +109,13 @@ func closedText(err error) string {
 	return "Disconnected: " + err.Error()
 }
 
-// piece is what was read at once. taken gives the buffer back to the reader.
-type piece struct {
-	bytes []byte
-	err   error
-	taken func()
-}
-
 // big are buffers for sessions that send much; others make do with a small one
 // of their own, so that an idle session costs little.
 var big = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 
-// read passes on what comes, until the stream ends or stop is closed.
-func (c *client) read(input chan<- piece, stop <-chan struct{}) {
+// read runs what comes, until the stream or the session ends.
+func (c *client) read() {
 	small := make([]byte, 1<<10)
-	used := make(chan struct{}, 1)
 	much := false
 	for {
 		buf := small
@@ -117,27 +125,15 @@ func (c *client) read(input chan<- piece, stop <-chan struct{}) {
 			buf = pooled[:]
 		}
 		n, err := c.ws.Stream.Read(buf)
-		if n > 0 {
-			select {
-			case input <- piece{bytes: buf[:n], taken: func() { used <- struct{}{} }}:
-				select {
-				case <-used:
-				case <-stop:
-					return
-				}
-			case <-stop:
-				return
-			}
-		}
+		on := n == 0 || c.do(func(now time.Time) { c.s.Input(now, buf[:n]) })
 		if pooled != nil {
 			big.Put(pooled)
 		}
 		much = n == len(buf)
-		if err != nil {
-			select {
-			case input <- piece{err: err}:
-			case <-stop:
-			}
+		if on && err != nil {
+			on = c.do(func(now time.Time) { c.s.Close(closedText(err) + " " + c.s.Doing(now)) })
+		}
+		if !on || err != nil {
 			return
 		}
 	}
@@ -153,6 +149,14 @@ func (c *client) Flush(enc *imapwire.Encoder) error {
 // write sends all of p. A client that takes nothing for stallTimeout is given
 // up; while it takes nothing the session can still be told to end.
 func (c *client) write(p []byte) error {
+	n, err := c.ws.Stream.WriteNow(p)
+	if err != nil {
+		return broken(err)
+	}
+	if p = p[n:]; len(p) == 0 {
+		return nil
+	}
+	defer c.ws.Stream.SetWriteDeadline(time.Time{}) // or the next write could be late for it
 	last := time.Now()
 	for len(p) > 0 {
 		c.ws.Stream.SetWriteDeadline(time.Now().Add(stallStep))
@@ -186,17 +190,20 @@ func broken(err error) error {
 func (c *client) stalled(last time.Time) error {
 	select {
 	case text := <-c.ws.End:
-		c.kicked = text
+		c.kicked.Store(&text)
 	default:
 	}
-	switch {
-	case c.kicked != "":
-		return errors.New(c.kicked)
+	switch text := c.kicked.Load(); {
+	case text != nil:
+		return errors.New(*text)
 	case time.Since(last) > stallTimeout:
 		return errors.New("inactivity in reading our output")
 	}
 	return nil
 }
+
+// bodies are buffers for large messages that are not stored as they are sent.
+var bodies = sync.Pool{New: func() any { return new([256 << 10]byte) }}
 
 // Body is for view.Output: without a copy through this process where the store
 // keeps the message as it is sent.
@@ -204,8 +211,8 @@ func (c *client) Body(m mailstore.Message, off, n int64) error {
 	if fd, start, ok := m.File(); ok {
 		return c.sendFile(fd, start+off, n)
 	}
-	buf := big.Get().(*[32 << 10]byte)
-	defer big.Put(buf)
+	buf := bodies.Get().(*[256 << 10]byte)
+	defer bodies.Put(buf)
 	for n > 0 {
 		want := buf[:min(n, int64(len(buf)))]
 		got, err := m.ReadAt(want, off)
@@ -222,6 +229,7 @@ func (c *client) Body(m mailstore.Message, off, n int64) error {
 
 // sendFile sends n bytes of a file from off on.
 func (c *client) sendFile(fd uintptr, off, n int64) error {
+	defer c.ws.Stream.SetWriteDeadline(time.Time{})
 	last := time.Now()
 	for n > 0 {
 		_, before := c.ws.Stream.Octets()

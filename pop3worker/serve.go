@@ -74,7 +74,8 @@ func (s *server) serveLocked(ws *worker.Session) error {
 type dialogue struct {
 	ws         *worker.Session
 	m          *session.Session
-	complained bool // the log has been told of a bad command
+	out        []byte // waits to be sent
+	complained bool   // the log has been told of a bad command
 
 	mu    sync.Mutex
 	ended string    // why the session must end, once it was told
@@ -124,7 +125,7 @@ func (d *dialogue) run() string {
 	}()
 	defer told.Wait()
 	defer close(stop)
-	if d.write(d.m.Begin()) != nil {
+	if d.write(d.m.Begin()) != nil || d.flush() != nil {
 		return d.gone()
 	}
 	buf := make([]byte, 4096)
@@ -133,9 +134,14 @@ func (d *dialogue) run() string {
 		if reason != "" {
 			return reason
 		}
-		if reason := d.feed(buf[:n]); reason != "" {
+		reason = d.feed(buf[:n])
+		if d.flush() != nil && reason == "" {
+			reason = d.gone()
+		}
+		if reason != "" {
 			return reason
 		}
+		d.rest()
 	}
 }
 
@@ -146,7 +152,7 @@ func (d *dialogue) read(buf []byte) (n int, reason string) {
 	for {
 		d.ws.Stream.SetReadDeadline(next)
 		if text := d.endText(); text != "" { // after setting it, or a Kick could be overlooked
-			d.write(session.Bye(text))
+			d.say(session.Bye(text))
 			return 0, "Disconnected: " + text
 		}
 		n, err := d.ws.Stream.Read(buf)
@@ -160,7 +166,7 @@ func (d *dialogue) read(buf []byte) (n int, reason string) {
 		case d.endText() != "":
 			continue
 		case !time.Now().Before(deadline):
-			d.write(session.Bye("Disconnected for inactivity."))
+			d.say(session.Bye("Disconnected for inactivity."))
 			return 0, "Disconnected for inactivity"
 		}
 		if err := d.m.Flush(); err != nil {
@@ -202,7 +208,9 @@ func (d *dialogue) feed(p []byte) (reason string) {
 func (d *dialogue) send() (reason string) {
 	defer d.m.Sent()
 	for {
-		piece, err := d.m.Body.Next()
+		var err error
+		d.wait()
+		d.out, err = d.m.Body.Append(d.out)
 		if errors.Is(err, io.EOF) {
 			return ""
 		}
@@ -211,15 +219,56 @@ func (d *dialogue) send() (reason string) {
 			d.ws.Log.Errorf("cannot read a message: %v", err)
 			return "Disconnected: message could not be read"
 		}
-		if d.write(piece) != nil {
+		if len(d.out) >= outSize && d.flush() != nil {
 			return d.gone()
 		}
 	}
 }
 
+// outSize is how much waits before it is sent while more commands are at hand.
+const outSize = 64 << 10
+
+// outs are buffers of sessions that have something to say; one that waits for its
+// client holds none.
+var outs = sync.Pool{New: func() any { b := make([]byte, 0, 2*outSize); return &b }}
+
+// write lets p wait until flush, or sends it if that is much.
 func (d *dialogue) write(p []byte) error {
-	if len(p) == 0 {
+	d.wait()
+	if d.out = append(d.out, p...); len(d.out) < outSize {
 		return nil
+	}
+	return d.flush()
+}
+
+// wait takes a buffer.
+func (d *dialogue) wait() {
+	if d.out == nil {
+		d.out = *outs.Get().(*[]byte)
+	}
+}
+
+// rest gives the buffer back.
+func (d *dialogue) rest() {
+	if out := d.out[:0]; cap(out) >= outSize && cap(out) <= 8*outSize {
+		outs.Put(&out)
+	}
+	d.out = nil
+}
+
+// say sends last words, whether or not they arrive.
+func (d *dialogue) say(p []byte) {
+	_ = d.write(p)
+	_ = d.flush()
+}
+
+// flush sends what waits: answers to commands that came together go together.
+func (d *dialogue) flush() error {
+	p := d.out
+	d.out = d.out[:0]
+	n, err := d.ws.Stream.WriteNow(p)
+	if err != nil || n == len(p) {
+		return err
 	}
 	d.ws.Stream.SetWriteDeadline(time.Now().Add(writeTimeout))
 	d.mu.Lock() // after setting it, or an end could be overlooked
@@ -227,8 +276,15 @@ func (d *dialogue) write(p []byte) error {
 		d.ws.Stream.SetWriteDeadline(d.until)
 	}
 	d.mu.Unlock()
-	_, err := d.ws.Stream.Write(p)
-	return err
+	if _, err = d.ws.Stream.Write(p[n:]); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.ended == "" {
+		d.ws.Stream.SetWriteDeadline(time.Time{}) // or the next write could be late for it
+	}
+	return nil
 }
 
 // lock is pop3_lock_session: one session at a time for a user.

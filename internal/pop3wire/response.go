@@ -98,24 +98,31 @@ type Stuffer struct {
 // Append appends p to dst, stuffed. p may be any portion of the message. A bare
 // LF becomes CRLF; a bare CR stays.
 func (s *Stuffer) Append(dst, p []byte) []byte {
-	for len(p) > 0 {
-		if !s.middle && p[0] == '.' {
-			dst = append(dst, '.')
-		}
-		n := bytes.IndexByte(p, '\n')
-		if n < 0 {
-			s.middle, s.cr = true, p[len(p)-1] == '\r'
-			return append(dst, p...)
-		}
-		dst = append(dst, p[:n]...)
-		if n == 0 && !s.cr || n > 0 && p[n-1] != '\r' {
-			dst = append(dst, '\r')
-		}
-		dst = append(dst, '\n')
-		s.middle, s.cr = false, false
-		p = p[n+1:]
+	if len(p) == 0 {
+		return dst
 	}
-	return dst
+	if !s.middle && p[0] == '.' {
+		dst = append(dst, '.')
+	}
+	from := 0 // what was appended
+	for at := 0; ; {
+		i := bytes.IndexByte(p[at:], '\n')
+		if i < 0 {
+			break
+		}
+		i += at
+		if i == 0 && !s.cr || i > 0 && p[i-1] != '\r' {
+			dst = append(append(dst, p[from:i]...), '\r')
+			from = i
+		}
+		if at = i + 1; at < len(p) && p[at] == '.' {
+			dst = append(append(dst, p[from:at]...), '.')
+			from = at
+		}
+	}
+	last := p[len(p)-1]
+	s.middle, s.cr = last != '\n', last == '\r'
+	return append(dst, p[from:]...)
 }
 
 // AtLineStart reports whether the next byte begins a line.

@@ -63,6 +63,38 @@ func (s *Stream) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// WriteNow writes as much of p as the system takes at once, and says how much that
+// was: a deadline, which costs more than the write, is only needed for the rest.
+// A deadline that has passed is os.ErrDeadlineExceeded all the same.
+func (s *Stream) WriteNow(p []byte) (n int, err error) {
+	conn, err := s.file.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var failed error
+	err = conn.Write(func(fd uintptr) bool {
+		for n < len(p) {
+			m, err := unix.Write(int(fd), p[n:])
+			switch {
+			case err == unix.EINTR:
+				continue
+			case err == unix.EAGAIN:
+				return true
+			case err != nil:
+				failed = fmt.Errorf("write: %w", err)
+				return true
+			}
+			n += m
+		}
+		return true
+	})
+	s.out.Add(uint64(n))
+	if s.raw != nil {
+		_, _ = s.raw.out.Write(p[:n])
+	}
+	return n, cmp.Or(err, failed)
+}
+
 // SendFile writes n bytes of the file from off on, without copying them
 // through this process.
 func (s *Stream) SendFile(file uintptr, off, n int64) error {

@@ -15,6 +15,9 @@ import (
 // what it wants.
 const blockSize = 16 << 10
 
+// readBlocks is how many blocks are read at once, at most.
+const readBlocks = 8
+
 // View is a message in CRLF form. It is safe for concurrent use.
 type View struct {
 	src  io.ReaderAt
@@ -72,6 +75,9 @@ func (v *View) Of(src io.ReaderAt) *View {
 // Size is the length in CRLF form.
 func (v *View) Size() int64 { return v.virt }
 
+// Stored is the length as stored.
+func (v *View) Stored() int64 { return v.phys }
+
 // Plain reports whether the stored bytes are in CRLF form themselves.
 func (v *View) Plain() bool { return v.virt == v.phys }
 
@@ -89,10 +95,11 @@ func (v *View) ReadAt(p []byte, off int64) (int, error) {
 	// The last block that begins at or before off.
 	b := sort.Search(len(v.bare), func(i int) bool { return int64(i)*blockSize+v.bare[i] > off }) - 1
 	done := 0
-	buf := make([]byte, blockSize)
-	for ; b < len(v.bare) && done < len(p); b++ {
+	blocks := min(readBlocks, 2+len(p)/blockSize, len(v.bare)-b)
+	buf := make([]byte, blocks*blockSize)
+	for ; b < len(v.bare) && done < len(p); b += blocks {
 		start := int64(b) * blockSize
-		in := buf[:min(blockSize, v.phys-start)]
+		in := buf[:min(int64(len(buf)), v.phys-start)]
 		if n, err := v.src.ReadAt(in, start); n < len(in) {
 			if err == nil || err == io.EOF {
 				err = io.ErrUnexpectedEOF // the file shrank

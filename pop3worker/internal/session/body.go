@@ -4,13 +4,14 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 
 	"rookery/internal/mailstore"
 	"rookery/internal/pop3wire"
 )
 
 // Body is a message on its way to the client, as the lines of a multi-line
-// response. The caller calls Next until io.EOF and sends what it gives.
+// response. The caller calls Append until io.EOF and sends what it gives.
 type Body struct {
 	msg     mailstore.Message
 	off     int64
@@ -21,27 +22,26 @@ type Body struct {
 	noNULs  bool
 	addEOH  bool
 	buf     []byte
-	out     []byte
 	sent    int64
 	done    bool
 }
 
 // bodyChunk is how much of a message is in memory at a time.
-const bodyChunk = 32 << 10
+const bodyChunk = 256 << 10
 
 func (s *Session) retr(params []string) {
 	if len(params) == 0 {
 		s.fail("RETR needs a message number.")
 		return
 	}
-	m := s.pick(params[0])
+	m, n := s.pick(params[0])
 	if m == nil {
 		return
 	}
 	if !s.open(m, -1) {
 		return
 	}
-	s.highest = max(s.highest, s.number(m))
+	s.highest = max(s.highest, n)
 	if !s.cfg.NoFlagUpdates && !m.seen {
 		m.seen = true
 		s.seen = append(s.seen, m.uid)
@@ -58,7 +58,7 @@ func (s *Session) top(params []string) {
 		s.fail("Not a count of lines.")
 		return
 	}
-	if m := s.pick(params[0]); m != nil {
+	if m, _ := s.pick(params[0]); m != nil {
 		s.open(m, lines)
 	}
 }
@@ -80,45 +80,69 @@ func (s *Session) open(m *message, lines int) bool {
 	return true
 }
 
-// Next gives the next piece, valid until the next call; io.EOF after the last.
-// Any other error leaves the response without its end: the caller must close.
-func (b *Body) Next() ([]byte, error) {
+// Append appends the next piece to dst; io.EOF after the last. Any other error
+// leaves the response without its end: the caller must close.
+func (b *Body) Append(dst []byte) ([]byte, error) {
 	if b.done {
-		return nil, io.EOF
+		return dst, io.EOF
+	}
+	whole, err := b.load()
+	if err != nil {
+		return dst, err
+	}
+	b.off += int64(len(whole))
+	piece := b.cut(whole)
+	if b.noNULs {
+		piece = b.withoutNULs(piece)
+	}
+	b.sent += int64(len(piece))
+	dst = b.stuff.Append(slices.Grow(dst, len(piece)+64), piece)
+	if b.off >= b.msg.Size() || b.lines == 0 && b.inBody {
+		b.done = true
+		if !b.inBody && b.addEOH {
+			if !b.stuff.AtLineStart() {
+				dst = append(dst, "\r\n"...)
+			}
+			dst = append(dst, "\r\n"...)
+		}
+		dst = b.stuff.End(dst)
+	}
+	return dst, nil
+}
+
+// load gives the next bytes of the message: all of it where it is in memory.
+func (b *Body) load() ([]byte, error) {
+	if all := mailstore.Bytes(b.msg); all != nil {
+		return all[b.off:], nil
 	}
 	if b.buf == nil {
-		b.buf = make([]byte, bodyChunk)
+		b.buf = make([]byte, min(bodyChunk, b.msg.Size()))
 	}
-	n, err := b.msg.ReadAt(b.buf[:min(bodyChunk, max(0, b.msg.Size()-b.off))], b.off)
+	n, err := b.msg.ReadAt(b.buf[:min(int64(len(b.buf)), max(0, b.msg.Size()-b.off))], b.off)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
 	if n == 0 && b.off < b.msg.Size() {
 		return nil, io.ErrUnexpectedEOF
 	}
-	b.off += int64(n)
-	piece := b.cut(b.buf[:n])
-	if b.noNULs {
-		for i, c := range piece {
-			if c == 0 {
-				piece[i] = 0x80
-			}
+	return b.buf[:n], nil
+}
+
+// withoutNULs gives p with each NUL as 0x80, in memory of its own if p is the
+// store's.
+func (b *Body) withoutNULs(p []byte) []byte {
+	if bytes.IndexByte(p, 0) < 0 {
+		return p
+	}
+	if b.buf == nil {
+		p = bytes.Clone(p)
+	}
+	for i, c := range p {
+		if c == 0 {
+			p[i] = 0x80
 		}
 	}
-	b.sent += int64(len(piece))
-	out := b.stuff.Append(b.out[:0], piece)
-	if b.off >= b.msg.Size() || b.lines == 0 && b.inBody {
-		b.done = true
-		if !b.inBody && b.addEOH {
-			if !b.stuff.AtLineStart() {
-				out = append(out, "\r\n"...)
-			}
-			out = append(out, "\r\n"...)
-		}
-		out = b.stuff.End(out)
-	}
-	b.out = out
-	return out, nil
+	return p
 }
 
 // cut ends the piece after the lines that TOP asked for, and notes where the

@@ -52,30 +52,21 @@ func (s *Session) command(c pop3wire.Command) {
 	}
 }
 
-// pick finds the message that a parameter names. nil after an -ERR.
-func (s *Session) pick(param string) *message {
+// pick finds the message that a parameter names, and its number. nil after an -ERR.
+func (s *Session) pick(param string) (m *message, n int) {
 	n, ok := pop3wire.Number(param)
 	switch {
 	case !ok:
 		s.fail("Not a message number.")
-		return nil
+		return nil, 0
 	case n < 1 || n > len(s.msgs):
 		s.err("", fmt.Sprintf("There's no message %d.", n))
-		return nil
+		return nil, 0
 	case s.msgs[n-1].deleted:
 		s.err("", "Message is deleted.")
-		return nil
+		return nil, 0
 	}
-	return &s.msgs[n-1]
-}
-
-func (s *Session) number(m *message) int {
-	for i := range s.msgs {
-		if &s.msgs[i] == m {
-			return i + 1
-		}
-	}
-	return 0
+	return &s.msgs[n-1], n
 }
 
 // learnSizes asks for all sizes once: the first of STAT, LIST and CAPA-less
@@ -144,8 +135,8 @@ func (s *Session) stat(_ []string) {
 
 func (s *Session) list(params []string) {
 	if len(params) == 1 {
-		if m := s.pick(params[0]); m != nil && s.learnSizes() {
-			s.ok(fmt.Sprintf("%d %d", s.number(m), m.size))
+		if m, n := s.pick(params[0]); m != nil && s.learnSizes() {
+			s.ok(fmt.Sprintf("%d %d", n, m.size))
 		}
 		return
 	}
@@ -166,8 +157,8 @@ func (s *Session) list(params []string) {
 
 func (s *Session) uidl(params []string) {
 	if len(params) == 1 {
-		if m := s.pick(params[0]); m != nil && s.learnUIDLs() {
-			s.ok(fmt.Sprintf("%d %s", s.number(m), m.uidl))
+		if m, n := s.pick(params[0]); m != nil && s.learnUIDLs() {
+			s.ok(fmt.Sprintf("%d %s", n, m.uidl))
 		}
 		return
 	}
@@ -191,13 +182,13 @@ func (s *Session) dele(params []string) {
 		s.fail("DELE needs a message number.")
 		return
 	}
-	m := s.pick(params[0])
+	m, n := s.pick(params[0])
 	if m == nil {
 		return
 	}
 	m.deleted = true
 	s.deleted++
-	s.highest = max(s.highest, s.number(m))
+	s.highest = max(s.highest, n)
 	s.ok("Marked to be deleted.")
 }
 

@@ -91,7 +91,9 @@ type message struct {
 	order   uint32
 	deleted bool
 	seen    bool
-	sized   bool // size is known, or cannot be
+	sized   bool   // size is known, or cannot be
+	known   bool   // order and kept are
+	kept    string // an id of another server
 }
 
 // New takes the messages that are there now: their numbers never change while
@@ -103,13 +105,8 @@ func New(cfg Config, box mailstore.Mailbox, ownOrder bool) (*Session, error) {
 		return nil, err
 	}
 	s := &Session{cfg: cfg, box: box, split: pop3wire.NewSplitter(maxLine)}
-	for i := range snap.Len() {
-		e := snap.At(i)
-		if cfg.DeletedFlag != "" && slices.Contains(snap.Keywords(e.Keywords), cfg.DeletedFlag) {
-			continue
-		}
-		s.msgs = append(s.msgs, message{uid: e.UID, seen: e.Flags&mailstore.Seen != 0})
-	}
+	s.take(snap)
+	s.learn()
 	if ownOrder {
 		if err := s.sortByOrder(); err != nil {
 			return nil, err
@@ -125,20 +122,72 @@ func New(cfg Config, box mailstore.Mailbox, ownOrder bool) (*Session, error) {
 	return s, nil
 }
 
+// take makes the maildrop of a picture.
+func (s *Session) take(snap mailstore.Snapshot) {
+	s.msgs = make([]message, 0, snap.Len())
+	var buf [128]mailstore.Entry
+	for pos := 0; ; {
+		n := mailstore.Entries(snap, pos, buf[:])
+		if n == 0 {
+			return
+		}
+		for _, e := range buf[:n] {
+			if s.cfg.DeletedFlag != "" && slices.Contains(snap.Keywords(e.Keywords), s.cfg.DeletedFlag) {
+				continue
+			}
+			s.msgs = append(s.msgs, message{uid: e.UID, seen: e.Flags&mailstore.Seen != 0})
+		}
+		pos += n
+	}
+}
+
+// learn takes what the mailbox knows of all messages at once, while they are in
+// the order of their UIDs.
+func (s *Session) learn() {
+	i := 0
+	s.eachKnown(mailstore.FactsWant{Size: true, UIDL: true}, func(uid mailstore.UID, f mailstore.Facts, known mailstore.FactsWant) {
+		for i < len(s.msgs) && s.msgs[i].uid < uid {
+			i++
+		}
+		if i == len(s.msgs) || s.msgs[i].uid != uid {
+			return
+		}
+		m := &s.msgs[i]
+		if known.Size {
+			m.size, m.sized = f.Size, true
+		}
+		m.order, m.kept, m.known = f.Order, f.UIDL, true
+	})
+}
+
+// eachKnown calls do for the messages of which the mailbox can tell in one pass:
+// all or none.
+func (s *Session) eachKnown(want mailstore.FactsWant, do func(mailstore.UID, mailstore.Facts, mailstore.FactsWant)) {
+	if r, ok := s.box.(mailstore.FactsReader); ok {
+		r.KnownFacts(want, func(uid mailstore.UID, f mailstore.Facts, known mailstore.FactsWant) bool {
+			do(uid, f, known)
+			return true
+		})
+	}
+}
+
 // sortByOrder puts messages with a kept order first, by it, the others after
 // them by UID.
 func (s *Session) sortByOrder() error {
 	any := false
 	for i := range s.msgs {
-		f, err := s.box.Facts(s.msgs[i].uid, mailstore.FactsWant{UIDL: true})
-		if errkind.Is(err, errkind.Expunged) {
-			continue
+		m := &s.msgs[i]
+		if !m.known {
+			f, err := s.box.Facts(m.uid, mailstore.FactsWant{UIDL: true})
+			if errkind.Is(err, errkind.Expunged) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			m.order = f.Order
 		}
-		if err != nil {
-			return err
-		}
-		s.msgs[i].order = f.Order
-		any = any || f.Order > 0
+		any = any || m.order > 0
 	}
 	if any {
 		slices.SortStableFunc(s.msgs, func(a, b message) int { return cmp.Compare(a.order-1, b.order-1) }) // 0 comes last

@@ -156,7 +156,7 @@ func (p *peer) Send(_ int, b []byte) {
 			p.out.WriteString("(closed)\r\n")
 		case Send:
 			for {
-				piece, err := p.s.Body.Next()
+				piece, err := p.s.Body.Append(nil)
 				if errors.Is(err, io.EOF) {
 					break
 				}

@@ -3,7 +3,6 @@ package session
 import (
 	"crypto/md5" //nolint:gosec // names messages, protects nothing
 	"encoding/hex"
-	"fmt"
 	"io"
 	"strconv"
 
@@ -27,7 +26,7 @@ func (s *Session) learnUIDLs() bool {
 		m := &s.msgs[i]
 		u, err := s.makeUIDL(m, validity)
 		if errkind.Is(err, errkind.Expunged) {
-			u = fmt.Sprintf("%08x%08x", m.uid, validity)
+			u = defaultUIDL(m.uid, validity)
 		} else if err != nil {
 			s.storeError(err)
 			return false
@@ -55,7 +54,23 @@ func unique(u string, used map[string]int) string {
 	return u
 }
 
+// defaultUIDL is Dovecot's "%08x%08x" of UID and UIDVALIDITY.
+func defaultUIDL(uid, validity uint32) string {
+	var b [16]byte
+	n := uint64(uid)<<32 | uint64(validity)
+	for i := range b {
+		b[i] = "0123456789abcdef"[n>>(60-4*i)&15]
+	}
+	return string(b[:])
+}
+
 func (s *Session) makeUIDL(m *message, validity uint32) (string, error) {
+	if m.known && (m.kept != "" || s.cfg.UIDL == nil) {
+		if m.kept != "" {
+			return clean(m.kept), nil
+		}
+		return defaultUIDL(m.uid, validity), nil
+	}
 	f, err := s.box.Facts(m.uid, mailstore.FactsWant{UIDL: true, GUID: s.cfg.UIDL != nil})
 	if err != nil {
 		return "", err
@@ -64,7 +79,7 @@ func (s *Session) makeUIDL(m *message, validity uint32) (string, error) {
 		return clean(f.UIDL), nil
 	}
 	if s.cfg.UIDL == nil {
-		return fmt.Sprintf("%08x%08x", m.uid, validity), nil
+		return defaultUIDL(m.uid, validity), nil
 	}
 	v := &UIDLVars{UID: m.uid, UIDValidity: validity, Filename: f.BaseName, GUID: hex.EncodeToString(f.GUID[:])}
 	if s.cfg.NeedMD5 {
