@@ -291,7 +291,7 @@ func TestStrangersLines(t *testing.T) {
 	c := d.Dial("imap")
 	c.ExpectPrefix("* OK")
 	must(t, c.Send(in(9, "x NONSENSE\r\n")))
-	if got := rest(c); len(got) != 6 && len(got) != 5 || !strings.HasPrefix(last(got), "* BYE") {
+	if got := c.Rest(); len(got) != 6 && len(got) != 5 || !strings.HasPrefix(last(got), "* BYE") {
 		t.Errorf("nine bad commands: %q", got)
 	}
 	sessionLine(t, d, "Too many invalid (IMAP )?commands")

@@ -42,20 +42,6 @@ func login(t *testing.T, d *harness.Demo, service, user string) *harness.Client 
 // send sends bytes as they are; a connection that the server ended is no error.
 func send(c *harness.Client, text string) { _ = c.Send(text) }
 
-// rest reads to the end of a connection.
-func rest(c *harness.Client) []string {
-	var out []string
-	for {
-		line, err := c.TryLine()
-		if line != "" {
-			out = append(out, line)
-		}
-		if err != nil {
-			return out
-		}
-	}
-}
-
 // last is the tagged line of an answer.
 func last(lines []string) string {
 	if len(lines) == 0 {

@@ -117,7 +117,7 @@ func TestIMAPTooManyBad(t *testing.T) {
 		c.OK("NOOP")
 	}
 	must(t, c.Send(in(40, "b NONSENSE\r\n")))
-	got := rest(c)
+	got := c.Rest()
 	if len(got) != 21 || got[19] != "b BAD Unknown command." || !strings.HasPrefix(got[20], "* BYE ") {
 		t.Errorf("%d lines, the last %.300q", len(got), got[max(0, len(got)-3):])
 	}
@@ -130,7 +130,7 @@ func TestIMAPFatal(t *testing.T) {
 	d := harness.Start(t, "--users", "1", "--empty")
 	c := login(t, d, "imap", "u1")
 	must(t, c.Send("x APPEND INBOX {18446744073709551616+}\r\n"))
-	if got := rest(c); len(got) == 0 || !strings.HasPrefix(last(got), "* BYE ") {
+	if got := c.Rest(); len(got) == 0 || !strings.HasPrefix(last(got), "* BYE ") {
 		t.Errorf("a size beyond all numbers: %q", got)
 	}
 	// Not a literal at all.
@@ -207,7 +207,7 @@ func TestPOP3Lines(t *testing.T) {
 		}
 	}
 	must(t, c.Send(in(60, "NONSENSE\r\n")))
-	got := rest(c)
+	got := c.Rest()
 	if !strings.Contains(last(got), "Too many bad commands") || len(got) > 30 {
 		t.Errorf("%d lines, last %q", len(got), last(got))
 	}

@@ -98,7 +98,7 @@ func (c *curl) logins(path string) {
 }
 
 func TestCurlIMAP(t *testing.T) {
-	need(t, "curl", "curl")
+	harness.Need(t, "curl", "curl")
 	for _, m := range modes() {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
@@ -184,7 +184,7 @@ func curlCustom(t *testing.T, c *curl) {
 }
 
 func TestCurlPOP3(t *testing.T) {
-	need(t, "curl", "curl")
+	harness.Need(t, "curl", "curl")
 	for _, m := range modes() {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()

@@ -154,7 +154,7 @@ func shareUIDs(t *testing.T, d *harness.Demo) {
 }
 
 func TestProcmail(t *testing.T) {
-	procmail := need(t, "procmail", "procmail")
+	procmail := harness.Need(t, "procmail", "procmail")
 	d := harness.Start(t, "--users", "1", "--empty")
 	dir := maildirFolder(t, d, 1, "")
 	w := watch(t, d, "u1")
@@ -178,8 +178,8 @@ func TestProcmail(t *testing.T) {
 // knows u1.
 func TestPostfix(t *testing.T) {
 	harness.NeedRoot(t)
-	need(t, "postfix", "postfix")
-	need(t, "unshare", "util-linux")
+	harness.Need(t, "postfix", "postfix")
+	harness.Need(t, "unshare", "util-linux")
 	d := harness.Start(t, "--users", "1", "--empty")
 	dir := maildirFolder(t, d, 1, "")
 	p := startPostfix(t, d)
@@ -317,7 +317,7 @@ func startPostfix(t *testing.T, d *harness.Demo) *postfix {
 // send gives a message to Postfix as a local program does.
 func (p *postfix) send(recipient, text string) {
 	p.t.Helper()
-	r := runWith(p.t, text, nil, need(p.t, "sendmail", "postfix"), "-C", p.conf, "-i", "-f", "ann@example.test", recipient)
+	r := runWith(p.t, text, nil, harness.Need(p.t, "sendmail", "postfix"), "-C", p.conf, "-i", "-f", "ann@example.test", recipient)
 	if r.code != 0 {
 		p.t.Fatalf("sendmail: %d %s%s", r.code, r.out, r.err)
 	}

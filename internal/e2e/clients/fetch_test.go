@@ -96,7 +96,7 @@ func wantTexts(t *testing.T, what string, got, want []string) {
 }
 
 func TestFetchmail(t *testing.T) {
-	need(t, "fetchmail", "fetchmail")
+	harness.Need(t, "fetchmail", "fetchmail")
 	for _, m := range modes() {
 		for _, proto := range []string{"POP3", "APOP", "IMAP"} {
 			t.Run(m.name+"/"+proto, func(t *testing.T) {
@@ -137,7 +137,7 @@ func TestFetchmail(t *testing.T) {
 
 // fetchmail waits with IDLE; what is delivered comes while it waits.
 func TestFetchmailIdle(t *testing.T) {
-	need(t, "fetchmail", "fetchmail")
+	harness.Need(t, "fetchmail", "fetchmail")
 	for _, m := range modes() {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
@@ -196,7 +196,7 @@ func lastLine(s string) string {
 }
 
 func TestMpop(t *testing.T) {
-	need(t, "mpop", "mpop")
+	harness.Need(t, "mpop", "mpop")
 	for _, m := range modes() {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()

@@ -20,26 +20,6 @@ import (
 
 func TestMain(m *testing.M) { harness.Main(m) }
 
-// need ends the test where a program is missing; its package is named.
-func need(t *testing.T, program, debianPackage string) string {
-	t.Helper()
-	path, err := exec.LookPath(program)
-	if err == nil {
-		return path
-	}
-	for _, dir := range []string{"/usr/sbin/", "/sbin/"} {
-		if _, err := os.Stat(dir + program); err == nil {
-			return dir + program
-		}
-	}
-	text := program + " is missing: install the Debian package " + debianPackage + " (scripts/install-test-tools does)"
-	if os.Getenv("CI") == "true" {
-		t.Fatal(text)
-	}
-	t.Skip(text)
-	return ""
-}
-
 // ran is what a program did.
 type ran struct {
 	out, err string

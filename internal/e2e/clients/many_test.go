@@ -68,8 +68,8 @@ func tell(t *testing.T, c *harness.Client) *arrivals {
 // the same files. Every message must appear once, and be told within two seconds.
 func TestThousands(t *testing.T) {
 	harness.NeedRoot(t)
-	procmail, maildrop := need(t, "procmail", "procmail"), need(t, "maildrop", "maildrop")
-	need(t, "postfix", "postfix")
+	procmail, maildrop := harness.Need(t, "procmail", "procmail"), harness.Need(t, "maildrop", "maildrop")
+	harness.Need(t, "postfix", "postfix")
 	d := harness.Start(t, "--users", "1", "--empty")
 	dir := maildirFolder(t, d, 1, "")
 	home := filepath.Dir(dir)

@@ -255,7 +255,7 @@ func fill(t *testing.T, d *harness.Demo, count int) {
 // TestMbsync pulls 2,000 messages in odd folders, changes both sides, pushes
 // and pulls again, and at the end there is nothing left to do.
 func TestMbsync(t *testing.T) {
-	need(t, "mbsync", "isync")
+	harness.Need(t, "mbsync", "isync")
 	for _, md := range modes() {
 		t.Run(md.name, func(t *testing.T) {
 			t.Parallel()

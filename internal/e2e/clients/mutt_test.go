@@ -53,8 +53,8 @@ set timeout=1
 // TestMuttBatch has mutt do everything by pushed keys: read the first, flag
 // the second, delete the third, save the fourth into a folder that is made for it.
 func TestMuttBatch(t *testing.T) {
-	mutt := need(t, "mutt", "mutt")
-	need(t, "tmux", "tmux")
+	mutt := harness.Need(t, "mutt", "mutt")
+	harness.Need(t, "tmux", "tmux")
 	for _, m := range modes() {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
@@ -96,8 +96,8 @@ func checkMutt(t *testing.T, d *harness.Demo, texts []string) {
 
 // TestMuttTmux does the same by hand, in a terminal, looking at the screen.
 func TestMuttTmux(t *testing.T) {
-	mutt := need(t, "mutt", "mutt")
-	need(t, "tmux", "tmux")
+	mutt := harness.Need(t, "mutt", "mutt")
+	harness.Need(t, "tmux", "tmux")
 	for _, m := range modes() {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()

@@ -15,7 +15,7 @@ func python(t *testing.T, script string, m mode, d *harness.Demo, service string
 }
 
 func TestPythonImaplib(t *testing.T) {
-	need(t, "python3", "python3")
+	harness.Need(t, "python3", "python3")
 	for _, m := range modes() {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
@@ -31,7 +31,7 @@ func TestPythonImaplib(t *testing.T) {
 }
 
 func TestPythonPoplib(t *testing.T) {
-	need(t, "python3", "python3")
+	harness.Need(t, "python3", "python3")
 	one, two := plainMail("one", "Hello.\n.\n..two\n"), plainMail("two", "Second.\n")
 	for _, m := range modes() {
 		t.Run(m.name, func(t *testing.T) {

@@ -257,3 +257,17 @@ func (c *Client) POP3Lines(format string, args ...any) []string {
 		lines = append(lines, strings.TrimPrefix(line, "."))
 	}
 }
+
+// Rest reads the lines that come until the connection ends.
+func (c *Client) Rest() []string {
+	var out []string
+	for {
+		line, err := c.TryLine()
+		if line != "" {
+			out = append(out, line)
+		}
+		if err != nil {
+			return out
+		}
+	}
+}

@@ -160,7 +160,7 @@ service pop3-login {
 
 // startDovecot runs Debian's Dovecot with one user.
 func startDovecot(t *testing.T) world {
-	program := need(t, "dovecot", "dovecot-imapd, dovecot-pop3d")
+	program := harness.Need(t, "dovecot", "dovecot-imapd, dovecot-pop3d")
 	dir, err := os.MkdirTemp("/var/tmp", "rookery-words-")
 	if err != nil {
 		t.Fatal(err)

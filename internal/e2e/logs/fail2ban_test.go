@@ -121,7 +121,7 @@ func ends(text string) int {
 // banned for which of them.
 func fail2ban(t *testing.T, lines []string, filter string) map[string]string {
 	t.Helper()
-	program := need(t, "fail2ban-regex", "fail2ban")
+	program := harness.Need(t, "fail2ban-regex", "fail2ban")
 	file := filepath.Join(t.TempDir(), "log")
 	write(t, file, strings.Join(lines, "\n")+"\n")
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)

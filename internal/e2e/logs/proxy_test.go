@@ -35,7 +35,7 @@ func pasted(t *testing.T, comment string) string {
 // goes by addresses, has the client's.
 func TestBehindStunnel(t *testing.T) {
 	harness.NeedRoot(t)
-	program := need(t, "stunnel", "stunnel4")
+	program := harness.Need(t, "stunnel", "stunnel4")
 	d := harness.Prepare(t)
 	flags := []string{"--users", "1", "--empty"}
 	d.Write(flags...)

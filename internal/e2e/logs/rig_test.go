@@ -3,7 +3,6 @@ package logs
 import (
 	"net"
 	"os"
-	"os/exec"
 	"syscall"
 	"testing"
 	"time"
@@ -12,22 +11,6 @@ import (
 )
 
 func TestMain(m *testing.M) { harness.Main(m) }
-
-// need gives a program's path, or ends the test and names its package.
-func need(t *testing.T, program, debianPackage string) string {
-	t.Helper()
-	path, err := exec.LookPath(program)
-	if err == nil {
-		return path
-	}
-	for _, dir := range []string{"/usr/sbin/", "/sbin/"} {
-		if _, err := os.Stat(dir + program); err == nil {
-			return dir + program
-		}
-	}
-	t.Skip(program + " is missing: install the Debian package " + debianPackage + " (scripts/install-test-tools does)")
-	return ""
-}
 
 func read(path string) string {
 	data, _ := os.ReadFile(path)

@@ -130,7 +130,7 @@ func TestStrangerPlaces(t *testing.T) {
 	}
 	mustLogin(t, d, "imap", "u1")
 	for n, c := range strangers[:16] {
-		if got := lastLines(c); len(got) != 1 || got[0] != "* BYE [UNAVAILABLE] Too many connections that have not logged in." {
+		if got := c.Rest(); len(got) != 1 || got[0] != "* BYE [UNAVAILABLE] Too many connections that have not logged in." {
 			t.Errorf("stranger %d: %q", n, got)
 		}
 	}
@@ -158,7 +158,7 @@ func TestStrangersOfOneAddress(t *testing.T) {
 		strangers = append(strangers, c)
 	}
 	for service, want := range map[string]string{"imap": "* BYE [UNAVAILABLE] Too many connections from your address", "pop3": "-ERR [SYS/TEMP] Too many connections from your address"} {
-		if got := lastLines(d.Dial(service)); len(got) != 1 || !strings.HasPrefix(got[0], want) || !strings.Contains(got[0], "login_unauthenticated_userip_limit=3") {
+		if got := d.Dial(service).Rest(); len(got) != 1 || !strings.HasPrefix(got[0], want) || !strings.Contains(got[0], "login_unauthenticated_userip_limit=3") {
 			t.Errorf("%s: %q", service, got)
 		}
 	}
@@ -209,13 +209,13 @@ func TestLoginTimeout(t *testing.T) {
 	if !hasBye(last, "* BYE Disconnected for inactivity during authentication.") {
 		t.Errorf("a busy stranger was told %q", last[max(0, len(last)-2):])
 	}
-	if got := lastLines(pop); len(got) != 1 || got[0] != "-ERR Disconnected for inactivity during authentication." {
+	if got := pop.Rest(); len(got) != 1 || got[0] != "-ERR Disconnected for inactivity during authentication." {
 		t.Errorf("POP3: %q", got)
 	}
-	if got := lastLines(half); !hasBye(got, "* BYE Disconnected for inactivity") {
+	if got := half.Rest(); !hasBye(got, "* BYE Disconnected for inactivity") {
 		t.Errorf("in AUTHENTICATE: %q", got)
 	}
-	if got := lastLines(mute); len(got) != 0 {
+	if got := mute.Rest(); len(got) != 0 {
 		t.Errorf("in a handshake: %q", got)
 	}
 	in.OK("NOOP")
@@ -255,7 +255,7 @@ func TestHighSecurity(t *testing.T) {
 		c := d.Dial("imap")
 		c.ExpectPrefix("* OK ")
 	}
-	if got := lastLines(stranger); !hasBye(got, "* BYE [UNAVAILABLE] Too many connections") {
+	if got := stranger.Rest(); !hasBye(got, "* BYE [UNAVAILABLE] Too many connections") {
 		t.Errorf("the oldest stranger: %q", got)
 	}
 	mustLogin(t, d, "imaps", "u2")

@@ -14,20 +14,6 @@ import (
 	"rookery/internal/e2e/harness"
 )
 
-// lastLines reads to the end of a connection.
-func lastLines(c *harness.Client) []string {
-	var out []string
-	for {
-		line, err := c.TryLine()
-		if line != "" {
-			out = append(out, line)
-		}
-		if err != nil {
-			return out
-		}
-	}
-}
-
 func hasBye(lines []string, prefix string) bool {
 	for _, line := range lines {
 		if strings.HasPrefix(line, prefix) {
@@ -61,11 +47,11 @@ func TestStop(t *testing.T) {
 	began := time.Now()
 	signal(t, d, syscall.SIGTERM)
 	for name, c := range map[string]*harness.Client{"idle": idle, "quiet": quiet, "stranger": stranger} {
-		if got := lastLines(c); !hasBye(got, "* BYE ") {
+		if got := c.Rest(); !hasBye(got, "* BYE ") {
 			t.Errorf("%s session: %q, want BYE", name, got)
 		}
 	}
-	if got := lastLines(pop); len(got) > 0 && !strings.HasPrefix(got[0], "-ERR") {
+	if got := pop.Rest(); len(got) > 0 && !strings.HasPrefix(got[0], "-ERR") {
 		t.Errorf("POP3 session: %q", got)
 	}
 	n := <-stored
@@ -145,11 +131,11 @@ func TestKick(t *testing.T) {
 	pop := mustLogin(t, d, "pop3s", "u1")
 	d.MustCtl("kick", "u1@example.test")
 	for name, c := range map[string]*harness.Client{"IDLE": a, "quiet": b} {
-		if got := lastLines(c); !hasBye(got, "* BYE Disconnected by the administrator.") {
+		if got := c.Rest(); !hasBye(got, "* BYE Disconnected by the administrator.") {
 			t.Errorf("%s session: %q", name, got)
 		}
 	}
-	if got := lastLines(pop); len(got) > 0 && !strings.HasPrefix(got[0], "-ERR") {
+	if got := pop.Rest(); len(got) > 0 && !strings.HasPrefix(got[0], "-ERR") {
 		t.Errorf("POP3 session: %q", got)
 	}
 	other.OK("NOOP")

@@ -1,13 +1,11 @@
 package preimap
 
 import (
-	"bytes"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
 
-	"rookery/internal/errkind"
 	"rookery/login/internal/prelogin"
 	"rookery/login/internal/prelogin/prelogintest"
 )
@@ -22,40 +20,6 @@ func start(given []string) prelogin.Machine {
 
 func TestTranscripts(t *testing.T) { prelogintest.Run(t, start) }
 
-// drive feeds in and answers what the machine asks for by a fixed rule.
-func drive(m *Machine, in []byte, portion func(left int) int) string {
-	var out bytes.Buffer
-	handle := func(effects []prelogin.Effect) {
-		for len(effects) > 0 {
-			var next []prelogin.Effect
-			for _, e := range effects {
-				switch e := e.(type) {
-				case prelogin.Send:
-					out.Write(e)
-				case prelogin.BeginAuth:
-					if e.HasInitial {
-						next = append(next, m.Refused(errkind.AuthFailed, "", "")...)
-					} else {
-						next = append(next, m.Challenge([]byte("hi"))...)
-					}
-				case prelogin.ContinueAuth:
-					next = append(next, m.Refused(errkind.Invalid, "", "")...)
-				case prelogin.StartTLS:
-					out.WriteString("TLS\n")
-				}
-			}
-			effects = next
-		}
-	}
-	handle(m.Greet())
-	for len(in) > 0 {
-		n := portion(len(in))
-		handle(m.Feed(in[:n]))
-		in = in[n:]
-	}
-	return out.String()
-}
-
 func FuzzMachine(f *testing.F) {
 	for _, seed := range []string{
 		"a LOGIN u p\r\nb NOOP\r\n", "a AUTHENTICATE PLAIN\r\nAHUAcA==\r\n", "a AUTHENTICATE CRAM-MD5\r\n*\r\nb LOGOUT\r\n",
@@ -67,8 +31,8 @@ func FuzzMachine(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in []byte, seed uint64) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		given := []string{"secured", "starttls"}
-		a := drive(start(given).(*Machine), in, func(left int) int { return left })
-		b := drive(start(given).(*Machine), in, func(left int) int { return 1 + rng.IntN(min(left, 7)) })
+		a := prelogintest.Drive(start(given).(*Machine), in, func(left int) int { return left })
+		b := prelogintest.Drive(start(given).(*Machine), in, func(left int) int { return 1 + rng.IntN(min(left, 7)) })
 		if a != b {
 			t.Fatalf("whole:\n%q\npieces:\n%q", a, b)
 		}

@@ -15,6 +15,7 @@
 package prelogintest
 
 import (
+	"bytes"
 	"encoding/base64"
 	"flag"
 	"fmt"
@@ -244,4 +245,39 @@ func Mechanisms(words []string) []prelogin.Mechanism {
 		}
 	}
 	return list
+}
+
+// Drive feeds in, portion by portion, and answers what the machine asks for by a
+// fixed rule. It gives what the client reads.
+func Drive(m prelogin.Machine, in []byte, portion func(left int) int) string {
+	var out bytes.Buffer
+	handle := func(effects []prelogin.Effect) {
+		for len(effects) > 0 {
+			var next []prelogin.Effect
+			for _, e := range effects {
+				switch e := e.(type) {
+				case prelogin.Send:
+					out.Write(e)
+				case prelogin.BeginAuth:
+					if e.HasInitial {
+						next = append(next, m.Refused(errkind.AuthFailed, "", "")...)
+					} else {
+						next = append(next, m.Challenge([]byte("hi"))...)
+					}
+				case prelogin.ContinueAuth:
+					next = append(next, m.Refused(errkind.Invalid, "", "")...)
+				case prelogin.StartTLS:
+					out.WriteString("TLS\n")
+				}
+			}
+			effects = next
+		}
+	}
+	handle(m.Greet())
+	for len(in) > 0 {
+		n := portion(len(in))
+		handle(m.Feed(in[:n]))
+		in = in[n:]
+	}
+	return out.String()
 }
