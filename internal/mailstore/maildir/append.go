@@ -1,17 +1,15 @@
 package maildir
 
 import (
-	"hash"
 	"io"
 	"strconv"
 	"time"
 
-	"rookery/internal/crc32c"
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/compress"
 	"rookery/internal/mailstore/crlf"
 	"rookery/internal/mailstore/index"
-	"rookery/internal/mailstore/journal"
 	"rookery/internal/vfs"
 )
 
@@ -27,14 +25,15 @@ type draft struct {
 	mb   *mailbox
 	meta mailstore.AppendMeta
 	base string // also its name in tmp/
-	file vfs.File
-	size int64 // announced, -1 unknown
-	n    int64
+	size int64  // announced, -1 unknown
+	got  int64
 	bare int64
 	cr   bool
-	sum  hash.Hash32
-	data []byte // all of it, while it is small
-	err  error
+	*sink
+	head   []byte           // the first bytes, until the way to store them is decided
+	out    io.Writer        // the sink, or what compresses into it
+	packed *compress.Writer // nil: stored as it is
+	err    error
 }
 
 // Append begins to add messages to a mailbox.
@@ -66,7 +65,7 @@ func (a *appender) Add(meta mailstore.AppendMeta, size int64) (io.Writer, error)
 		return nil, errkind.Newf("append", errkind.Invalid, "a UIDL that cannot be kept")
 	}
 	mb := a.mb
-	d := &draft{mb: mb, meta: meta, base: mb.s.names.next(mb.s.now()), size: size, sum: new(crc32c.Digest)}
+	d := &draft{mb: mb, meta: meta, base: mb.s.names.next(mb.s.now()), size: size}
 	open := func() (vfs.File, error) {
 		return mb.s.fs.OpenFile(mb.tmpPath(d.base), vfs.Read|vfs.Write|vfs.Create|vfs.Excl, mb.s.opt.FileMode)
 	}
@@ -82,7 +81,7 @@ func (a *appender) Add(meta mailstore.AppendMeta, size int64) (io.Writer, error)
 	if err != nil {
 		return nil, mb.s.fail("append", err)
 	}
-	d.file = f
+	d.sink = newSink(f, mb.s.journal != nil)
 	a.msgs = append(a.msgs, d)
 	return d, nil
 }
@@ -99,24 +98,16 @@ func (d *draft) Write(p []byte) (int, error) {
 	if d.err != nil {
 		return 0, d.err
 	}
-	if d.size >= 0 && d.n+int64(len(p)) > d.size {
+	if d.size >= 0 && d.got+int64(len(p)) > d.size {
 		d.err = errkind.Newf("append", errkind.Invalid, "more bytes than announced")
 		return 0, d.err
 	}
-	n, err := d.file.Write(p)
+	n, err := d.put(p)
 	d.bare += crlf.Count(p[:n], d.cr)
-	d.sum.Write(p[:n])
 	if n > 0 {
 		d.cr = p[n-1] == '\r'
 	}
-	d.n += int64(n)
-	if d.data != nil || d.n == int64(n) {
-		if d.n <= journal.MaxData && d.mb.s.journal != nil {
-			d.data = append(d.data, p[:n]...)
-		} else {
-			d.data = nil
-		}
-	}
+	d.got += int64(n)
 	if err != nil {
 		d.err = diskError("append", err)
 	}
@@ -126,10 +117,7 @@ func (d *draft) Write(p []byte) (int, error) {
 // drop closes and forgets a draft's file.
 func (a *appender) drop() {
 	for _, d := range a.msgs {
-		if d.file != nil {
-			d.file.Close()
-			d.file = nil
-		}
+		d.file.Close()
 		a.mb.s.fs.Remove(a.mb.tmpPath(d.base)) // not there once it was renamed
 	}
 	a.mb.s.put(a.mb)
@@ -156,9 +144,9 @@ func (a *appender) Commit() (mailstore.AppendResult, error) {
 		switch {
 		case d.err != nil:
 			return res, errkind.Wrap("append", d.err)
-		case d.n == 0:
+		case d.got == 0:
 			return res, errkind.Newf("append", errkind.Invalid, "an empty message")
-		case d.size >= 0 && d.n != d.size:
+		case d.size >= 0 && d.got != d.size:
 			return res, errkind.Newf("append", errkind.Invalid, "fewer bytes than announced")
 		}
 		item, err := d.item(a.mb.s)
@@ -177,11 +165,14 @@ func (a *appender) Commit() (mailstore.AppendResult, error) {
 // item makes what commit places. The file's time is its INTERNALDATE; SAVEDATE
 // is written down where it is another.
 func (d *draft) item(s *Store) (*addItem, error) {
+	if err := d.finish(); err != nil {
+		return nil, err
+	}
 	now := s.now()
-	base := withSum(withSizes(d.base, d.n, d.n+d.bare), d.sum.Sum32())
+	base := withSum(withSizes(d.base, d.got, d.got+d.bare), d.sum.Sum32())
 	it := &addItem{kind: moveTmp, from: d.base, file: d.file, base: base, flags: d.meta.Flags & mailstore.AllFlags, keywords: d.meta.Keywords}
 	it.data, it.date = d.data, now
-	it.known = index.Facts{Size: d.n + d.bare, Date: now.Unix(), Saved: now.Unix()}
+	it.known = index.Facts{Size: d.got + d.bare, Date: now.Unix(), Saved: now.Unix()}
 	if when := d.meta.InternalDate; !when.IsZero() {
 		it.known.Date, it.date = when.Unix(), when
 		if err := d.file.SetModTime(when); err != nil {

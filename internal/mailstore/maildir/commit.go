@@ -55,6 +55,10 @@ type addJob struct {
 	from  []uint32 // their UIDs there
 	away  *away
 
+	stem   string // of the base names, where there are several; see intent.go
+	intent uint64 // that is open, 0 if none
+	noted  bool   // the journal has what left src
+
 	ticket *journal.Ticket
 	uids   []uint32
 	uidv   uint32
@@ -98,26 +102,18 @@ func (mb *mailbox) batch(jobs []*addJob) error {
 	if mb.readOnly {
 		return errkind.Newf("add", errkind.ReadOnly, "the mailbox cannot be written")
 	}
+	mb.s.finishOthers()
 	lock, err := mb.s.lockUIDs(mb.ctl)
 	if err != nil {
 		return err
 	}
 	defer lock.release()
-	// What others added has its UIDs before ours.
-	have, err := mb.readUIDs()
-	if err != nil {
-		return mb.s.fail("read uidlist", err)
-	}
-	if err := mb.readKeywords(); err != nil {
+	if err := mb.ready(); err != nil {
 		return err
-	}
-	if !have || len(mb.fresh) > 0 || mb.freshAll || mb.reflag || !mb.loaded {
-		if err := mb.decide(); err != nil {
-			return err
-		}
 	}
 	var small, rest []*addJob
 	for _, j := range jobs {
+		mb.nameJob(j)
 		if mb.journalable(j) {
 			small = append(small, j)
 		} else {
@@ -134,7 +130,32 @@ func (mb *mailbox) batch(jobs []*addJob) error {
 	if len(rest) == 0 {
 		return nil
 	}
+	if err := mb.ready(); err != nil {
+		return err
+	}
 	return mb.placeJobs(rest)
+}
+
+// ready brings the picture up to what others added, which has its UIDs before
+// ours. The mailbox is entered and Dovecot's lock held.
+func (mb *mailbox) ready() error {
+	for range looks {
+		have, err := mb.readUIDs()
+		if err != nil {
+			return mb.s.fail("read uidlist", err)
+		}
+		if err := mb.readKeywords(); err != nil {
+			return err
+		}
+		if have && mb.loaded && len(mb.fresh) == 0 && !mb.freshAll && !mb.reflag && !mb.seen.Damaged() {
+			return nil
+		}
+		if err := mb.decide(); err != nil && !errors.Is(err, errPicture) {
+			return err
+		}
+		mb.load(true)
+	}
+	return errPicture
 }
 
 // giveUIDs gives messages their UIDs. What fails later leaves a gap, unless nobody
@@ -175,6 +196,10 @@ func (mb *mailbox) placeJobs(jobs []*addJob) (err error) {
 			mb.hdr.next = before
 		}
 	}()
+	if err := mb.intend(jobs); err != nil {
+		return mb.s.fail("write journal", err)
+	}
+	defer mb.undecided(jobs) // those that are not in place
 	own := mb.beginOwn()
 	var ready []*addJob
 	for _, j := range jobs {
@@ -199,7 +224,7 @@ func (mb *mailbox) placeJobs(jobs []*addJob) (err error) {
 		return mb.s.fail("write uidlist", err)
 	}
 	for _, j := range ready {
-		if j.src != nil {
+		if j.src != nil && !j.noted {
 			j.err = j.src.journalMoved(j.moved(), j.movedUnsynced())
 		}
 		if j.away != nil {
@@ -427,37 +452,55 @@ func (mb *mailbox) record(jobs []*addJob, own *ownChange) error {
 		}
 	}
 	if len(recs) == 0 {
-		return mb.keepState(own)
+		mb.keepState(own)
+		return nil
 	}
 	// Keywords first: without its record a line of theirs means nothing.
 	err := mb.saveMore(beyond, true)
 	if err == nil {
 		err = mb.appendUIDs(nil, recs, !mb.s.opt.NoSync)
 	}
+	if err == nil {
+		if err = mb.decided(jobs); err != nil {
+			mb.st.dropped += len(recs)
+		}
+	}
 	if err != nil {
 		return err
 	}
 	own.end()
-	return mb.show(jobs, recs)
+	mb.show(jobs, recs)
+	return nil
 }
 
 // keepState keeps in the index what the disk's stamps are now.
-func (mb *mailbox) keepState(own *ownChange) error {
+func (mb *mailbox) keepState(own *ownChange) {
 	own.end()
-	tx, err := mb.begin()
-	if err == nil {
+	if tx, err := mb.begin(); err == nil {
 		mb.put(tx)
 	}
-	return err
 }
 
-func (mb *mailbox) show(jobs []*addJob, recs []uidRecord) error {
-	tx, err := mb.begin()
-	if err != nil {
-		return err
-	}
+// show puts what is in its place and in the uidlist into the index. If that is
+// damaged now, the next look finds it.
+func (mb *mailbox) show(jobs []*addJob, recs []uidRecord) {
 	var recent []uint32
 	k := 0
+	for _, j := range jobs {
+		for _, it := range j.items {
+			if it.name[0] == 'c' {
+				recent = append(recent, recs[k].uid)
+			}
+			k++
+		}
+	}
+	mb.recent = mb.recent.Union(numset.FromSorted(recent))
+	tx, err := mb.begin()
+	if err != nil {
+		mb.look = true
+		return
+	}
+	k = 0
 	for _, j := range jobs {
 		if j.src == mb {
 			mb.removeIn(tx, mb.view(), mb.positions(j.moved()))
@@ -467,15 +510,10 @@ func (mb *mailbox) show(jobs []*addJob, recs []uidRecord) error {
 	for _, j := range jobs {
 		for _, it := range j.items {
 			mb.addIn(tx, recs[k], it.name, it.more, it.known, j.ticket != nil)
-			if it.name[0] == 'c' {
-				recent = append(recent, recs[k].uid)
-			}
 			k++
 		}
 	}
-	mb.recent = mb.recent.Union(numset.FromSorted(recent))
 	mb.put(tx)
-	return nil
 }
 
 // moved gives the source's UIDs of what a move renamed.

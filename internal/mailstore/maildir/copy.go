@@ -2,11 +2,14 @@ package maildir
 
 import (
 	"errors"
+	"math"
 
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/index"
+	"rookery/internal/mailstore/journal"
 	"rookery/internal/numset"
+	"rookery/internal/vfs"
 )
 
 // Copy adds copies to another mailbox (or this one), all or none. A copy is a
@@ -32,18 +35,22 @@ func (mb *mailbox) transfer(set numset.Set, to mailstore.Name, kind addKind) (ma
 	}
 	defer mb.s.put(dst)
 	for try := 0; ; try++ {
-		job, from, err := mb.collect(set, kind)
+		job, err := mb.collect(set, kind)
+		if errors.Is(err, errPicture) && try < looks {
+			if err = mb.lookAgain(); err == nil {
+				continue
+			}
+		}
 		if err != nil {
 			return res, err
 		}
+		more := job.cut(kind)
+		mb.s.loadData(job)
+		from := job.from
 		uidv, err := dst.commit(job)
-		if errors.Is(err, errSource) && try < 8 {
+		if errors.Is(err, errSource) && try < looks {
 			// Renamed or removed by another session or program since we looked.
-			mb.op.Lock()
-			mb.look = true
-			err = mb.refresh()
-			mb.op.Unlock()
-			if err != nil {
+			if err = mb.lookAgain(); err != nil {
 				return res, err
 			}
 			continue
@@ -54,23 +61,92 @@ func (mb *mailbox) transfer(set numset.Set, to mailstore.Name, kind addKind) (ma
 		if err != nil {
 			return res, err
 		}
-		res = mailstore.CopyResult{UIDValidity: uidv, From: from, To: job.uids}
+		res.UIDValidity = uidv
+		res.From, res.To = append(res.From, from...), append(res.To, job.uids...)
 		if kind == moveFile {
 			err = mb.forget(job, from)
 		}
-		return res, err
+		if err != nil || !more {
+			return res, err
+		}
+		set, try = set.Intersect(numset.Span(from[len(from)-1]+1, math.MaxUint32)), 0
 	}
 }
 
+// cut bounds a move by what one intent can name; more reports whether something
+// was left out.
+func (j *addJob) cut(kind addKind) (more bool) {
+	if kind != moveFile {
+		return false
+	}
+	ranges := 0
+	for i, u := range j.from {
+		if i == 0 || u != j.from[i-1]+1 {
+			ranges++
+		}
+		if ranges > maxIntentRanges {
+			j.items, j.from = j.items[:i], j.from[:i]
+			return true
+		}
+	}
+	return false
+}
+
+// loadData reads the bytes of a job's messages where all of them fit into the
+// journal: one sync of it then makes the copies certain, and all or none. What
+// cannot be read now goes the other way, which finds out why.
+func (s *Store) loadData(j *addJob) {
+	if s.journal == nil {
+		return
+	}
+	total := int64(0)
+	for _, it := range j.items {
+		if it.known.Size < 0 || it.known.Size > journal.MaxData {
+			return
+		}
+		if total += it.known.Size + 256; total > journal.MaxAppend {
+			return
+		}
+	}
+	buf := make([]byte, 0, total)
+	for _, it := range j.items {
+		f, err := s.fs.OpenFile(it.from, vfs.Read, 0)
+		if err != nil {
+			break
+		}
+		info, err := f.Stat()
+		n := len(buf)
+		if err == nil && info.Size > 0 && int64(n)+info.Size <= int64(cap(buf)) && info.Size <= journal.MaxData {
+			var got int
+			if got, err = f.ReadAt(buf[n:n+int(info.Size)], 0); err == nil || got == int(info.Size) {
+				buf = buf[:n+got]
+				it.data, it.date = buf[n:], info.ModTime
+			}
+		}
+		f.Close()
+		if it.data == nil {
+			break
+		}
+	}
+}
+
+// lookAgain looks at the folder whatever its stamps say.
+func (mb *mailbox) lookAgain() error {
+	mb.op.Lock()
+	defer mb.op.Unlock()
+	mb.look = true
+	return mb.refresh()
+}
+
 // collect makes the job for the messages of set that exist now.
-func (mb *mailbox) collect(set numset.Set, kind addKind) (*addJob, []uint32, error) {
+func (mb *mailbox) collect(set numset.Set, kind addKind) (*addJob, error) {
 	mb.op.Lock()
 	defer mb.op.Unlock()
 	if mb.isDead() {
-		return nil, nil, mb.gone()
+		return nil, mb.gone()
 	}
 	if kind == moveFile && mb.readOnly {
-		return nil, nil, errkind.Newf("move", errkind.ReadOnly, "the mailbox cannot be written")
+		return nil, errkind.Newf("move", errkind.ReadOnly, "the mailbox cannot be written")
 	}
 	job := &addJob{}
 	if kind == moveFile {
@@ -104,7 +180,10 @@ func (mb *mailbox) collect(set numset.Set, kind addKind) (*addJob, []uint32, err
 		job.items = append(job.items, it)
 		job.from = append(job.from, u)
 	}
-	return job, job.from, nil
+	if v.Damaged() {
+		return nil, errPicture
+	}
+	return job, nil
 }
 
 // copyName makes a base name for a copy: what the source's says of its bytes is
@@ -148,6 +227,10 @@ func (mb *mailbox) syncLeft() error {
 	if !mb.s.opt.SyncChanges {
 		return nil
 	}
+	return mb.syncLeftNow()
+}
+
+func (mb *mailbox) syncLeftNow() error {
 	for _, d := range []string{"cur", "new"} {
 		if err := mb.s.fs.SyncDir(join(mb.dir, d)); err != nil {
 			return mb.s.fail("move", err)
@@ -162,6 +245,9 @@ func (mb *mailbox) removeCopied(job *addJob, from []uint32) error {
 		return err
 	}
 	defer mb.leave()
+	if err := mb.settled(); err != nil {
+		return err
+	}
 	own := mb.beginOwn()
 	var first error
 	var gone []int
@@ -187,8 +273,7 @@ func (mb *mailbox) removeCopied(job *addJob, from []uint32) error {
 	}
 	own.end()
 	mb.st.dropped += len(gone)
-	if err := mb.expungeFromView(gone); first == nil {
-		first = err
-	}
+	mb.expungeFromView(gone)
+	mb.settledAfter()
 	return first
 }

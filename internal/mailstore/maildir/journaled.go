@@ -6,7 +6,6 @@ import (
 
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
-	"rookery/internal/mailstore/index"
 	"rookery/internal/mailstore/journal"
 	"rookery/internal/numset"
 	"rookery/internal/vfs"
@@ -36,7 +35,7 @@ func (s *Store) openJournal() error {
 		}
 		return s.withoutJournal(errkind.New("open journal", kind, err))
 	}
-	r := &replay{s: s, boxes: map[mailstore.GUID]*replayBox{}}
+	r := newReplay(s)
 	s.replaying = r
 	err = j.Recover(r.add)
 	s.replaying = nil
@@ -62,31 +61,65 @@ func (s *Store) withoutJournal(err error) error {
 	return nil
 }
 
-// journalable reports whether a job can go through the journal: new messages that
-// fit together into one batch of records.
+// journalable reports whether a job can go through the journal: messages that fit
+// together into one batch of records.
 func (mb *mailbox) journalable(j *addJob) bool {
 	if mb.s.journal == nil {
 		return false
 	}
-	size := 0
 	for _, it := range j.items {
-		if it.kind != moveTmp || it.data == nil {
+		if it.data == nil {
 			return false
 		}
-		r := mb.messageRecord(it, 1)
-		n := r.EncodedSize()
+	}
+	recs, ok := mb.records(j, func(int) uint32 { return 1 })
+	size := 0
+	for i := range recs {
+		n := recs[i].EncodedSize()
 		if n > journal.MaxRecord {
 			return false
 		}
 		size += n
 	}
-	return size > 0 && size <= journal.MaxAppend
+	return ok && size > 0 && size <= journal.MaxAppend
 }
 
+// records are what a job is in the journal: its messages, what leaves the mailbox
+// that they are moved from, and where there are several an intent before them.
+func (mb *mailbox) records(j *addJob, uid func(i int) uint32) (recs []journal.Record, ok bool) {
+	ref := uint64(0)
+	if j.stem != "" {
+		recs = append(recs, journal.Record{Kind: journal.Intent, Box: guidOf(mb.hdr.guid), Payload: []byte{intentJournal}})
+		ref = journal.RefFirst
+	}
+	for i, it := range j.items {
+		r := mb.messageRecord(it, uid(i))
+		r.Ref = ref
+		recs = append(recs, r)
+	}
+	if j.src != nil {
+		x, ok := j.leaves()
+		if !ok {
+			return nil, false
+		}
+		x.Ref = ref
+		recs = append(recs, x)
+	}
+	return recs, true
+}
+
+// linked, as the operation of a Message, says that its file is a link of one whose
+// bytes are certain: only its name waits for the checkpoint.
+const linked = mailstore.AddFlags
+
 func (mb *mailbox) messageRecord(it *addItem, uid uint32) journal.Record {
-	return journal.Record{Kind: journal.Message, Box: guidOf(mb.hdr.guid), UIDValidity: mb.hdr.validity, UID: uid, Base: it.base,
+	r := journal.Record{Kind: journal.Message, Box: guidOf(mb.hdr.guid), UIDValidity: mb.hdr.validity, UID: uid, Base: it.base,
 		Flags: it.flags, Keywords: it.keywords, GUID: messageGUID(it.base, it.ext), InternalDate: it.date, Size: it.known.Size,
 		Payload: []byte(it.ext), Data: it.data}
+	if it.kind != moveTmp && !it.unsynced && mb.s.can.link {
+		r.Op = linked
+	}
+	return r
 }
 
 // journalJobs makes jobs certain through the journal and shows them. Those that
@@ -102,11 +135,11 @@ func (mb *mailbox) journalJobs(jobs []*addJob) (rest []*addJob, err error) {
 		if j.uids, j.err = mb.giveUIDs(j.items); j.err != nil {
 			continue
 		}
-		recs := make([]journal.Record, len(j.items))
-		for i, it := range j.items {
-			recs[i] = mb.messageRecord(it, j.uids[i])
+		recs, ok := mb.records(j, func(i int) uint32 { return j.uids[i] })
+		if ok {
+			j.ticket, err = mb.s.journal.Append(journal.Now, recs...)
 		}
-		if j.ticket, err = mb.s.journal.Append(journal.Now, recs...); err != nil {
+		if err != nil || !ok {
 			mb.ungive(j)
 			rest = append(rest, j)
 			continue
@@ -149,6 +182,9 @@ func (mb *mailbox) certain(jobs []*addJob) (took, left []*addJob) {
 // placeAll puts the files into place; a job that fails is cancelled.
 func (mb *mailbox) placeAll(jobs []*addJob) {
 	for _, j := range jobs {
+		if j.src != nil && j.src != mb {
+			j.away = j.src.leaving()
+		}
 		for i, it := range j.items {
 			if j.err = mb.placeFile(it); j.err != nil {
 				for _, done := range j.items[:i] {
@@ -192,7 +228,8 @@ func (mb *mailbox) showJournaled(jobs []*addJob, own *ownChange) error {
 		}
 	}
 	if len(done) == 0 {
-		return mb.keepState(own)
+		mb.keepState(own)
+		return nil
 	}
 	err := mb.saveMore(beyond, true)
 	if err == nil {
@@ -203,11 +240,15 @@ func (mb *mailbox) showJournaled(jobs []*addJob, own *ownChange) error {
 		return mb.s.fail("write uidlist", err)
 	}
 	own.end()
-	if err := mb.show(done, recs); err != nil {
-		return err
-	}
+	mb.show(done, recs)
 	for _, j := range done {
 		j.ticket.Done()
+		if id, _ := j.ticket.IDs(); j.stem != "" {
+			mb.s.endIntent(journal.Unsynced, id) // an error means that it is looked at again
+		}
+		if j.away != nil {
+			j.away.left(j.moved())
+		}
 	}
 	return nil
 }
@@ -353,223 +394,4 @@ func (s *Store) syncFile(path string) error {
 	err = f.Sync()
 	f.Close()
 	return err
-}
-
-// journalGone notes that a mailbox was deleted: what the journal has of it is
-// not to come back.
-func (s *Store) journalGone(guid mailstore.GUID) {
-	if s.journal == nil {
-		return
-	}
-	if t, err := s.journal.Append(journal.Soon, journal.Record{Kind: journal.Gone, Box: guid}); err == nil {
-		t.Done()
-	}
-}
-
-// place is where a mailbox lies.
-type place struct{ dir, ctl string }
-
-// placeOf finds a mailbox by its GUID, in memory or on the disk.
-func (s *Store) placeOf(guid mailstore.GUID) (place, bool, error) {
-	s.mu.Lock()
-	p, ok := s.places[guid]
-	s.mu.Unlock()
-	has := func(p place) bool {
-		mb := mailbox{s: s, dir: p.dir, ctl: p.ctl}
-		hdr, ok, err := mb.readHeader()
-		return err == nil && ok && guidOf(hdr.guid) == guid
-	}
-	if ok && has(p) {
-		return p, true, nil
-	}
-	list, err := s.folders()
-	if err != nil {
-		return place{}, false, err
-	}
-	for _, f := range append(list, folder{}) { // and INBOX, whose directory is ""
-		if p = (place{s.mailDir(f.dir), s.ctlDir(f.dir)}); has(p) {
-			s.setPlace(guid, p)
-			return p, true, nil
-		}
-	}
-	return place{}, false, nil
-}
-
-func (s *Store) setPlace(guid mailstore.GUID, p place) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.places[guid] = p
-}
-
-// errLater has the journal ask again.
-var errLater = errkind.Newf("settle", errkind.InUse, "what another process wrote is not in place yet")
-
-// settle makes the effects of records certain in their own places. It waits for
-// no lock that somebody may hold who waits for the journal.
-func (s *Store) settle(recs []journal.Record) error {
-	if r := s.replaying; r != nil {
-		if err := r.run(); err != nil {
-			return err
-		}
-	}
-	byBox := map[mailstore.GUID][]journal.Record{}
-	for _, r := range recs {
-		byBox[r.Box] = append(byBox[r.Box], r)
-	}
-	for guid, list := range byBox {
-		p, there, err := s.placeOf(guid)
-		if err != nil {
-			return s.fail("settle", err)
-		}
-		if !there {
-			continue // deleted
-		}
-		if err := s.settleBox(guid, p, list); err != nil {
-			if notExist(err) {
-				err = errLater // it is being renamed
-			}
-			return s.fail("settle", err)
-		}
-	}
-	return nil
-}
-
-func (s *Store) settleBox(guid mailstore.GUID, p place, recs []journal.Record) error {
-	var want []journal.Record
-	for _, r := range recs {
-		if (r.Kind == journal.Message || r.Kind == journal.Large) && !r.Expunged {
-			want = append(want, r)
-		}
-	}
-	for part := range slices.Chunk(want, 128) { // files that are open at once
-		if err := s.settleFiles(guid, p, part); err != nil {
-			return err
-		}
-	}
-	for _, d := range [...]string{"cur", "new"} {
-		if err := s.fs.SyncDir(join(p.dir, d)); err != nil {
-			return err
-		}
-	}
-	for _, n := range [...]string{uidlistFile, moreFile} {
-		if err := s.syncFile(join(p.ctl, n)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// settleFiles syncs the files of messages.
-func (s *Store) settleFiles(guid mailstore.GUID, p place, recs []journal.Record) error {
-	var files []vfs.File
-	defer func() {
-		for _, f := range files {
-			f.Close()
-		}
-	}()
-	var missing []journal.Record
-	for _, r := range recs {
-		f, err := s.openKnown(guid, p, r)
-		if err != nil {
-			return err
-		}
-		if f != nil {
-			files = append(files, f)
-		} else {
-			missing = append(missing, r)
-		}
-	}
-	if len(missing) > 0 {
-		more, err := s.openMissing(p, missing)
-		files = append(files, more...)
-		if err != nil {
-			return err
-		}
-	}
-	return journal.SyncFiles(files)
-}
-
-// openKnown opens a message's file by the name that the index gives it; nil if it
-// is not there.
-func (s *Store) openKnown(guid mailstore.GUID, p place, r journal.Record) (vfs.File, error) {
-	s.mu.Lock()
-	mb := s.boxes[guid]
-	s.mu.Unlock()
-	if mb == nil {
-		return nil, nil
-	}
-	for range 3 {
-		v, kw := mb.snap.Load(), mb.kwNow.Load()
-		pos, ok := v.Find(r.UID)
-		if !ok {
-			return nil, nil
-		}
-		rec := v.Rec(pos)
-		if kw == nil || locBase(rec.Loc) != r.Base {
-			return nil, nil
-		}
-		f, err := s.fs.OpenFile(join(p.dir, pathIn(nameBy(kw, v, rec))), vfs.Read, 0)
-		if err == nil || !notExist(err) {
-			return f, err
-		}
-	}
-	return nil, nil
-}
-
-// openMissing looks for files in the folder. What is not there under the user's
-// lock is gone for good, or never came.
-func (s *Store) openMissing(p place, recs []journal.Record) (files []vfs.File, err error) {
-	if s.replaying == nil {
-		if err := s.user.Lock(0); err != nil {
-			return nil, errLater
-		}
-		defer s.user.Unlock()
-	}
-	for try := 0; len(recs) > 0 && try < 3; try++ {
-		f, err := s.scan(p.dir)
-		if err != nil {
-			return files, err
-		}
-		var left []journal.Record
-		for _, r := range recs {
-			_, i := f.slot(r.Base)
-			if i < 0 {
-				left = append(left, r)
-				continue
-			}
-			o, err := s.fs.OpenFile(join(p.dir, pathIn(f.list[i].name)), vfs.Read, 0)
-			if notExist(err) {
-				left = append(left, r)
-			} else if err != nil {
-				return files, err
-			} else {
-				files = append(files, o)
-			}
-		}
-		if recs = left; f.stable {
-			break
-		}
-	}
-	return files, nil
-}
-
-// pathIn gives the path of a stored name below a mailbox's directory.
-func pathIn(name string) string {
-	if name[0] == 'n' {
-		return "new/" + name[1:]
-	}
-	return "cur/" + name[1:]
-}
-
-// nameBy is mailbox.fileOf with a table of keywords of its own.
-func nameBy(kw *keywordTable, v *index.View, r index.Record) string {
-	base, _, info := splitLoc(r.Loc)
-	switch {
-	case r.Bits&bitNew != 0:
-		return "n" + base + info
-	case r.Bits&bitOdd != 0:
-		return "c" + base + info
-	}
-	d, _ := kw.find(v.Keywords(r.Keywords))
-	return "c" + base + nameFlags{sys: r.Flags, forwarded: d.forwarded, letters: d.letters}.info()
 }

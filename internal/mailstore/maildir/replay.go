@@ -22,6 +22,12 @@ type replay struct {
 	s     *Store
 	boxes map[mailstore.GUID]*replayBox
 	order []mailstore.GUID
+
+	intents []journal.Record // that are open
+}
+
+func newReplay(s *Store) *replay {
+	return &replay{s: s, boxes: map[mailstore.GUID]*replayBox{}}
 }
 
 // replayBox is one mailbox in recovery.
@@ -42,7 +48,10 @@ type replayBox struct {
 
 // add takes a record over.
 func (r *replay) add(rec journal.Record) error {
-	if !rec.Kind.Effect() || rec.Undone {
+	if rec.Kind == journal.Intent && len(rec.Payload) > 0 {
+		r.intents = append(r.intents, rec)
+	}
+	if !rec.Kind.Effect() {
 		return nil
 	}
 	b := r.boxes[rec.Box]
@@ -57,13 +66,37 @@ func (r *replay) add(rec journal.Record) error {
 
 // run recovers each mailbox.
 func (r *replay) run() error {
-	if len(r.order) == 0 {
+	if len(r.order)+len(r.intents) == 0 {
 		return nil
 	}
 	if err := r.s.lock(); err != nil {
 		return err
 	}
-	defer r.s.unlock()
+	err := r.runLocked()
+	r.s.unlock()
+	for _, in := range r.intents {
+		if err == nil && in.Payload[0] == intentRename {
+			err = r.rename(in)
+		}
+	}
+	if err == nil {
+		r.intents = nil
+	}
+	return err
+}
+
+// rename ends the rename of a tree.
+func (r *replay) rename(in journal.Record) error {
+	lock, err := r.s.begin()
+	if err != nil {
+		return err
+	}
+	defer r.s.end(lock)
+	return r.s.resumeRename(in)
+}
+
+// runLocked recovers each mailbox; the user's lock is held.
+func (r *replay) runLocked() error {
 	for _, guid := range r.order {
 		b := r.boxes[guid]
 		p, there, err := r.s.placeOf(guid)
@@ -78,37 +111,63 @@ func (r *replay) run() error {
 		}
 	}
 	r.order = nil
+	for _, in := range r.intents {
+		if in.Payload[0] == intentPlace {
+			if err := r.undoPlaced(in); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
 }
 
 func (b *replayBox) run(p place) error {
+	return b.locked(p, func() error {
+		for _, r := range b.recs {
+			if err := b.apply(r); err != nil {
+				return b.s.fail("recover "+p.dir, err)
+			}
+		}
+		return nil
+	})
+}
+
+// read looks at a mailbox's list and files. ok is false where there is no list:
+// it gets a new one, and all messages new UIDs.
+func (b *replayBox) read(p place) (ok bool, err error) {
 	b.mb = &mailbox{s: b.s, dir: p.dir, ctl: p.ctl, name: p.dir}
+	data, err := vfs.ReadFile(b.s.fs, join(p.ctl, uidlistFile), maxUIDList)
+	if err != nil {
+		return false, b.s.fail("read uidlist", err)
+	}
+	if b.list, err = parseUIDList(data); err != nil {
+		return false, nil
+	}
+	b.dirty = b.list.damaged > 0 || b.list.size != int64(len(data))
+	if b.files, err = b.look(); err != nil {
+		return false, err
+	}
+	// A cut may have left both names of a rename: one must not stay as it is while
+	// the other is written again.
+	if err := b.mb.twins(b.files); err != nil {
+		return false, b.s.fail("mend doubles", err)
+	}
+	b.index()
+	return true, nil
+}
+
+// locked changes a mailbox under the lock of its uidlist, and writes that.
+func (b *replayBox) locked(p place, change func() error) error {
 	lock, err := b.s.lockUIDs(p.ctl)
 	if err != nil {
 		return err
 	}
 	defer lock.release()
-	data, err := vfs.ReadFile(b.s.fs, join(p.ctl, uidlistFile), maxUIDList)
-	if err != nil {
-		return b.s.fail("read uidlist", err)
-	}
-	if b.list, err = parseUIDList(data); err != nil {
-		return nil // it gets a new one, and all messages new UIDs
-	}
-	b.dirty = b.list.damaged > 0 || b.list.size != int64(len(data))
-	if b.files, err = b.look(); err != nil {
+	if ok, err := b.read(p); err != nil || !ok {
 		return err
 	}
-	// A cut may have left both names of a rename: one must not stay as it is while
-	// the other is written again.
-	if err := b.mb.twins(b.files); err != nil {
-		return b.s.fail("mend doubles", err)
-	}
-	b.index()
-	for _, r := range b.recs {
-		if err := b.apply(r); err != nil {
-			return b.s.fail("recover "+p.dir, err)
-		}
+	if err := change(); err != nil {
+		return err
 	}
 	if b.renew {
 		if b.list.hdr.validity, err = b.s.nextValidity(b.list.hdr.validity); err != nil {
@@ -192,8 +251,8 @@ func (b *replayBox) apply(r journal.Record) error {
 		if !r.SameBoot && r.UIDValidity == b.list.hdr.validity {
 			return b.flags(r)
 		}
-	case journal.Expunge:
-		if !r.SameBoot && r.UIDValidity == b.list.hdr.validity {
+	case journal.Expunge: // after a killed process only where it is one half of a move
+		if (!r.SameBoot || r.Undone) && r.UIDValidity == b.list.hdr.validity {
 			return b.expunge(r)
 		}
 	}
@@ -208,13 +267,14 @@ func (b *replayBox) message(r journal.Record) error {
 	name, at := b.file(r.Base)
 	line, listed := b.lines[r.UID]
 	listed = listed && r.UIDValidity == b.list.hdr.validity
+	again := !r.SameBoot || r.Undone // steps of it may be missing
 	switch {
 	case listed && b.list.recs[line].base != r.Base:
 		// Another server gave the UID to something else. The message stays, under
 		// a UID that nobody was told.
 		b.renew = true
 		listed = true
-	case r.SameBoot && at < 0:
+	case r.SameBoot && at < 0 && (listed || !r.Undone):
 		// Killed before it was answered, or removed by somebody since.
 		return nil
 	case !listed && r.UIDValidity == b.list.hdr.validity:
@@ -227,7 +287,7 @@ func (b *replayBox) message(r journal.Record) error {
 			b.did++
 		}
 	}
-	if r.SameBoot || r.Kind == journal.Large {
+	if !again || r.Kind == journal.Large {
 		return nil
 	}
 	if at >= 0 {
