@@ -311,8 +311,8 @@ func (l *loader) logs() {
 // idle warns of settings that do nothing beside others.
 func (l *loader) idle() {
 	driver := settings.MailDriver.Get(l.Set)
-	if method := settings.MailCompressWriteMethod.Get(l.Set); method != "" && driver != "pack" {
-		l.warnf(l.Sources["mail_compress_write_method"], "mail_compress_write_method = %q is for mail_driver = \"pack\"; with %q new messages are stored as they come", method, driver)
+	if method := settings.MailCompressWriteMethod.Get(l.Set); method != "" && driver == "mbox" {
+		l.warnf(l.Sources["mail_compress_write_method"], "mail_compress_write_method = %q is for mail_driver = \"maildir\" and \"pack\"; with %q new messages are stored as they come", method, driver)
 	}
 }
 

@@ -35,7 +35,7 @@ var (
 		`Where old mail may lie, on cheaper disks, with mail_driver = "pack": "rookeryctl purge" moves packed files there whose newest message is older than 30 days. It has to be there.`, paths(), perUser())
 
 	MailCompressWriteMethod = enum("mail_compress_write_method", "", RoleWorkers, fileMail,
-		`How new messages are compressed on disk. Empty: not at all. Compressed ones are read whatever stands here.`, words("", "zstd"))
+		`How new messages are compressed on disk, with mail_driver "maildir" and "pack". Empty: not at all. Compressed ones are read whatever stands here; in a Maildir also those that Dovecot's zlib plugin or an administrator wrote (zstd, gzip, bzip2, lz4, xz). Quota counts the sizes that the user sees. Other programs that read a Maildir's files themselves see compressed ones as they are stored.`, words("", "zstd"))
 
 	MailUID = str("mail_uid", "", RoleMaster|RoleAuthd, fileMail,
 		`User id, as a number or a name, of users whose userdb gives none.`)

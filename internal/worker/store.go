@@ -111,6 +111,7 @@ func (h *Host) openMaildir(paths settings.MailPaths, ns mailstore.Namespace, spe
 		LockWait:    settings.MailMaxLockTimeout.Get(h.Settings),
 		SyncChanges: settings.MailFsync.Get(h.Settings) == "always",
 		NoSync:      settings.MailFsync.Get(h.Settings) == "never",
+		Compress:    settings.MailCompressWriteMethod.Get(h.Settings) == "zstd",
 		Note:        func(text string) { h.Log.Warnf("%s", text) }}
 	if layout == "fs" {
 		opt.Layout = maildir.FSLayout
