@@ -12,6 +12,7 @@ import (
 	"rookery/internal/mailstore"
 	"rookery/internal/sandbox"
 	"rookery/internal/settings"
+	"rookery/internal/vfs"
 	"rookery/internal/worker"
 )
 
@@ -61,6 +62,7 @@ type service struct {
 	now     func() time.Time
 	store   mailstore.Store // nil until a request needs it
 	conv    *converting     // of convert alone
+	reloc   vfs.File        // of relocate alone: the lock
 }
 
 // serve answers requests until rookeryctl goes.
@@ -95,6 +97,9 @@ func (s *service) serve(ctx context.Context) error {
 func (s *service) end() {
 	if s.conv != nil {
 		s.conv.close()
+	}
+	if s.reloc != nil {
+		s.reloc.Close()
 	}
 	s.close()
 }
@@ -162,6 +167,7 @@ func verbs() map[string]verb {
 		toolmsg.Quota:       {need: 0, args: 0, run: quota},
 		toolmsg.Undelete:    {need: 0, args: 0, run: undelete},
 		toolmsg.Convert:     {need: 0, args: 1, run: convert, alone: true},
+		toolmsg.Relocate:    {need: 0, args: 0, run: relocate, alone: true},
 		toolmsg.Adopt:       {need: 0, args: 0, run: adopt},
 	}
 }

@@ -143,8 +143,15 @@ func (m *master) command(r *ctlmsg.Request, held *holds, to func(reply)) {
 		ctlmsg.Lookup:    {2, 1, m.lookup},
 		ctlmsg.MailTool:  {1, 1, m.mailTool},
 		ctlmsg.MailHold:  {1, 1, func(r *ctlmsg.Request, to func(reply)) { m.mailHold(held, r.Args[0], to) }},
-		ctlmsg.LogErrors: {0, 0, m.logErrors},
-		ctlmsg.LogDebug:  {1, 1, m.setLogDebug},
+		ctlmsg.MoveTool: {3, 2, func(r *ctlmsg.Request, to func(reply)) {
+			m.moveTool(held, r.Args[0], r.Args[1], arg(r, 2) == "look", to)
+		}},
+		ctlmsg.MailMove:   {1, 1, func(r *ctlmsg.Request, to func(reply)) { m.mailMove(held, r.Args[0], to) }},
+		ctlmsg.MailLet:    {0, 0, func(_ *ctlmsg.Request, to func(reply)) { m.letIn(held); to(reply{body: struct{}{}}) }},
+		ctlmsg.MailMoves:  {0, 0, func(_ *ctlmsg.Request, to func(reply)) { to(reply{body: m.moves.All()}) }},
+		ctlmsg.MailForget: {1, 1, m.mailForget},
+		ctlmsg.LogErrors:  {0, 0, m.logErrors},
+		ctlmsg.LogDebug:   {1, 1, m.setLogDebug},
 	}[r.Verb]
 	switch {
 	case !ok:

@@ -35,6 +35,9 @@ func (m *master) redeemed(msg *redeemmsg.Redeemed) {
 	_, err := m.cfg.policy.Identify(msg.Record)
 	var g handover.Grant
 	if err == nil {
+		msg.Record, err = m.settle(service, msg.Record)
+	}
+	if err == nil {
 		g, err = m.cfg.policy.Grant(service, msg.Record)
 	}
 	if err != nil {

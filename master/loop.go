@@ -15,6 +15,7 @@ import (
 	"rookery/master/internal/handover"
 	"rookery/master/internal/listen"
 	"rookery/master/internal/notify"
+	"rookery/master/internal/relocated"
 	"rookery/master/internal/restart"
 	"rookery/master/internal/watch"
 )
@@ -54,6 +55,7 @@ type master struct {
 	logins   logins
 	workers  workers
 	tools    tools
+	moves    *relocated.Table // where users' mail was moved to
 	groups   map[child.Role]*restart.Group
 	debug    string // the filter of log_debug at run time
 	asked    map[uint64]func(answer)

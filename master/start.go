@@ -19,6 +19,7 @@ import (
 	"rookery/master/internal/listen"
 	"rookery/master/internal/notify"
 	"rookery/master/internal/policy"
+	"rookery/master/internal/relocated"
 	"rookery/master/internal/restart"
 	"rookery/master/internal/watch"
 )
@@ -126,6 +127,9 @@ func (m *master) openPrograms() error {
 func (m *master) openPlaces() (err error) {
 	if m.empty, err = m.cfg.emptyDir(); err != nil {
 		return fail(exitOSErr, "%w", err)
+	}
+	if m.moves, err = relocated.Open(settings.StateDir.Get(m.cfg.set)); err != nil {
+		return fail(exitConfig, "%w", err)
 	}
 	if m.manager, err = notify.New(os.Getenv); err != nil {
 		return fail(exitOSErr, "%w", err)

@@ -48,6 +48,18 @@ func (m *master) openMailTool(dir string) {
 // mailTool starts a process for one user and gives rookeryctl the other end of
 // its channel.
 func (m *master) mailTool(r *ctlmsg.Request, to func(reply)) {
+	m.toolFor(r.Args[0], to, func(rec redeemmsg.Record) {
+		rec, err := m.settle("imap", rec)
+		if err != nil {
+			to(refusedTool(rec.User, err))
+			return
+		}
+		m.placeTool(rec, nil, nil, to)
+	})
+}
+
+// toolFor asks who a user is, for one more process that works on his mail.
+func (m *master) toolFor(user string, to func(reply), place func(redeemmsg.Record)) {
 	switch {
 	case m.tools.missing != nil:
 		to(failed(exitUnavailable, "%v; install it and restart the server", m.tools.missing))
@@ -59,7 +71,7 @@ func (m *master) mailTool(r *ctlmsg.Request, to func(reply)) {
 		to(failed(75, "%d commands work on users' mail already; try again when some have ended", maxTools))
 		return
 	}
-	m.ask(func(id uint64) ipc.Message { return &redeemmsg.Lookup{ID: id, User: r.Args[0], Service: "imap"} }, func(a answer) {
+	m.ask(func(id uint64) ipc.Message { return &redeemmsg.Lookup{ID: id, User: user, Service: "imap"} }, func(a answer) {
 		if a.record == nil {
 			to(a.reply())
 			return
@@ -68,14 +80,18 @@ func (m *master) mailTool(r *ctlmsg.Request, to func(reply)) {
 			to(failed(75, "another command has the mail of %s for itself; try again when it has ended", a.record.User))
 			return
 		}
-		m.placeTool(*a.record, to)
+		place(*a.record)
 	})
 }
 
 // placeTool checks what authd says, as for a worker, and opens the user's
-// directories.
-func (m *master) placeTool(r redeemmsg.Record, to func(reply)) {
+// directories. more, if not nil, adds to them; body, if not nil, is what
+// rookeryctl is told.
+func (m *master) placeTool(r redeemmsg.Record, more func(*policy.Dirs), body any, to func(reply)) {
 	id, dirs, private, err := m.placeUser("imap", r)
+	if err == nil && more != nil {
+		more(&dirs)
+	}
 	if err != nil {
 		to(refusedTool(r.User, err))
 		return
@@ -88,7 +104,12 @@ func (m *master) placeTool(r redeemmsg.Record, to func(reply)) {
 				return
 			}
 			defer closeRoots(roots)
-			m.startTool(id, &workermsg.User{Record: r, PrivateUID: private}, roots, to)
+			m.startTool(id, &workermsg.User{Record: r, PrivateUID: private}, roots, func(a reply) {
+				if a.exit == 0 && body != nil {
+					a.body = body
+				}
+				to(a)
+			})
 		})
 	}()
 }
@@ -200,7 +221,10 @@ func (m *master) stopTools(within time.Duration) {
 }
 
 // holds are the users that one connection of rookeryctl holds. The loop's.
-type holds struct{ users []string }
+type holds struct {
+	users []string
+	move  *moving // what its MoveTool is for; nil if it has none
+}
 
 // mailHold ends a user's sessions and keeps him out, until releaseHolds: what
 // rookeryctl does then must not meet a session, whatever becomes of rookeryctl.
@@ -238,12 +262,13 @@ func (m *master) mailHold(h *holds, user string, to func(reply)) {
 
 // releaseHolds lets the connection's users in again. It does not run in the
 // loop.
-func (m *master) releaseHolds(h *holds) {
-	m.post(func() {
-		for _, user := range h.users {
-			if m.tools.held[user]--; m.tools.held[user] <= 0 {
-				delete(m.tools.held, user)
-			}
+func (m *master) releaseHolds(h *holds) { m.post(func() { m.letIn(h) }) }
+
+func (m *master) letIn(h *holds) {
+	for _, user := range h.users {
+		if m.tools.held[user]--; m.tools.held[user] <= 0 {
+			delete(m.tools.held, user)
 		}
-	})
+	}
+	h.users = nil
 }

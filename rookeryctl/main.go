@@ -98,7 +98,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(a.messageCommands()...)
 	root.AddCommand(a.importCommand(), a.exportCommand())
 	root.AddCommand(a.upkeepCommands()...)
-	root.AddCommand(a.convertCommand(), a.adoptCommand())
+	root.AddCommand(a.convertCommand(), a.relocateCommand(), a.adoptCommand())
 	return root
 }
 

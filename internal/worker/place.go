@@ -141,6 +141,25 @@ func (h *Host) OpenPlace(p Place) (mailstore.Store, error) {
 	return h.OpenAs(p.Driver, p.at(paths))
 }
 
+// OpenMoved opens the bare store as it is once what lies in the directory from
+// lies in to: to look at a copy before the user's processes are sent there.
+func (h *Host) OpenMoved(from, to string) (mailstore.Store, error) {
+	paths, err := h.paths("imap")
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range []*string{&paths.Mail, &paths.Inbox, &paths.Control, &paths.Index, &paths.Alt} {
+		if rest, ok := strings.CutPrefix(*p+"/", from+"/"); ok {
+			*p = path.Join(to, rest)
+		}
+	}
+	place, err := h.place(paths)
+	if err != nil {
+		return nil, err
+	}
+	return h.OpenAs(place.Driver, place.at(paths))
+}
+
 // Tops are the directories, as paths in FS, that moved stores lie in: the first
 // one holds the control files.
 func (h *Host) Tops() ([]string, error) {

@@ -22,18 +22,23 @@ var Protocol = ipc.Define(ipc.Protocol{Name: "control", Version: 1, MaxBytes: 12
 
 // The verbs. Args of each in order.
 const (
-	Status    = "status"     // → object: version, build, started, generation, limits and counters, processes
-	Who       = "who"        // [user] → list of {user, service, session, pid, remote, local, tls, mechanism, since}
-	Kick      = "kick"       // user or session → {kicked: n}
-	Reload    = "reload"     // → {generation} or failure with the diagnostics
-	Stop      = "stop"       // →
-	AuthTest  = "auth-test"  // user, service, remote address; Secret is the password → the record
-	Lookup    = "lookup"     // user, service → the record
-	LogErrors = "log-errors" // → list of {number, time, level, text}
-	LogDebug  = "log-debug"  // filter: "user=NAME", "ip=ADDRESS", several separated by spaces; "" ends it
-	MailTool  = "mail-tool"  // user → {user}, with rookeryctl's end of the channel to the process that works on his mail (toolmsg)
-	MailHold  = "mail-hold"  // user, as MailTool names him → {}; his sessions have ended, and he gets none until the connection is closed
-	Processes = "processes"  // → list of {role, pid, user, since}
+	Status     = "status"      // → object: version, build, started, generation, limits and counters, processes
+	Who        = "who"         // [user] → list of {user, service, session, pid, remote, local, tls, mechanism, since}
+	Kick       = "kick"        // user or session → {kicked: n}
+	Reload     = "reload"      // → {generation} or failure with the diagnostics
+	Stop       = "stop"        // →
+	AuthTest   = "auth-test"   // user, service, remote address; Secret is the password → the record
+	Lookup     = "lookup"      // user, service → the record
+	LogErrors  = "log-errors"  // → list of {number, time, level, text}
+	LogDebug   = "log-debug"   // filter: "user=NAME", "ip=ADDRESS", several separated by spaces; "" ends it
+	MailTool   = "mail-tool"   // user → {user}, with rookeryctl's end of the channel to the process that works on his mail (toolmsg)
+	MoveTool   = "move-tool"   // user, path, "look" to make nothing → {user, from, to, switched}; as MailTool, for a process that also has the path (or, where his mail is there already, the old place)
+	MailMove   = "mail-move"   // "switch" or "switch-keep" while held, "freed", of the MoveTool of this connection → {}
+	MailLet    = "mail-let"    // → {}; whom this connection holds may come again
+	MailMoves  = "mail-moves"  // → list of {user, from, to, old}
+	MailForget = "mail-forget" // user → {}; his move is not kept any more
+	MailHold   = "mail-hold"   // user, as MailTool names him → {}; his sessions have ended, and he gets none until the connection is closed
+	Processes  = "processes"   // → list of {role, pid, user, since}
 )
 
 // Request asks for one thing; the connection serves one after another.

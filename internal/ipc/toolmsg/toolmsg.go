@@ -80,6 +80,7 @@ const (
 	Quota       = "quota"
 	Undelete    = "undelete"
 	Convert     = "convert"
+	Relocate    = "relocate"
 	Adopt       = "adopt"
 )
 

@@ -37,14 +37,39 @@ type Client struct {
 	flow *toolmsg.Flow
 }
 
+// Move is a move of a user's mail, as the server sees it.
+type Move struct {
+	From, To string
+	Switched bool // the mail is at To; what is at From is to be freed
+}
+
 // Start has the server start a process for the user. It takes over ctl.
 func Start(ctl *control.Client, user string) (*Client, error) {
-	body, fd, err := ctl.AskFD(startLimit, ctlmsg.MailTool, secret.Bytes{}, user)
+	c, _, err := start(ctl, ctlmsg.MailTool, user)
+	return c, err
+}
+
+// StartMove is Start for a process that has a second directory, to which the mail
+// is to be moved. With look nothing is made.
+func StartMove(ctl *control.Client, user, to string, look bool) (*Client, Move, error) {
+	args := []string{user, to}
+	if look {
+		args = append(args, "look")
+	}
+	return start(ctl, ctlmsg.MoveTool, args...)
+}
+
+func start(ctl *control.Client, verb string, args ...string) (*Client, Move, error) {
+	var none Move
+	body, fd, err := ctl.AskFD(startLimit, verb, secret.Bytes{}, args...)
 	if err != nil {
 		ctl.Close()
-		return nil, err
+		return nil, none, err
 	}
-	var answer struct{ User string }
+	var answer struct {
+		User string
+		Move
+	}
 	if err = json.Unmarshal(body, &answer); err == nil && fd < 0 {
 		err = errors.New("no channel came")
 	}
@@ -53,14 +78,14 @@ func Start(ctl *control.Client, user string) (*Client, error) {
 			unix.Close(fd)
 		}
 		ctl.Close()
-		return nil, control.Errorf(control.ExitSoftware, "the server's answer cannot be used: %v", err)
+		return nil, none, control.Errorf(control.ExitSoftware, "the server's answer cannot be used: %v", err)
 	}
 	flow, err := toolmsg.NewFlow(fd, ipc.FromServer)
 	if err != nil {
 		ctl.Close()
-		return nil, control.Errorf(control.ExitSoftware, "%v", err)
+		return nil, none, control.Errorf(control.ExitSoftware, "%v", err)
 	}
-	return &Client{User: answer.User, ctl: ctl, flow: flow}, nil
+	return &Client{User: answer.User, ctl: ctl, flow: flow}, answer.Move, nil
 }
 
 // Close ends the process.
@@ -72,9 +97,21 @@ func (c *Client) Close() {
 // holdLimit is longer than the server's own.
 const holdLimit = 45 * time.Second
 
-// Hold ends the user's sessions and keeps him out until Close.
+// Hold ends the user's sessions and keeps him out until LetIn or Close.
 func (c *Client) Hold() error {
 	_, err := c.ctl.Ask(holdLimit, ctlmsg.MailHold, secret.Bytes{}, c.User)
+	return err
+}
+
+// LetIn ends a Hold.
+func (c *Client) LetIn() error {
+	_, err := c.ctl.Ask(holdLimit, ctlmsg.MailLet, secret.Bytes{})
+	return err
+}
+
+// Moved has the server note a step of a StartMove: "switch", "switch-keep", "freed".
+func (c *Client) Moved(step string) error {
+	_, err := c.ctl.Ask(holdLimit, ctlmsg.MailMove, secret.Bytes{}, step)
 	return err
 }
 
