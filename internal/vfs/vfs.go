@@ -38,6 +38,7 @@ type Info struct {
 	Inode               uint64 // unique within Device
 	Device              uint64
 	Links               uint64
+	Owner               uint32 // uid; 0 where a file system has no owners
 }
 
 // IsDir reports whether it is a directory.

@@ -191,6 +191,11 @@ func (s *Store) compact(live map[mailstore.GUID]mailstore.UID) error {
 	if err != nil || info.Size < compactOver {
 		return nil
 	}
+	return s.rewrite(live)
+}
+
+// rewrite is compact, whatever the file's size.
+func (s *Store) rewrite(live map[mailstore.GUID]mailstore.UID) error {
 	f, err := s.control(false)
 	if f == nil || err != nil {
 		return err

@@ -65,7 +65,7 @@ func Open(opt Options) (*engine.Store, error) {
 	f := &Format{opt: opt, fs: opt.FS, foreign: map[mailstore.Name]bool{}, boxes: map[*box]bool{}}
 	f.keep = &spool.Keeper{FS: f.fs, Path: join(opt.ControlPath, "rookery-mbox-lock")}
 	f.recs = &records{fs: f.fs, path: join(opt.ControlPath, recordsFile), wait: opt.LockWait, sync: !opt.NoSync}
-	f.redo = &redo{fs: f.fs, path: join(opt.ControlPath, "rookery-mbox-redo"), sync: !opt.NoSync, size: opt.JournalSize}
+	f.redo = &redo{fs: f.fs, path: join(opt.ControlPath, redoFile), sync: !opt.NoSync, size: opt.JournalSize}
 	f.later = newFlusher()
 	if f.inbox = opt.Inbox; f.inbox == nil {
 		f.inbox = f.pathOf(opt.InboxPath)

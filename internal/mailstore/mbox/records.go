@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -235,4 +237,30 @@ func (r *records) compact() error {
 	}
 	r.all = nil
 	return err
+}
+
+// names gives the mailboxes that have a record, sorted.
+func (r *records) names() ([]mailstore.Name, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	err := r.load()
+	return slices.Sorted(maps.Keys(r.all)), err
+}
+
+// anew writes the file anew with the records that can be read, certain.
+func (r *records) anew() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f, err := r.fs.OpenFile(r.path, vfs.Read|vfs.Write, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := f.Lock(true, r.wait); err != nil {
+		return err
+	}
+	if err := r.read(f); err != nil {
+		return err
+	}
+	return r.compact()
 }

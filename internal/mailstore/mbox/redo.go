@@ -42,6 +42,7 @@ const (
 	dataAt    = 2 * headSize
 	markerLen = 32
 	checkLen  = 512
+	redoFile  = "rookery-mbox-redo"
 	redoMagic = "rkmbxr01"
 	maxName   = headSize - 2*checkLen - 256
 )

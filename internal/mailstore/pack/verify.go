@@ -52,7 +52,11 @@ func (p *format) Check(ctx context.Context, f engine.Folder, repair bool, found 
 				found(mailstore.Finding{Kind: "message-size", Text: fmt.Sprintf("message %d has %d octets and is listed with %d", e.uid, size, e.size),
 					Remedy: "none: what is served are the octets that are there"})
 			}
-		case errors.Is(err, errDamaged), errors.Is(err, fs.ErrNotExist):
+		case errors.Is(err, fs.ErrNotExist):
+			bad.Add(e.uid)
+			found(mailstore.Finding{Kind: "record-missing", Text: fmt.Sprintf("message %d is listed, and the packed file with its record is gone: %v", e.uid, err),
+				Remedy: "it is taken out of the mailbox; restore it from a backup", Repaired: repair})
+		case errors.Is(err, errDamaged):
 			bad.Add(e.uid)
 			found(mailstore.Finding{Kind: "message-damaged", Text: fmt.Sprintf("message %d cannot be read: %v", e.uid, err),
 				Remedy: "it is taken out of the mailbox; restore it from a backup", Repaired: repair})
@@ -118,6 +122,11 @@ func (p *format) checkFiles(ctx context.Context, repair bool, found func(mailsto
 		if errors.Is(err, errDamaged) {
 			found(mailstore.Finding{Kind: "pack-header", Text: "the packed file " + packName(n) + " has no header that can be read", Remedy: "none: restore it from a backup"})
 		} else if err != nil {
+			return err
+		}
+	}
+	if repair {
+		if err := p.mendJournal(); err != nil {
 			return err
 		}
 	}
