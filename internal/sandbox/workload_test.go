@@ -141,12 +141,16 @@ func stageFor(t *testing.T, role sandbox.Role, d time.Duration) stage {
 		}
 		extra(pair(t, unix.SOCK_SEQPACKET))
 		extra(log)
-	case sandbox.IMAPWorker, sandbox.POP3Worker:
+	case sandbox.IMAPWorker, sandbox.POP3Worker, sandbox.Dotlock:
 		dir := userDir(t)
 		s.start.Root = dir
 		s.start.Places = []sandboxtest.Place{{Path: dir, Access: sandbox.ReadWrite}}
 		s.start.Spec.Args = append(s.start.Spec.Args, "/")
-		extra(pair(t, unix.SOCK_STREAM))
+		kind := unix.SOCK_STREAM
+		if role == sandbox.Dotlock {
+			kind = unix.SOCK_SEQPACKET
+		}
+		extra(pair(t, kind))
 	}
 	return s
 }
@@ -184,11 +188,12 @@ func workTime(env string) time.Duration {
 const (
 	goDefaults = "GODEBUG="
 	asMaster   = "GODEBUG=containermaxprocs=0,updatemaxprocs=0"
+	abi2       = " ABI 2" // with the Landlock that Debian 12 has
 )
 
 // TestWorkload runs an ordinary Go program as each role, all at once, in the
-// environment that master gives and in Go's own. Nothing that it does is
-// refused.
+// environment that master gives and in Go's own, and with the oldest Landlock.
+// Nothing that it does is refused.
 func TestWorkload(t *testing.T) {
 	sandboxtest.NeedRoot(t)
 	prog := sandboxtest.Build(t, "rookery/internal/sandbox/testprog", "")
@@ -198,12 +203,16 @@ func TestWorkload(t *testing.T) {
 		sandbox.Logd:       {"log file", "channel"},
 		sandbox.IMAPWorker: {"files", "bodies"},
 		sandbox.POP3Worker: {"files", "bodies", "watch"},
+		sandbox.Dotlock:    {"locks"},
 	}
 	var wg sync.WaitGroup
 	for role, counts := range wantCounts {
-		for _, env := range []string{goDefaults, asMaster} {
+		for _, env := range []string{goDefaults, asMaster, asMaster + abi2} {
 			s := stageFor(t, role, workTime(env))
-			s.start.Program, s.start.Env = prog, []string{env}
+			s.start.Program, s.start.Env = prog, []string{strings.TrimSuffix(env, abi2)}
+			if strings.HasSuffix(env, abi2) {
+				s.start.Spec.ABI = 2
+			}
 			s.start.Spec.TwoSteps = role == sandbox.POP3Worker
 			s.start.Spec.Private = role == sandbox.POP3Worker
 			p := sandboxtest.Launch(t, s.start)
@@ -246,7 +255,7 @@ func checkReport(t *testing.T, role sandbox.Role, s sandboxtest.Start, r sandbox
 func TestEnds(t *testing.T) {
 	sandboxtest.NeedRoot(t)
 	prog := sandboxtest.Build(t, "rookery/internal/sandbox/testprog", "")
-	for _, role := range []sandbox.Role{sandbox.Login, sandbox.Authd, sandbox.Logd, sandbox.IMAPWorker, sandbox.POP3Worker} {
+	for _, role := range []sandbox.Role{sandbox.Login, sandbox.Authd, sandbox.Logd, sandbox.IMAPWorker, sandbox.POP3Worker, sandbox.Dotlock} {
 		for _, c := range []struct {
 			job, stderr string
 			code        int

@@ -160,7 +160,24 @@ func (t *fileTree) Read(f Folder, yield func(*Message) error) error {
 		}
 		return yield(&Message{Where: f.place, Err: errkind.Newf("read "+f.place, errkind.Invalid, "it is in none of the forms that were asked for")})
 	}
-	return form.read(&mailFile{src: file, size: info.Size, path: f.place, time: info.ModTime}, yield)
+	return form.read(&mailFile{src: file, size: info.Size, path: f.place, time: info.ModTime, keywords: t.keywords()}, yield)
+}
+
+// keywords gives the names that the owner's settings give keywords, for forms
+// that keep their numbers alone.
+func (t *fileTree) keywords() []string {
+	home := t.root
+	if t.file {
+		home = vfs.Parent(t.root)
+	}
+	for _, name := range []string{".mminit", ".imaprc"} {
+		if data, err := vfs.ReadFile(t.fs, join(home, name), maxSmall); err == nil {
+			if names := parseMMNames(string(data)); len(names) > 0 {
+				return names
+			}
+		}
+	}
+	return nil // then what they are called cannot be known
 }
 
 func (*fileTree) Close() error { return nil }
@@ -172,6 +189,8 @@ type mailFile struct {
 	path string
 	time time.Time
 	n    int // messages passed on
+
+	keywords []string // see fileTree.keywords
 }
 
 // give passes on a message whose octets are the given ranges of the file.

@@ -120,6 +120,31 @@ func TestMTXAndTenex(t *testing.T) {
 	}
 }
 
+// The names of keywords are in the owner's settings, the first is the highest bit.
+func TestMTXKeywords(t *testing.T) {
+	bits := func(places ...int) string {
+		n := 0
+		for _, p := range places {
+			n |= 1 << (29 - p)
+		}
+		return fmt.Sprintf("%010o01", n)
+	}
+	box := mtxMessage("\r\n", bits(0, 2), "one\r\n") + mtxMessage("\r\n", bits(1, 3, 29), "two\r\n")
+	fs := tree(t, map[string]string{"h/.mminit": "set folder-format same-as-inbox\r\nset keywords Work, later,bad(name, $Junk\r\nset keywords other\r\n", "h/.imaprc": "set keywords x\n", "h/mail/a": box,
+		"i/.imaprc": "set KEYWORDS only\n", "i/b": box})
+	expect(t, open(t, fs, "h", "uw"), `"mail/a" false
+  0 "one\r\n" 8 [Work] 1700000000
+  0 "two\r\n" 8 [later $Junk] 1700000000
+`)
+	expect(t, open(t, fs, "i/b", ""), `"" false
+  0 "one\r\n" 8 [only] 1700000000
+  0 "two\r\n" 8 [] 1700000000
+`)
+	if n := len(parseMMNames("set keywords " + strings.Repeat("k,", 40))); n != mmKeywords {
+		t.Errorf("%d names", n)
+	}
+}
+
 const from = "From a@b Tue Nov 14 22:13:20 2023 +0000\n"
 
 func TestMbox(t *testing.T) {

@@ -101,15 +101,44 @@ func allIn(s, set string) bool { return strings.Trim(s, set) == "" }
 //	dd-Mon-yyyy hh:mm:ss +zzzz,SIZE;kkkkkkkkkkff
 //
 // with ten octal digits of keywords and two of flags. Lines end in CRLF in mtx
-// and in LF in tenex. The keywords' names are in no file of the mailbox, so they
-// cannot be kept; UIDs neither.
+// and in LF in tenex. The keywords' names are in no file of the mailbox but in the
+// owner's settings, .mminit or .imaprc in his home, where a line
+//
+//	set keywords NAME, NAME, …
+//
+// names up to 30; the first is the highest of the 30 bits, the second the next one
+// below. UIDs are kept nowhere.
 func parseMM(line []byte) (k mark, ok bool) {
 	rest, ok := k.dateAndSize(string(line))
 	if !ok || len(rest) != 12 || !allIn(rest, "01234567") {
 		return k, false
 	}
+	k.words, _ = strconv.ParseUint(rest[:10], 8, 64)
 	k.bits, _ = strconv.ParseUint(rest[10:], 8, 64)
 	return k, true
+}
+
+const mmKeywords = 30
+
+// parseMMNames reads the names of keywords from a settings file.
+func parseMMNames(text string) []string {
+	for line := range strings.Lines(text) {
+		f := strings.Fields(strings.ReplaceAll(line, ",", " "))
+		if len(f) > 2 && strings.EqualFold(f[0], "set") && strings.EqualFold(f[1], "keywords") {
+			return f[2:min(len(f), 2+mmKeywords)]
+		}
+	}
+	return nil
+}
+
+// named adds the names of the keywords' bits.
+func (f *mailFile) named(m *Message, k *mark) bool {
+	for i, n := range f.keywords {
+		if k.words&(1<<(mmKeywords-1-i)) != 0 && validKeyword(n) {
+			m.Keywords = append(m.Keywords, n)
+		}
+	}
+	return true
 }
 
 func parseMTX(line []byte) (mark, bool) {
@@ -131,14 +160,12 @@ func firstLine(p []byte) []byte {
 func isMTX(p []byte) bool   { _, ok := parseMTX(firstLine(p)); return ok }
 func isTenex(p []byte) bool { _, ok := parseMM(firstLine(p)); return ok }
 
-func keepAll(*Message, *mark) bool { return true }
-
 func readMTX(f *mailFile, yield func(*Message) error) error {
-	return f.marked(0, parseMTX, yield, keepAll)
+	return f.marked(0, parseMTX, yield, f.named)
 }
 
 func readTenex(f *mailFile, yield func(*Message) error) error {
-	return f.marked(0, parseMM, yield, keepAll)
+	return f.marked(0, parseMM, yield, f.named)
 }
 
 // dateAndSize reads "date,size;" and gives what follows.

@@ -12,6 +12,8 @@ import (
 
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/engine"
+	"rookery/internal/mailstore/mbox"
 	"rookery/internal/mailstore/pack"
 	"rookery/internal/mailstore/quota"
 	"rookery/internal/numset"
@@ -182,10 +184,20 @@ func openPack(disk vfs.FS, opt quota.Options) (*quota.Store, error) {
 	return quota.Wrap(inner, opt), nil
 }
 
+func openMbox(disk vfs.FS, opt quota.Options) (*quota.Store, error) {
+	inner, err := mbox.Open(mbox.Options{Options: engine.Options{FS: disk, ControlPath: "Maildir", LockWait: 20e9},
+		MailPath: "mail", InboxPath: "spool/user", Zone: time.UTC, JournalSize: 24 << 10})
+	if err != nil {
+		return nil, err
+	}
+	opt.FS, opt.Dir, opt.Rewrites = disk, "Maildir", true
+	return quota.Wrap(inner, opt), nil
+}
+
 // Ten thousand operations of eight sessions in two processes, while a third is
 // killed at random moments and files of the count and the index are removed.
 func TestExact(t *testing.T) {
-	for name, open := range map[string]opener{"maildir": openMaildir, "pack": openPack} {
+	for name, open := range map[string]opener{"maildir": openMaildir, "pack": openPack, "mbox": openMbox} {
 		t.Run(name, func(t *testing.T) { exact(t, open) })
 	}
 }

@@ -15,7 +15,7 @@ func sampleRecord() record {
 }
 
 func sampleHeader() header {
-	return header{boot: 1, generation: 2, counted: Use{3, 4}, reserved: Use{5, 6}, underWay: 7, records: 8, flags: 1, warned: [2]uint8{80, 95}, held: Use{9, 10}, looked: 11}
+	return header{boot: 1, generation: 2, counted: Use{3, 4}, reserved: Use{5, 6}, underWay: 7, records: 8, flags: 1, warned: [2]uint8{80, 95}, above: [2]uint8{50, 60}, held: Use{9, 10}, looked: 11}
 }
 
 func TestCodec(t *testing.T) {

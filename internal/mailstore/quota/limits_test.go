@@ -3,6 +3,7 @@ package quota_test
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -336,4 +337,75 @@ func TestWarnings(t *testing.T) {
 		t.Fatalf("not told anew: %d", len(got))
 	}
 	same(t, s)
+}
+
+// A warning of "under" comes once use falls below a share that it had reached,
+// the lowest of several alone.
+func TestUnder(t *testing.T) {
+	s := memory(quota.Options{Limits: quota.Limits{Octets: 100_000, Messages: 10}, User: "ann", Warnings: []quota.Warning{
+		{Percent: 80, Under: true, From: "x"}, {Percent: 50, Under: true, From: "x", Subject: func(v map[string]string) string { return "below 50 at " + v["percent"] }},
+		{Percent: 90, From: "x", Subject: func(map[string]string) string { return "above 90" }},
+		{Percent: 60, Messages: true, Under: true, From: "x", Subject: func(v map[string]string) string { return "messages at " + v["used"] }}}})
+	_, err := s.Create("a", 0)
+	must(t, err)
+	mb, err := s.Open("a")
+	must(t, err)
+	told := 0
+	expect := func(subjects ...string) {
+		t.Helper()
+		inbox, err := s.Open("INBOX")
+		must(t, err)
+		defer inbox.Close()
+		snap, err := inbox.Sync()
+		must(t, err)
+		var got []string
+		for ; told < snap.Len(); told++ {
+			m, err := inbox.Message(snap.At(told).UID)
+			must(t, err)
+			b := make([]byte, m.Size())
+			_, err = m.ReadAt(b, 0)
+			must(t, err)
+			_, rest, _ := strings.Cut(string(b), "Subject: ")
+			subject, _, _ := strings.Cut(rest, "\r\n")
+			got = append(got, subject)
+		}
+		if !slices.Equal(got, subjects) {
+			t.Fatalf("told %q, want %q", got, subjects)
+		}
+		same(t, s)
+	}
+	put := func(octets int) mailstore.UID {
+		t.Helper()
+		uid, err := add(s, "a", octets)
+		must(t, err)
+		return uid
+	}
+	drop := func(uids ...mailstore.UID) {
+		t.Helper()
+		_, err := mb.Expunge(numset.Of(uids...))
+		must(t, err)
+	}
+	one := put(40_000)
+	drop(one) // no share was ever reached
+	expect()
+	one, two, three := put(45_000), put(40_000), put(10_000)
+	expect("above 90")
+	drop(three) // 85 per cent
+	expect()
+	drop(two) // below 80, and below 50
+	expect("below 50 at 45")
+	two = put(20_000)
+	drop(one)
+	expect("below 50 at 20")
+	one = put(65_000)
+	drop(two) // 66 per cent
+	expect("Your mailbox is 66 % full")
+	drop(one)
+	expect("below 50 at 1") // once, though 80 was left before
+	var list []mailstore.UID
+	for range 4 {
+		list = append(list, put(1))
+	}
+	drop(list...)
+	expect("messages at 5")
 }

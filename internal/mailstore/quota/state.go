@@ -24,11 +24,15 @@ import (
 //	 56 number of records (4)                 60 CRC-32C (4)
 //	 60 flags (1): 1 while records are rewritten
 //	 61 highest threshold of storage that was warned of, per cent (1)
-//	 62 the same for messages (1); zero (1)
+//	 62 the same for messages (1)
+//	 63 zero
 //	 64 octets held for undelete
 //	 72 messages held for undelete
 //	 80 when all mailboxes were last looked at, Unix seconds
-//	 88 zero
+//	 88 highest threshold of storage whose "under" warning is to come once use
+//	    falls below it, per cent (1)
+//	 89 the same for messages (1)
+//	 90 zero
 //	124 CRC-32C (4)
 const (
 	headSize   = 128
@@ -62,6 +66,7 @@ type header struct {
 	records    uint32
 	flags      uint8
 	warned     [2]uint8 // storage, messages
+	above      [2]uint8
 	held       Use
 	looked     int64
 }
@@ -82,6 +87,7 @@ func (h *header) encode() []byte {
 	le.PutUint64(b[64:], h.held.Octets)
 	le.PutUint64(b[72:], h.held.Messages)
 	le.PutUint64(b[80:], uint64(h.looked))
+	b[88], b[89] = h.above[0], h.above[1]
 	le.PutUint32(b[124:], crc32c.Checksum(b[:124]))
 	return b
 }
@@ -94,7 +100,7 @@ func decodeHeader(b []byte) (h header, ok bool) {
 	}
 	h = header{boot: le.Uint64(b[8:]), generation: le.Uint64(b[16:]), counted: Use{le.Uint64(b[24:]), le.Uint64(b[32:])},
 		reserved: Use{le.Uint64(b[40:]), uint64(le.Uint32(b[48:]))}, underWay: le.Uint32(b[52:]), records: le.Uint32(b[56:]),
-		flags: b[60], warned: [2]uint8{b[61], b[62]}, held: Use{le.Uint64(b[64:]), le.Uint64(b[72:])}, looked: int64(le.Uint64(b[80:]))}
+		flags: b[60], warned: [2]uint8{b[61], b[62]}, above: [2]uint8{b[88], b[89]}, held: Use{le.Uint64(b[64:]), le.Uint64(b[72:])}, looked: int64(le.Uint64(b[80:]))}
 	return h, h.records <= maxRecords
 }
 

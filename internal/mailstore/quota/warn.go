@@ -14,10 +14,12 @@ import (
 )
 
 // Warning is a message that the user gets once his use reaches so many per cent
-// of a limit, and again after it has fallen below. Subject and Text are given
-// percent, used, limit and user; nil is a text of this package's own.
+// of a limit, and again after it has fallen below; or, with Under, once it falls
+// below after it was there. Subject and Text are given percent, used, limit and
+// user; nil is a text of this package's own.
 type Warning struct {
 	Messages bool   // of the limit of messages; else of octets
+	Under    bool   // when use falls below
 	Percent  uint8  // 1 to 100
 	From     string // header field body, ASCII
 	Subject  func(vars map[string]string) string
@@ -31,28 +33,47 @@ type due struct {
 	caps Limits
 }
 
-// warn notes which thresholds the count is above; one that is newly reached is
-// sent after the lock is given up. Only the highest is: who is at 96 per cent
-// need not read that he is above 80.
+// warn notes which thresholds the count is above; one that is newly reached, or
+// newly left, is sent after the lock is given up. Of several only one is: who is at
+// 96 per cent need not read that he is above 80, and who fell from there to 10 need
+// not read that he is below 95.
 func (s *Store) warn(h *header) {
 	for kind := range 2 {
 		used, limit := h.counted.Octets, s.opt.Limits.Octets
 		if kind == 1 {
 			used, limit = h.counted.Messages, s.opt.Limits.Messages
 		}
-		best := Warning{}
+		var over, left Warning
+		above := uint8(0)
 		for _, w := range s.opt.Warnings {
-			if w.Messages == (kind == 1) && limit > 0 && w.Percent > best.Percent && reached(used, limit, w.Percent) {
-				best = w
+			if w.Messages != (kind == 1) || limit == 0 {
+				continue
+			}
+			there := reached(used, limit, w.Percent)
+			switch {
+			case !w.Under && there && w.Percent > over.Percent:
+				over = w
+			case w.Under && there:
+				above = max(above, w.Percent)
+			case w.Under && w.Percent <= h.above[kind] && (left.Percent == 0 || w.Percent < left.Percent):
+				left = w
 			}
 		}
-		if best.Percent > h.warned[kind] {
-			s.mu.Lock()
-			s.due = append(s.due, due{best, h.counted, s.opt.Limits})
-			s.mu.Unlock()
+		if over.Percent > h.warned[kind] {
+			s.owe(over, h)
 		}
-		h.warned[kind] = best.Percent
+		if left.Percent > 0 {
+			s.owe(left, h)
+		}
+		h.warned[kind], h.above[kind] = over.Percent, above
 	}
+}
+
+// owe keeps a warning until the lock is given up.
+func (s *Store) owe(w Warning, h *header) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.due = append(s.due, due{w, h.counted, s.opt.Limits})
 }
 
 func reached(used, limit uint64, percent uint8) bool {
@@ -106,7 +127,7 @@ func compose(d due, user string, now time.Time) string {
 		percent = share(d.use.Messages, d.caps.Messages)
 	}
 	vars := map[string]string{"percent": fmt.Sprint(percent), "used": used, "limit": limit, "user": user}
-	subject, text := ownSubject(vars), ownText(vars, d.w.Messages)
+	subject, text := ownSubject(vars), ownText(vars, d.w)
 	if d.w.Subject != nil {
 		subject = d.w.Subject(vars)
 	}
@@ -128,12 +149,16 @@ func ownSubject(vars map[string]string) string {
 	return "Your mailbox is " + vars["percent"] + " % full"
 }
 
-func ownText(vars map[string]string, messages bool) string {
+func ownText(vars map[string]string, w Warning) string {
 	what := vars["used"] + " of the " + vars["limit"]
-	if messages {
+	if w.Messages {
 		what += " messages"
 	}
-	return "You use " + what + " that you may keep here (" + vars["percent"] + " %).\n" +
+	what = "You use " + what + " that you may keep here (" + vars["percent"] + " %).\n"
+	if w.Under {
+		return what + "That is less than " + fmt.Sprint(w.Percent) + " % again: there is room for new mail.\n"
+	}
+	return what +
 		"When no more is left, new mail for you may be refused.\n\n" +
 		"To make room, delete mail that you no longer need, large messages first,\n" +
 		"and empty the Trash.\n"

@@ -68,6 +68,8 @@ func work(spec inside.Spec, extra []int, counts map[string]int) error {
 	case sandbox.Logd:
 		start("log file", func() error { return logLine(extra[1]) })
 		start("channel", func() error { return channel(extra[0]) })
+	case sandbox.Dotlock:
+		start("locks", func() error { return dotlock(spec.Args[1], extra[0]) })
 	}
 	wg.Wait()
 	close(errs)
