@@ -106,6 +106,15 @@ func (b *base) core(i int) (core, bool) {
 	return rawCore(r[:]), true
 }
 
+// sized is core, with the message's size.
+func (b *base) sized(i int) (core, int64, bool) {
+	var r [recSize]byte
+	if !b.raw(&r, i) {
+		return core{}, -1, false
+	}
+	return rawCore(r[:]), get40(r[24:]), true
+}
+
 // rec gives all of record i.
 func (b *base) rec(i int) (c core, x extra, ok bool) {
 	var r [recSize]byte

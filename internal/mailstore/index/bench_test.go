@@ -243,3 +243,92 @@ func TestMemory(t *testing.T) {
 	box.Close()
 	u.Close()
 }
+
+// logged makes a user whose log holds n flag changes, of one mailbox of 1,000
+// messages or of a hundred of ten.
+func logged(b *testing.B, n int, spread bool) *vfs.OS {
+	root, err := vfs.OpenRoot(b.TempDir())
+	if err != nil {
+		b.Fatal(err)
+	}
+	u, err := Open(Options{FS: root, NoBackground: true, MaxLog: 1 << 30})
+	if err != nil {
+		b.Fatal(err)
+	}
+	boxes, size := 1, 1000
+	if spread {
+		boxes, size = 100, 10
+	}
+	var list []*Box
+	for k := range boxes {
+		box, err := u.Box(mailstore.GUID{1, byte(k)}, fmt.Sprintf("box%d", k))
+		if err != nil {
+			b.Fatal(err)
+		}
+		list = append(list, box)
+	}
+	change := func(box *Box, f func(tx *Tx)) {
+		if err := u.Lock(time.Minute); err != nil {
+			b.Fatal(err)
+		}
+		defer u.Unlock()
+		tx, err := box.Begin()
+		if err != nil {
+			b.Fatal(err)
+		}
+		f(tx)
+		tx.Commit()
+	}
+	for _, box := range list {
+		change(box, func(tx *Tx) {
+			tx.Validity(1)
+			for i := range size {
+				if err := tx.Add(Record{UID: uint32(i + 1), Size: 4096, Loc: fmt.Sprintf("1700000%06d.M%06dP4711.mail.example.org", i, i)}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+	for i := range n {
+		change(list[i%boxes], func(tx *Tx) {
+			pos := i * 7 % size
+			tx.Set(pos, tx.View().At(pos).Flags^mailstore.Flagged, 0)
+		})
+	}
+	for _, box := range list {
+		box.Close()
+	}
+	u.Close()
+	return root
+}
+
+// BenchmarkOpenLog is what the first SELECT of a new process costs beside the
+// driver: the user's log is read, and a mailbox opened.
+func BenchmarkOpenLog(b *testing.B) {
+	for _, spread := range []bool{false, true} {
+		for _, n := range []int{10, 1000, 20000} {
+			name := fmt.Sprintf("one/%d", n)
+			if spread {
+				name = fmt.Sprintf("spread/%d", n)
+			}
+			b.Run(name, func(b *testing.B) {
+				root := logged(b, n, spread)
+				b.ReportAllocs()
+				done := cpu(b)
+				for b.Loop() {
+					u, err := Open(Options{FS: root, NoBackground: true, MaxLog: 1 << 30})
+					if err != nil {
+						b.Fatal(err)
+					}
+					box, err := u.Box(mailstore.GUID{1}, "box0")
+					if err != nil || !box.View().Built() {
+						b.Fatal(err, "not built")
+					}
+					box.Close()
+					u.Close()
+				}
+				done()
+			})
+		}
+	}
+}

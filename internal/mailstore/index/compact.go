@@ -41,7 +41,11 @@ func (u *User) due(v *View) {
 	}
 }
 
-func (u *User) logDue() bool { return u.log != nil && u.log.pos > u.opt.MaxLog+u.carried }
+func (u *User) logDue() bool { return u.logOver(u.opt.MaxLog) }
+
+// logOver reports whether the log has grown by more than limit since it was last
+// compacted, as far as this process knows.
+func (u *User) logOver(limit int64) bool { return u.log != nil && u.log.pos > limit+u.carried }
 
 func (u *User) background() {
 	for {
@@ -50,31 +54,25 @@ func (u *User) background() {
 			return
 		case <-u.kick:
 		}
-		u.compact(false) // what fails is tried again after the next change
+		u.compact(u.opt.MaxLog, u.opt.LockWait) // what fails is tried again after the next change
 	}
 }
 
 // Compact does what the background does, now: it writes snapshots of mailboxes
 // of which much is pending, and a new log with the rest. Sessions wait for the
 // latter only.
-func (u *User) Compact() error { return u.compact(true) }
+func (u *User) Compact() error { return u.compact(-1, u.opt.LockWait) }
 
-func (u *User) compact(always bool) error {
+// compact writes snapshots of mailboxes of which too much is in memory, and if
+// the log has grown by more than limit also of those of which much is pending,
+// and a new log. It waits for the user's lock at most wait.
+func (u *User) compact(limit int64, wait time.Duration) error {
 	u.compacts.Lock()
 	defer u.compacts.Unlock()
+	always := limit < 0
 	u.mu.Lock()
-	all := always || u.logDue()
-	var list []mailstore.GUID
-	for g, in := range u.info {
-		b := u.boxes[g]
-		heavy := b != nil && b.View().heavy()
-		if b != nil && in.size == 0 && b.View().base != nil {
-			in.size = b.View().base.size
-		}
-		if heavy || all && in.bytes > max(carryBytes, in.size/carryPart) {
-			list = append(list, g)
-		}
-	}
+	all := always || u.logOver(limit)
+	list := u.pending(all)
 	u.mu.Unlock()
 	var failed error
 	if always {
@@ -91,30 +89,50 @@ func (u *User) compact(always bool) error {
 			return nil
 		default:
 		}
-		if err := u.snapshot(g); err != nil && failed == nil {
+		if err := u.snapshot(g, wait); err != nil && failed == nil {
 			failed = err
 		}
 	}
 	if !all {
 		return failed
 	}
-	if err := u.Lock(u.opt.LockWait); err != nil {
+	if err := u.Lock(wait); err != nil {
 		return err
 	}
 	defer u.Unlock()
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.log != nil && (always || u.logDue()) {
+	if u.log != nil && (always || u.logOver(limit)) {
 		u.replaceLog()
 	}
 	return failed
+}
+
+// pending gives the mailboxes that need a new snapshot; u.mu is held.
+func (u *User) pending(all bool) (list []mailstore.GUID) {
+	for g, in := range u.info {
+		b := u.boxes[g]
+		heavy := b != nil && b.View().heavy()
+		if b != nil && in.size == 0 && b.View().base != nil {
+			in.size = b.View().base.size
+		}
+		if all && in.size == 0 && in.bytes > carryBytes {
+			if info, err := u.opt.FS.Stat(join(in.dir, snapFile)); err == nil {
+				in.size = info.Size
+			}
+		}
+		if heavy || all && in.bytes > max(carryBytes, in.size/carryPart) {
+			list = append(list, g)
+		}
+	}
+	return list
 }
 
 var errNothing = errors.New("the mailbox changed meanwhile")
 
 // snapshot writes a mailbox's snapshot: without the lock, since views do not
 // change; only putting it in place takes it.
-func (u *User) snapshot(g mailstore.GUID) error {
+func (u *User) snapshot(g mailstore.GUID, wait time.Duration) error {
 	u.mu.Lock()
 	in := u.info[g]
 	if in == nil || u.log == nil {
@@ -136,28 +154,30 @@ func (u *User) snapshot(g mailstore.GUID) error {
 	if err != nil {
 		return err
 	}
-	if err := u.place(g, t, head); err != nil {
+	if err := u.place(g, t, head, wait); err != nil {
 		t.drop(u)
 		return err
 	}
-	// Before its records leave the log, it is certain: see KeepClean.
-	err = t.f.Sync()
-	t.f.Close()
-	if err == nil {
-		err = u.syncDirs(dir)
+	if u.opt.KeepClean { // before its records leave the log it must be certain
+		err = t.f.Sync()
+		if err == nil {
+			err = u.syncDirs(dir)
+		}
 	}
+	t.f.Close()
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if in := u.info[g]; in != nil && in.snapSeq == t.seq {
-		in.synced, in.size = err == nil, t.size
+		// Until some process syncs it, the log goes on to name it.
+		in.synced, in.size = err == nil && u.opt.KeepClean, t.size
 	}
 	return err
 }
 
 // place puts a snapshot in place. Only the log that it was made from tells of
 // newer ones: if another process has compacted it since, ours may be the older.
-func (u *User) place(g mailstore.GUID, t *snapTemp, head logHead) error {
-	if err := u.Lock(u.opt.LockWait); err != nil {
+func (u *User) place(g mailstore.GUID, t *snapTemp, head logHead, wait time.Duration) error {
+	if err := u.Lock(wait); err != nil {
 		return err
 	}
 	defer u.Unlock()
@@ -191,9 +211,13 @@ func (u *User) replaceLog() {
 	var buf []byte
 	crc := uint32(0)
 	h := l.logHead
-	h.epoch, h.base, h.boot = l.epoch+1, u.seq, bootOf(u.opt.FS)
+	// A number is left out: rookery-modseq names it, so that who still has the old
+	// log open, and finds the new one gone, knows that there was one.
+	h.epoch, h.base, h.boot = l.epoch+1, u.seq+1, bootOf(u.opt.FS)
 	h.prevPos, h.prevCRC = l.pos, l.crc
 	_, crc, _ = decodeLogHead(h.encode())
+	find := finder{l: l}
+	var r logRec
 	at := map[mailstore.GUID][]recPos{}
 	put := func(r *logRec) recPos {
 		p := recPos{off: logHeader + int64(len(buf)), seq: r.seq}
@@ -210,8 +234,7 @@ func (u *User) replaceLog() {
 			put(&logRec{seq: in.snapSeq, guid: g, kind: kindSnap, body: snapBody(in.snapSeq, false)})
 		}
 		for _, p := range in.recs {
-			r, err := l.at(p.off, p.length)
-			if err != nil {
+			if err := find.at(&r, p.off, p.length); err != nil {
 				u.lose(err.Error(), fileID{l.inode, l.dev})
 				return
 			}
@@ -229,7 +252,8 @@ func (u *User) replaceLog() {
 		return
 	}
 	l.f.Close()
-	u.log, u.carried = n, n.pos
+	u.log, u.carried, u.last, u.seq = n, n.pos, nil, h.base
+	u.modseq.replaced(n.lineage, u.seq)
 	for g, in := range u.info {
 		in.recs = at[g]
 		if len(in.recs) == 0 && (in.snapSeq == 0 || in.synced) {

@@ -431,7 +431,7 @@ func snapshotBytes(t testing.TB) (snap, log []byte) {
 	p.u.Compact()
 	for p.u.info[mailstore.GUID{1}] == nil || p.boxes[0].View().base == nil {
 		p.change(0)
-		if err := p.u.snapshot(mailstore.GUID{1}); err != nil {
+		if err := p.u.snapshot(mailstore.GUID{1}, time.Second); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -45,8 +45,12 @@ type User struct {
 	ending  bool // Close has begun
 	closed  bool
 	log     *userLog // nil: there is none, or it cannot be used
+	home    vfs.FS   // the log's directory, held open; nil: not yet
 	seq     uint64   // of the last record
 	info    map[mailstore.GUID]*boxInfo
+	last    *boxInfo       // of lastOf: the mailbox of the record taken last; nil: none
+	lastOf  mailstore.GUID // see last
+	high    uint64         // the highest MODSEQ of a record
 	changed map[mailstore.GUID]struct{}
 	why     string    // why the last log is gone: for the Notes of what is rebuilt
 	bad     fileID    // a log that was found damaged
@@ -68,6 +72,7 @@ type boxInfo struct {
 	snapSeq uint64   // a snapshot holds all up to it
 	recs    []recPos // transactions after it
 	bytes   int64    // their length
+	lastSeq uint64   // of the last record of any kind
 	synced  bool     // the snapshot of snapSeq is certain to survive
 	size    int64    // its length, if this process wrote it
 }
@@ -135,9 +140,13 @@ func (u *User) Poll() (changed []mailstore.GUID, err error) {
 	return changed, err
 }
 
-// lateLog is how many times MaxLog the log may have before a process without a
-// background compacts it when it ends.
-const lateLog = 4
+// What the log may have grown by before it is compacted by a process that ends:
+// octets; without a background, times MaxLog. It waits for the lock closeWait.
+const (
+	closeLog  = 64 << 10
+	lateLog   = 4
+	closeWait = time.Second
+)
 
 // Close ends background work and gives up the files. Boxes must be closed before.
 func (u *User) Close() error {
@@ -147,10 +156,16 @@ func (u *User) Close() error {
 		return nil
 	}
 	u.ending = true
-	late := u.opt.NoBackground && u.log != nil && u.log.pos > lateLog*u.opt.MaxLog+u.carried
+	// The next process reads the log through. One of few changes leaves that to
+	// others, but for a user who never logs in and has nobody else.
+	limit := min(closeLog, u.opt.MaxLog)
+	if u.opt.NoBackground {
+		limit = lateLog * u.opt.MaxLog
+	}
+	late := u.logOver(limit)
 	u.mu.Unlock()
 	if late {
-		u.compact(false) // a user who never logs in has nobody else to do it
+		u.compact(limit, closeWait)
 	}
 	close(u.stop)
 	u.work.Wait()
@@ -185,6 +200,8 @@ type Box struct {
 	view atomic.Pointer[View]
 	seq  uint64      // the last record that view has; under User.mu
 	busy atomic.Bool // OnDamage's function runs
+	// patience is until when other readers wait for that, in Unix ns.
+	patience atomic.Int64
 
 	mu      sync.Mutex
 	dir     string
@@ -283,12 +300,21 @@ func (v *View) unbuilt() *View {
 	return n
 }
 
+// healWait is how long readers wait for one that has a damaged index rebuilt.
+const healWait = 200 * time.Millisecond
+
 // damaged is called when the snapshot under a view in use has lost a record.
 func (b *Box) damaged() {
 	if !b.busy.CompareAndSwap(false, true) {
+		// Another reader has it rebuilt, which serves us, too. Not for long: it may
+		// wait for a lock that we hold, or be ourselves.
+		for b.busy.Load() && time.Now().UnixNano() < b.patience.Load() {
+			time.Sleep(time.Millisecond)
+		}
 		return
 	}
 	defer b.busy.Store(false)
+	b.patience.Store(time.Now().Add(healWait).UnixNano())
 	b.mu.Lock()
 	f := b.rebuild
 	b.why, b.setNo = "its snapshot was damaged while it was in use", nil

@@ -14,9 +14,10 @@ import (
 const (
 	logFile    = "rookery.index.log"
 	logNew     = "rookery.index.log.new"
-	logMagic   = "RKIXLOG\x01"
+	logMagic   = "RKIXLOG\x02"
 	logHeader  = 256 // the first record's offset
 	markOff    = 128 // of mark, its complement, and the clean mark
+	carryOff   = 152 // of how long it was when it was made, and the complement of that
 	recHeader  = 49
 	maxRecord  = 16 << 20
 	maxLogSize = 1 << 32
@@ -40,13 +41,14 @@ type logRec struct {
 	guid   mailstore.GUID
 	kind   byte
 	body   []byte
+	raw    []byte // all of it, if it was decoded; valid as long as what it was decoded from
 }
 
 // appendRecord puts a record behind b; prev is the checksum of the one before it
 // in the file.
 //
 //	u32 length of all, u32 CRC-32C of what follows, u32 the CRC of the record before,
-//	u64 sequence, u64 MODSEQ, 16 bytes GUID, u8 kind, u32 0, body
+//	u64 sequence, u64 MODSEQ, 16 bytes GUID, u8 kind, u32 headSum, body
 func appendRecord(b []byte, prev uint32, r *logRec) (out []byte, crc uint32) {
 	start := len(b)
 	b = binary.LittleEndian.AppendUint32(b, uint32(recHeader+len(r.body)))
@@ -55,35 +57,42 @@ func appendRecord(b []byte, prev uint32, r *logRec) (out []byte, crc uint32) {
 	b = binary.LittleEndian.AppendUint64(b, r.seq)
 	b = binary.LittleEndian.AppendUint64(b, r.modseq)
 	b = append(b, r.guid[:]...)
-	b = append(b, r.kind, 0, 0, 0, 0)
+	b = append(b, r.kind)
+	b = binary.LittleEndian.AppendUint32(b, headSum(b[start:]))
 	b = append(b, r.body...)
 	crc = crc32c.Checksum(b[start+8:])
 	binary.LittleEndian.PutUint32(b[start+4:], crc)
 	return b, crc
 }
 
-// decodeRecord reads the record that b begins with.
-func decodeRecord(b []byte) (r logRec, prev uint32, ok bool) {
+// headSum is a checksum of a record's head, without the CRC of all: who reads
+// the log through looks at heads alone.
+func headSum(b []byte) uint32 {
+	return mix(uint64(binary.LittleEndian.Uint32(b))|uint64(binary.LittleEndian.Uint32(b[8:]))<<32, b[12:45])
+}
+
+// decodeRecord reads the record that b begins with. Its body is not to be believed
+// before whole says so.
+func decodeRecord(r *logRec, b []byte) (prev uint32, ok bool) {
 	if len(b) < recHeader {
-		return r, 0, false
+		return 0, false
 	}
 	n := int64(binary.LittleEndian.Uint32(b))
-	if n < recHeader || n > maxRecord || n > int64(len(b)) {
-		return r, 0, false
+	if n < recHeader || n > maxRecord || n > int64(len(b)) || headSum(b) != binary.LittleEndian.Uint32(b[45:]) {
+		return 0, false
 	}
 	r.crc = binary.LittleEndian.Uint32(b[4:])
-	if crc32c.Checksum(b[8:n]) != r.crc {
-		return r, 0, false
-	}
-	prev = binary.LittleEndian.Uint32(b[8:])
 	r.length = n
 	r.seq = binary.LittleEndian.Uint64(b[12:])
 	r.modseq = binary.LittleEndian.Uint64(b[20:])
-	copy(r.guid[:], b[28:44])
+	r.guid = mailstore.GUID(b[28:44])
 	r.kind = b[44]
-	r.body = b[recHeader:n]
-	return r, prev, true
+	r.body, r.raw = b[recHeader:n], b[:n]
+	return binary.LittleEndian.Uint32(b[8:]), true
 }
+
+// whole reports whether the record is what was written.
+func (r *logRec) whole() bool { return r.raw == nil || crc32c.Checksum(r.raw[8:]) == r.crc }
 
 // logHead is the part of a log's header that never changes.
 type logHead struct {
@@ -136,23 +145,30 @@ func encodeMarks(mark, clean uint64) []byte {
 }
 
 func decodeMarks(b []byte) (mark int64, clean bool, ok bool) {
+	m, ok := decodePair(b)
+	return m, ok && binary.LittleEndian.Uint64(b[16:]) == uint64(m), ok
+}
+
+// decodePair reads an offset in the log and its complement.
+func decodePair(b []byte) (off int64, ok bool) {
 	m := binary.LittleEndian.Uint64(b)
 	if m != ^binary.LittleEndian.Uint64(b[8:]) || m < logHeader || m > maxLogSize {
-		return 0, false, false
+		return 0, false
 	}
-	return int64(m), binary.LittleEndian.Uint64(b[16:]) == m, true
+	return int64(m), true
 }
 
 // userLog is a log that is open.
 type userLog struct {
 	logHead
-	f     vfs.File
-	inode uint64
-	dev   uint64
-	pos   int64  // read up to here
-	crc   uint32 // of the last record
-	clean bool   // marked as synced
-	other bool   // written in another run of the machine: to be replaced before the first write
+	f       vfs.File
+	inode   uint64
+	dev     uint64
+	pos     int64  // read up to here
+	crc     uint32 // of the last record
+	clean   bool   // marked as synced
+	carried int64  // its length when it was made; 0: not known
+	other   bool   // written in another run of the machine: to be replaced before the first write
 }
 
 var errLog = errors.New("the log is damaged")
@@ -187,6 +203,9 @@ func newUserLog(fs vfs.FS, f vfs.File) (*userLog, error) {
 		return nil, errLog
 	}
 	l := &userLog{logHead: h, f: f, inode: info.Inode, dev: info.Device, pos: logHeader, crc: crc, clean: clean}
+	if n, ok := decodePair(b[carryOff:]); ok {
+		l.carried = n
+	}
 	if h.boot != bootOf(fs) {
 		if !clean {
 			return nil, errBoot
@@ -223,7 +242,15 @@ func (l *userLog) mark() (int64, error) {
 	}
 }
 
-// readOn passes on all records between what was read and the mark.
+// Octets of the log that are read at a time: by who reads it through, and by who
+// looks up one mailbox's records.
+const (
+	readChunk = 256 << 10
+	findChunk = 32 << 10
+)
+
+// readOn passes on all records between what was read and the mark; each is valid
+// only during its call.
 func (l *userLog) readOn(each func(*logRec) error) error {
 	mark, err := l.mark()
 	if err != nil || mark == l.pos {
@@ -233,11 +260,9 @@ func (l *userLog) readOn(each func(*logRec) error) error {
 		return errLog
 	}
 	var buf []byte
+	want := int64(0) // octets of the record that begins at pos, where that is known
 	for l.pos < mark {
-		n := min(mark-l.pos, 256<<10)
-		if len(buf) >= recHeader { // a record that is longer than what was read
-			n = max(n, min(int64(binary.LittleEndian.Uint32(buf)), mark-l.pos, maxRecord))
-		}
+		n := min(mark-l.pos, max(readChunk, want))
 		if int64(cap(buf)) < n {
 			buf = make([]byte, n)
 		}
@@ -251,12 +276,11 @@ func (l *userLog) readOn(each func(*logRec) error) error {
 		if err != nil {
 			return err
 		}
-		if used == 0 && (n == mark-l.pos || n >= int64(binary.LittleEndian.Uint32(buf))) {
-			return errLog
-		}
-		buf = buf[used:]
-		if used > 0 {
-			buf = nil
+		if want = 0; used == 0 {
+			if n == mark-l.pos || n >= int64(binary.LittleEndian.Uint32(buf)) {
+				return errLog
+			}
+			want = int64(binary.LittleEndian.Uint32(buf))
 		}
 	}
 	return nil
@@ -264,8 +288,9 @@ func (l *userLog) readOn(each func(*logRec) error) error {
 
 // parse passes on the whole records in p and gives their length.
 func (l *userLog) parse(p []byte, each func(*logRec) error) (used int, err error) {
+	var r logRec
 	for len(p) >= recHeader {
-		r, prev, ok := decodeRecord(p)
+		prev, ok := decodeRecord(&r, p)
 		if !ok {
 			if n := binary.LittleEndian.Uint32(p); n >= recHeader && n <= maxRecord && int(n) > len(p) {
 				return used, nil // cut by the buffer, or damaged: the caller knows
@@ -286,20 +311,38 @@ func (l *userLog) parse(p []byte, each func(*logRec) error) (used int, err error
 	return used, nil
 }
 
-// at reads one record again.
-func (l *userLog) at(off, length int64) (logRec, error) {
-	b := make([]byte, length)
-	if _, err := l.f.ReadAt(b, off); err == io.EOF {
-		return logRec{}, errLog
-	} else if err != nil {
-		return logRec{}, err
+// finder reads single records again, near ones with one look.
+type finder struct {
+	l   *userLog
+	off int64 // of buf
+	buf []byte
+}
+
+// at gives one record; it is valid until the next call.
+func (k *finder) at(r *logRec, off, length int64) error {
+	if off < k.off || off+length > k.off+int64(len(k.buf)) {
+		n := min(max(findChunk, length), k.l.pos-off)
+		if n < length {
+			return errLog
+		}
+		if int64(cap(k.buf)) < n {
+			k.buf = make([]byte, n)
+		}
+		k.buf, k.off = k.buf[:n], off
+		if _, err := k.l.f.ReadAt(k.buf, off); err != nil {
+			k.buf = nil
+			if err == io.EOF {
+				err = errLog
+			}
+			return err
+		}
 	}
-	r, _, ok := decodeRecord(b)
-	if !ok || r.length != length {
-		return r, errLog
+	p := k.buf[off-k.off:]
+	if _, ok := decodeRecord(r, p[:length]); !ok || r.length != length || !r.whole() {
+		return errLog
 	}
 	r.off = off
-	return r, nil
+	return nil
 }
 
 // write appends ready records behind what was read, and then moves the mark: no

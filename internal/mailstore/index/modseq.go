@@ -198,6 +198,14 @@ func (m *modseqs) begin(lineage [16]byte) {
 	m.rewrite(func(c *control) { c.lineage, c.seq = lineage, 0 })
 }
 
+// replaced makes the file name the last number of a log that took another's place.
+func (m *modseqs) replaced(lineage [16]byte, seq uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.lineage, m.seq = lineage, seq
+	m.rewrite(func(c *control) { c.lineage, c.seq = lineage, seq })
+}
+
 // older reports whether a log with this last record is one that was put back.
 func (m *modseqs) older(lineage [16]byte, seq uint64) bool {
 	b, err := vfs.ReadFile(m.u.opt.FS, join(m.u.opt.ControlDir, modseqFile), 1<<10)

@@ -1,9 +1,6 @@
 package index
 
-import (
-	"math/bits"
-	"slices"
-)
+import "math/bits"
 
 // pageSize is how many records share one copy-on-write piece.
 const pageSize = 512
@@ -75,5 +72,14 @@ func (p *page) find(i int) (at int, ok bool) {
 	if k := len(p.ch); k == 0 || int(p.ch[k-1].idx) < i {
 		return k, false
 	}
-	return slices.BinarySearchFunc(p.ch, i, func(c change, i int) int { return int(c.idx) - i })
+	lo, hi := 0, len(p.ch)-1 // the last is not below i
+	for lo < hi {
+		mid := int(uint(lo+hi) >> 1)
+		if int(p.ch[mid].idx) < i {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return lo, int(p.ch[lo].idx) == i
 }

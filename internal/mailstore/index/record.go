@@ -54,6 +54,12 @@ func (c *Counts) add(f mailstore.Flags, size int64, by int) {
 	}
 }
 
+// flip counts a change of flags: the sizes stay what they are.
+func (c *Counts) flip(was, is mailstore.Flags) {
+	c.add(was, 0, -1)
+	c.add(is, 0, 1)
+}
+
 // core is the part of a record that changes often.
 type core struct {
 	uid, kw uint32

@@ -18,7 +18,7 @@ func (u *User) forgetLog() {
 	if u.log != nil {
 		u.log.f.Close()
 	}
-	u.log, u.seq, u.info, u.carried = nil, 0, map[mailstore.GUID]*boxInfo{}, 0
+	u.log, u.seq, u.info, u.last, u.carried = nil, 0, map[mailstore.GUID]*boxInfo{}, nil, 0
 }
 
 // sync brings this process up to what the log says. u.mu is held; locked says
@@ -31,7 +31,7 @@ func (u *User) sync(locked bool) error {
 		u.voidLog()
 	}
 	path := join(u.opt.LogDir, logFile)
-	on, err := u.opt.FS.Stat(path)
+	on, err := u.statLog(path, locked)
 	switch {
 	case err != nil && !notExist(err) && !damage(err):
 		return err
@@ -51,7 +51,13 @@ func (u *User) sync(locked bool) error {
 		if err := u.readOn(); err != nil || !locked {
 			return err
 		}
-		if u.log != nil {
+		switch {
+		case u.log == nil:
+		case u.modseq.older(u.log.lineage, u.seq):
+			// Another process had put one in place, which is gone, too: what it said
+			// was read by nobody here.
+			u.lose("the log is gone", fileID{})
+		default:
 			u.replaceLog()
 		}
 		return nil
@@ -61,9 +67,31 @@ func (u *User) sync(locked bool) error {
 	return u.openLog(path, fileID{on.Inode, on.Device})
 }
 
+// statLog tells of the log that is in place. A reader looks below the directory
+// that it holds open, which is one system call in place of three; a writer, and
+// who finds nothing there, goes by the whole path.
+func (u *User) statLog(path string, locked bool) (vfs.Info, error) {
+	if !locked && u.home != nil {
+		if on, err := u.home.Stat(logFile); err == nil {
+			return on, nil
+		}
+	}
+	u.home = nil
+	on, err := u.opt.FS.Stat(path)
+	if err == nil && path != logFile {
+		if home, herr := u.opt.FS.Sub(u.opt.LogDir); herr == nil {
+			u.home = home
+		}
+	}
+	return on, err
+}
+
 // readOn reads the open log on.
 func (u *User) readOn() error {
+	u.last = nil
 	err := u.log.readOn(u.take)
+	u.last = nil // or what another process does next to the same mailbox would be no news
+	u.modseq.see(u.high)
 	if err == nil {
 		u.modseq.note(u.log.lineage, u.seq, false)
 		return nil
@@ -127,7 +155,7 @@ func (u *User) openLog(path string, id fileID) error {
 	}
 	follows := old.lineage == l.lineage
 	u.forgetLog()
-	u.log, u.seq = l, l.base
+	u.log, u.seq, u.carried = l, l.base, l.carried
 	u.alone.Store(false)
 	if err := u.readOn(); err != nil || u.log == nil {
 		return err
@@ -149,30 +177,51 @@ func (u *User) openLog(path string, id fileID) error {
 	return nil
 }
 
-// take notes one record of the log, and brings an open mailbox up to it.
+// take notes one record of the log, and brings an open mailbox up to it. Of a
+// mailbox that nobody opened, what a transaction says is not even looked at.
 func (u *User) take(r *logRec) error {
 	u.seq = max(u.seq, r.seq)
-	u.modseq.see(r.modseq)
-	u.changed[r.guid] = struct{}{}
-	in := u.info[r.guid]
-	if in == nil {
-		in = &boxInfo{}
-		u.info[r.guid] = in
+	u.high = max(u.high, r.modseq)
+	in := u.last
+	if in == nil || u.lastOf != r.guid {
+		if in = u.info[r.guid]; in == nil {
+			in = &boxInfo{}
+			u.info[r.guid] = in
+		}
+		u.last, u.lastOf = in, r.guid
+		u.changed[r.guid] = struct{}{}
 	}
-	b := u.boxes[r.guid]
-	switch r.kind {
-	case kindBox:
-		in.dir = string(r.body)
-	case kindTx:
+	var b *Box
+	if len(u.boxes) > 0 {
+		b = u.boxes[r.guid]
+	}
+	in.lastSeq = r.seq
+	if r.kind == kindTx {
+		reset := isReset(r.body)
+		if (reset || b != nil) && !r.whole() {
+			return errLog
+		}
+		if reset { // what came before is of no use any more
+			in.recs, in.bytes = nil, 0
+		}
 		in.recs = append(in.recs, recPos{r.off, r.length, r.seq})
 		in.bytes += r.length
 		if b != nil && r.seq > b.seq {
 			u.advance(b, r)
 		}
+		return nil
+	}
+	if !r.whole() {
+		return errLog
+	}
+	switch r.kind {
+	case kindBox:
+		in.dir = string(r.body)
 	case kindSnap:
 		u.tookSnap(b, in, r)
 	case kindDrop:
 		delete(u.info, r.guid)
+		u.last = nil
 		if b != nil {
 			b.mu.Lock()
 			b.dropped = true
@@ -217,17 +266,26 @@ func (in *boxInfo) snap(seq uint64) {
 
 // advance replays one record over what a mailbox shows.
 func (u *User) advance(b *Box, r *logRec) {
-	v, err := b.replay(b.View(), r)
-	if err != nil {
+	re := newReplayer(b, b.View())
+	if err := re.apply(r); err != nil {
 		if b.View().built || !errors.Is(err, errUnbase) {
 			b.unbuild(err.Error())
 		}
+		return
+	}
+	v := re.view()
+	if v.high < b.View().high {
+		b.unbuild(errLess.Error())
 		return
 	}
 	b.seq = r.seq
 	b.forgetSets()
 	b.view.Store(v)
 }
+
+// errLess is what is wrong with a log that another process wrote without what this
+// one showed already: its HIGHESTMODSEQ would go down.
+var errLess = errors.New("the log lacks what was shown before")
 
 func (b *Box) forgetSets() {
 	b.mu.Lock()
@@ -264,29 +322,17 @@ func (u *User) load(b *Box) {
 	if v == nil {
 		v = emptyView(b)
 	}
-	for _, p := range in.recs {
-		if p.seq <= b.seq {
-			continue
-		}
-		r, err := u.log.at(p.off, p.length)
-		if err == nil {
-			var n *View
-			if n, err = b.replay(v, &r); err == nil {
-				v, b.seq = n, r.seq
-				continue
-			}
-		}
-		if v.built {
-			v = v.unbuilt()
-		}
-		if why == "" {
-			why = err.Error()
-		}
+	v, rwhy := u.replay(b, v, in.recs)
+	if why == "" {
+		why = rwhy
 	}
-	if v.built {
+	if v.built && v.high >= b.View().high {
 		b.forgetSets()
 		b.view.Store(v)
 		return
+	}
+	if v.built {
+		why = errLess.Error()
 	}
 	if why == "" {
 		why = u.why
@@ -296,6 +342,52 @@ func (u *User) load(b *Box) {
 		b.view.Store(v) // for what it remembers of facts
 	}
 	b.unbuild(why)
+}
+
+// replay brings v up to date by those of a mailbox's records that it lacks. why
+// says what was wrong with the first that could not be used: the picture is then
+// not Built, unless a later one begins anew.
+func (u *User) replay(b *Box, v *View, recs []recPos) (_ *View, why string) {
+	for len(recs) > 0 && recs[0].seq <= b.seq {
+		recs = recs[1:]
+	}
+	for len(recs) > 0 {
+		n, err := u.replaySome(b, &v, recs)
+		if err == nil {
+			return v, why
+		}
+		if n > 0 {
+			// Up to there it was good: once more, and no further.
+			u.replaySome(b, &v, recs[:n])
+		}
+		if v.built {
+			v = v.unbuilt()
+		}
+		if why == "" {
+			why = err.Error()
+		}
+		recs = recs[n+1:]
+	}
+	return v, why
+}
+
+// replaySome replays records over v, all or none. n is the one that failed.
+func (u *User) replaySome(b *Box, v **View, recs []recPos) (n int, err error) {
+	find := finder{l: u.log}
+	var r logRec
+	re := newReplayer(b, *v)
+	for n, p := range recs {
+		err := find.at(&r, p.off, p.length)
+		if err == nil {
+			err = re.apply(&r)
+		}
+		if err != nil {
+			return n, err
+		}
+	}
+	*v = re.view()
+	b.seq = recs[len(recs)-1].seq
+	return len(recs), nil
 }
 
 // commit writes a transaction to the log and publishes its view.
@@ -334,7 +426,7 @@ func (u *User) commit(tx *Tx, v *View) *View {
 
 // Transactions that are larger go into a snapshot at once.
 const (
-	bigReset  = 1024      // messages of a mailbox that is built anew
+	bigReset  = 128       // messages of a mailbox that is built anew
 	bigRecord = 256 << 10 // bytes
 )
 
@@ -433,9 +525,11 @@ func (u *User) append(b *Box, kind byte, modseq uint64, body []byte) {
 	}
 	b.seq = seq
 	_, told := u.changed[b.guid]
+	u.last = nil
 	for i := range recs {
 		u.take(&recs[i])
 	}
+	u.last = nil
 	if !told {
 		delete(u.changed, b.guid)
 	}
@@ -519,7 +613,7 @@ func (u *User) ready() bool {
 		return false
 	}
 	u.forgetLog()
-	u.log, u.bad, u.void = l, fileID{}, nil
+	u.log, u.carried, u.bad, u.void = l, l.carried, fileID{}, nil
 	u.alone.Store(false)
 	// What other mailboxes show belongs to no log, or to one that is gone.
 	for _, b := range u.boxes {
@@ -546,6 +640,7 @@ func (u *User) writeLog(h logHead, records []byte, crc uint32) (*userLog, error)
 	head := h.encode()
 	mark := uint64(logHeader + len(records))
 	copy(head[markOff:], encodeMarks(mark, 0))
+	copy(head[carryOff:], encodeMarks(mark, 0)[:16])
 	info, err := file.Stat()
 	if err == nil {
 		_, err = file.WriteAt(append(head, records...), 0)
@@ -562,5 +657,5 @@ func (u *User) writeLog(h logHead, records []byte, crc uint32) (*userLog, error)
 	if records == nil {
 		crc = first
 	}
-	return &userLog{logHead: h, f: file, inode: info.Inode, dev: info.Device, pos: int64(mark), crc: crc}, nil
+	return &userLog{logHead: h, f: file, inode: info.Inode, dev: info.Device, pos: int64(mark), carried: int64(mark), crc: crc}, nil
 }

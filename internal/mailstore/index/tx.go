@@ -35,7 +35,6 @@ type Tx struct {
 	edits, extras []uint32
 	added         int
 	lastEdit      uint32
-	firstUID      uint32
 }
 
 // Begin begins a transaction, under User.Lock. errkind.NotFound if the mailbox
@@ -100,19 +99,8 @@ func (tx *Tx) touch(p int) *page {
 		tx.v.pages = slices.Clone(tx.v.pages)
 	}
 	tx.owned[p], tx.dirty = true, true
-	if tx.v.pages[p] == nil {
-		pg := &page{n: tx.v.base.pageLen(p)}
-		tx.v.pages[p] = pg
-		return pg
-	}
-	pg := *tx.v.pages[p]
-	pg.ch = slices.Clone(pg.ch)
-	if pg.gone != nil {
-		g := *pg.gone
-		pg.gone = &g
-	}
-	tx.v.pages[p] = &pg
-	return &pg
+	tx.v.pages[p] = tx.v.ownPage(p)
+	return tx.v.pages[p]
 }
 
 // edit gives the change of a position, made from what is now if there was none.
@@ -121,7 +109,7 @@ func (tx *Tx) edit(pos int) *change {
 	pg := tx.touch(p)
 	at, ok := pg.find(i)
 	if !ok {
-		c, _ := tx.now(pos)
+		c := tx.core(pos)
 		pg.ch = slices.Insert(pg.ch, at, change{modseq: c.modseq, kw: c.kw, idx: uint16(i), flags: uint8(c.flags), bits: c.bits})
 		tx.v.heap++
 	}
@@ -138,18 +126,27 @@ func (tx *Tx) now(pos int) (core, extra) {
 	return c, x
 }
 
+// core is now without what needs another look at the base.
+func (tx *Tx) core(pos int) core {
+	p, i := tx.old.locate(pos)
+	c, _, ok := tx.v.tryCore(p, i)
+	if !ok {
+		tx.broken = true
+	}
+	return c
+}
+
 // Set sets flags and keywords. Where nothing differs nothing happens; else the
 // message gets the transaction's MODSEQ.
 func (tx *Tx) Set(pos int, flags mailstore.Flags, keywords uint32) {
-	c, x := tx.now(pos)
+	c := tx.core(pos)
 	flags &= mailstore.AllFlags
 	if c.flags == flags && c.kw == keywords {
 		return
 	}
 	m := tx.ModSeq()
 	ch := tx.edit(pos)
-	tx.v.counts.add(c.flags, x.size, -1)
-	tx.v.counts.add(flags, x.size, 1)
+	tx.v.counts.flip(c.flags, flags)
 	ch.flags, ch.kw, ch.modseq = uint8(flags), keywords, m
 	tx.v.high = max(tx.v.high, m)
 	tx.unseen(c.uid, flags)
@@ -170,7 +167,7 @@ func (tx *Tx) Touch(pos int) {
 
 // Bits sets the driver's bits. Clients are told nothing.
 func (tx *Tx) Bits(pos int, bits uint8) {
-	if c, _ := tx.now(pos); c.bits != bits {
+	if tx.core(pos).bits != bits {
 		tx.edit(pos).bits = bits
 	}
 }
@@ -235,7 +232,7 @@ func (tx *Tx) Remove(positions []int) {
 // else it is errkind.Invalid, and nothing is added.
 func (tx *Tx) Add(r Record) error {
 	checkLoc(r.Loc)
-	if r.UID == 0 || r.UID == 1<<32-1 || tx.old.built && r.UID < tx.old.next || r.UID <= tx.lastUID() {
+	if r.UID == 0 || r.UID == 1<<32-1 || tx.old.built && r.UID < tx.old.next || r.UID <= tx.v.lastUID() {
 		return errkind.Newf("add to index", errkind.Invalid, "the UID "+strconv.Itoa(int(r.UID))+" was given before")
 	}
 	nr := recOf(r)
@@ -304,15 +301,6 @@ func (tx *Tx) remember(r *rec) {
 		}
 	}
 	r.learn(f)
-}
-
-// lastUID is the UID of the last record, removed or not.
-func (tx *Tx) lastUID() uint32 {
-	if n := len(tx.v.pages); n > 0 {
-		size, _ := tx.v.shape(n - 1)
-		return tx.v.uidAt(n-1, size-1)
-	}
-	return 0
 }
 
 // KeywordSet gives the number of a set of names, in any order; the same names
