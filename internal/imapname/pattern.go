@@ -113,8 +113,16 @@ func upperInbox(text []rune) []rune {
 }
 
 func match(text []rune, name string) (matched, more bool) {
+	if len(text) == 1 && text[0] == anything { // all names, the usual question
+		return true, true
+	}
 	words := len(text)/64 + 1
-	now, next := make([]uint64, words), make([]uint64, words)
+	var few [2][4]uint64
+	now, next := few[0][:], few[1][:]
+	if words > len(now) {
+		now, next = make([]uint64, words), make([]uint64, words)
+	}
+	now, next = now[:words], next[:words]
 	set(now, 0)
 	skipWildcards(text, now)
 	for _, r := range name {

@@ -1,11 +1,13 @@
 package session
 
 import (
+	"slices"
 	"strings"
 
 	"rookery/imapworker/internal/view"
 	"rookery/internal/errkind"
 	"rookery/internal/imapname"
+	"rookery/internal/imapwire"
 	"rookery/internal/mailstore"
 )
 
@@ -115,15 +117,18 @@ func (c *list) run(s *Session) (view.Reply, error) {
 		return view.Reply{}, err
 	}
 	m := s.matcher(c.reference, c.patterns)
+	spaces := s.cfg.Store.Namespaces()
+	allListed := !slices.ContainsFunc(spaces, func(ns mailstore.Namespace) bool { return !ns.List })
+	var head listHead
 	for _, f := range t.folders {
-		if !c.subscribed && s.unlisted(f) {
+		if !c.subscribed && !allListed && unlisted(spaces, f) {
 			continue
 		}
 		child := c.recursive && t.hides(f.Name, m, c.selects)
 		if !m.match(f.Name) || !c.selects(f) && !child || !c.shows(t, f, m) && !child {
 			continue
 		}
-		c.write(s, f, child)
+		c.write(s, f, child, &head)
 		if len(c.status) > 0 && f.Attrs&(mailstore.NoSelect|mailstore.NonExistent) == 0 {
 			// RFC 5819 §2: a mailbox whose STATUS fails has no STATUS response;
 			// one that another session deleted meanwhile is no news for the log.
@@ -140,16 +145,16 @@ func (c *list) run(s *Session) (view.Reply, error) {
 
 // unlisted reports whether LIST passes a folder over: those of a namespace with
 // list = "no", but for INBOX.
-func (s *Session) unlisted(f mailstore.Folder) bool {
-	ns, ok := s.spaceOf(f.Name)
+func unlisted(spaces []mailstore.Namespace, f mailstore.Folder) bool {
+	ns, ok := spaceOf(spaces, f.Name)
 	return f.Name != "INBOX" && ok && !ns.List
 }
 
 // spaceOf gives the namespace that a name belongs to: the one with the longest
 // prefix that fits. The prefix itself, without its separator, is of it.
-func (s *Session) spaceOf(name string) (best mailstore.Namespace, ok bool) {
+func spaceOf(spaces []mailstore.Namespace, name string) (best mailstore.Namespace, ok bool) {
 	long := -1
-	for _, ns := range s.cfg.Store.Namespaces() {
+	for _, ns := range spaces {
 		if prefix := prefixOf(ns); len(prefix) > long && strings.HasPrefix(name+imapname.Separator, prefix) {
 			best, long = ns, len(prefix)
 		}
@@ -180,11 +185,38 @@ func (c *list) shows(t *tree, f mailstore.Folder, m patterns) bool {
 	return f.Attrs&mailstore.HasChildren != 0
 }
 
-func (c *list) write(s *Session, f mailstore.Folder, child bool) {
+// listHead is the beginning of a response, up to the name: mostly the same as the
+// one before.
+type listHead struct {
+	attrs mailstore.Attr
+	text  []byte
+}
+
+func (c *list) write(s *Session, f mailstore.Folder, child bool, head *listHead) {
 	name, ok := s.names.Show(imapname.Name(f.Name))
 	if !ok {
 		return
 	}
+	if head.text == nil || head.attrs != f.Attrs {
+		var e imapwire.Encoder
+		e.Untagged().Atom("LIST").SP().FlagList(c.attributes(f)).SP().Quoted(s.separator()).SP()
+		head.attrs, head.text = f.Attrs, e.Bytes()
+	}
+	s.enc.Append(head.text).Mailbox(name)
+	if child {
+		s.enc.SP().Open().Quoted("CHILDINFO").SP().Open()
+		if c.subscribed {
+			s.enc.Quoted("SUBSCRIBED")
+		} else {
+			s.enc.Quoted("SPECIAL-USE")
+		}
+		s.enc.Close().Close()
+	}
+	s.enc.CRLF()
+}
+
+// attributes gives the mailbox attributes that the client is told.
+func (c *list) attributes(f mailstore.Folder) []string {
 	var attrs []string
 	switch {
 	case f.Attrs&mailstore.NonExistent != 0 && c.extended:
@@ -206,17 +238,7 @@ func (c *list) write(s *Session, f mailstore.Folder, child bool) {
 			attrs = append(attrs, use.name)
 		}
 	}
-	s.enc.Untagged().Atom("LIST").SP().FlagList(attrs).SP().Quoted(s.separator()).SP().Mailbox(name)
-	if child {
-		s.enc.SP().Open().Quoted("CHILDINFO").SP().Open()
-		if c.subscribed {
-			s.enc.Quoted("SUBSCRIBED")
-		} else {
-			s.enc.Quoted("SPECIAL-USE")
-		}
-		s.enc.Close().Close()
-	}
-	s.enc.CRLF()
+	return attrs
 }
 
 // uses are the attributes of RFC 6154 §2 and RFC 8457 §3.

@@ -88,64 +88,110 @@ func (s *Session) loadTree() (*tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	known := make(map[string]int, len(folders))
-	folders = slices.Clone(folders)
-	for i, f := range folders {
-		known[f.Name] = i
-	}
-	for _, name := range subscribed {
-		for n := imapname.Name(name); n != ""; n = n.Parent() {
-			i, ok := known[string(n)]
-			if !ok {
-				i = len(folders)
-				known[string(n)] = i
-				folders = append(folders, mailstore.Folder{Name: string(n), Attrs: mailstore.NonExistent | mailstore.NoSelect})
-			}
-			if string(n) == name {
-				folders[i].Attrs |= mailstore.Subscribed
-			}
-		}
-	}
-	t := &tree{shown: map[string]bool{}}
+	t := &tree{folders: slices.Clone(folders), shown: map[string]bool{}}
+	t.sort()
+	t.subscribe(subscribed)
 	for _, ns := range s.cfg.Store.Namespaces() {
-		name := strings.TrimSuffix(prefixOf(ns), imapname.Separator)
-		kids := slices.ContainsFunc(folders, func(f mailstore.Folder) bool {
-			return f.Attrs&mailstore.NonExistent == 0 && imapname.Name(f.Name).Below(imapname.Name(name))
-		})
-		if !ns.List || name == "" || !kids && !ns.ListPrefix {
-			continue
-		}
-		t.shown[name] = true
-		i, ok := known[name]
-		if !ok {
-			i = len(folders)
-			folders = append(folders, mailstore.Folder{Name: name, Attrs: mailstore.NonExistent | mailstore.NoSelect})
-		}
-		if kids {
-			folders[i].Attrs |= mailstore.HasChildren
-		}
+		t.space(ns)
 	}
-	slices.SortFunc(folders, func(a, b mailstore.Folder) int { return strings.Compare(order(a.Name), order(b.Name)) })
-	t.folders = folders
 	return t, nil
 }
 
-// order gives a sort key under which a mailbox is followed by all below it, and
-// INBOX comes first.
-func order(name string) string {
-	key := strings.ReplaceAll(name, imapname.Separator, "\x00")
-	if name == imapname.Inbox || imapname.Name(name).Below(imapname.Inbox) {
-		return "\x01" + key
+// sort puts what lies below a name behind it. A Store's list is sorted by bytes,
+// which mostly is that order already.
+func (t *tree) sort() {
+	if !slices.IsSortedFunc(t.folders, byTree) {
+		slices.SortFunc(t.folders, byTree)
 	}
-	return "\x02" + key
+}
+
+func byTree(a, b mailstore.Folder) int { return compareNames(a.Name, b.Name) }
+
+// find gives the place of a name, or where it would stand.
+func (t *tree) find(name string) (int, bool) {
+	return slices.BinarySearchFunc(t.folders, name, func(f mailstore.Folder, n string) int { return compareNames(f.Name, n) })
+}
+
+// subscribe adds subscribed names that are no mailboxes, and what they imply.
+func (t *tree) subscribe(names []string) {
+	extra := map[string]mailstore.Attr{}
+	for _, name := range names {
+		if i, ok := t.find(name); ok {
+			t.folders[i].Attrs |= mailstore.Subscribed
+			continue
+		}
+		extra[name] |= mailstore.Subscribed
+		for n := imapname.Name(name).Parent(); n != ""; n = n.Parent() {
+			if _, ok := t.find(string(n)); !ok {
+				extra[string(n)] |= 0
+			}
+		}
+	}
+	for name, a := range extra {
+		t.folders = append(t.folders, mailstore.Folder{Name: name, Attrs: a | mailstore.NonExistent | mailstore.NoSelect})
+	}
+	t.sort()
+}
+
+// space adds the name of a namespace's prefix.
+func (t *tree) space(ns mailstore.Namespace) {
+	name := strings.TrimSuffix(prefixOf(ns), imapname.Separator)
+	if !ns.List || name == "" {
+		return
+	}
+	kids := slices.ContainsFunc(t.below(name), func(f mailstore.Folder) bool { return f.Attrs&mailstore.NonExistent == 0 })
+	if !kids && !ns.ListPrefix {
+		return
+	}
+	t.shown[name] = true
+	i, ok := t.find(name)
+	if !ok {
+		t.folders = slices.Insert(t.folders, i, mailstore.Folder{Name: name, Attrs: mailstore.NonExistent | mailstore.NoSelect})
+	}
+	if kids {
+		t.folders[i].Attrs |= mailstore.HasChildren
+	}
+}
+
+// compareNames orders names so that a mailbox is followed by all below it, and
+// INBOX comes first: as bytes, with the separator before all others.
+func compareNames(a, b string) int {
+	if x, y := inInbox(a), inInbox(b); x != y {
+		if x {
+			return -1
+		}
+		return 1
+	}
+	n := min(len(a), len(b))
+	for i := range n {
+		x, y := a[i], b[i]
+		switch {
+		case x == y:
+		case x == '/':
+			return -1
+		case y == '/' || x > y:
+			return 1
+		default:
+			return -1
+		}
+	}
+	return len(a) - len(b)
+}
+
+// inInbox reports whether a name is INBOX or lies below it.
+func inInbox(name string) bool {
+	const inbox = string(imapname.Inbox)
+	return strings.HasPrefix(name, inbox) && (len(name) == len(inbox) || name[len(inbox)] == '/')
 }
 
 // below gives the names below name.
 func (t *tree) below(name string) []mailstore.Folder {
-	key := order(name)
-	i, _ := slices.BinarySearchFunc(t.folders, key+"\x00", func(f mailstore.Folder, k string) int { return strings.Compare(order(f.Name), k) })
+	i, ok := t.find(name)
+	if ok {
+		i++
+	}
 	j := i
-	for j < len(t.folders) && strings.HasPrefix(order(t.folders[j].Name), key+"\x00") {
+	for j < len(t.folders) && imapname.Name(t.folders[j].Name).Below(imapname.Name(name)) {
 		j++
 	}
 	return t.folders[i:j]
