@@ -119,7 +119,10 @@ func (mb *mailbox) firstList() (uidList, error) {
 			if l.hdr.guid == "" {
 				l.hdr.guid = guidText(newGUID())
 			}
-			return l, nil
+			if path == join(mb.dir, courierFile) {
+				err = mb.adoptCourier(&l)
+			}
+			return l, err
 		}
 		damaged = true
 	}
