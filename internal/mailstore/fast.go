@@ -1,8 +1,23 @@
 package mailstore
 
 // What a driver may offer for commands that walk over many messages. Each is
-// asked for by type assertion, through a function here that does without where
-// it is not there.
+// asked for through a function here, which does without where it is not there. A
+// mailbox that stands before another one says so by a method Unwrap: nothing here
+// is changed by who stands before.
+
+// offered finds what a mailbox, or one that it stands before, offers.
+func offered[T any](box Mailbox) (offer T, ok bool) {
+	for {
+		if offer, ok = box.(T); ok {
+			return offer, true
+		}
+		u, is := box.(interface{ Unwrap() Mailbox })
+		if !is {
+			return offer, false
+		}
+		box = u.Unwrap()
+	}
+}
 
 // EntryReader is a Snapshot that gives many entries at once.
 type EntryReader interface {
@@ -31,14 +46,29 @@ type CacheAppender interface {
 	AppendCached(dst []byte, uid UID, field string) (out []byte, ok bool)
 }
 
-// AppendCached appends a derived fact of a mailbox to dst, as
-// CacheAppender.AppendCached does.
-func AppendCached(box Mailbox, dst []byte, uid UID, field string) (out []byte, ok bool) {
-	if c, ok := box.(CacheAppender); ok {
-		return c.AppendCached(dst, uid, field)
+// Cache gives a mailbox's derived facts: once for a command, since it looks for
+// who has them.
+func Cache(box Mailbox) CacheAppender {
+	if c, ok := offered[CacheAppender](box); ok {
+		return c
 	}
-	value, ok := box.Cached(uid, field)
-	return append(dst, value...), ok
+	return plainCache{box}
+}
+
+// AppendCached appends one derived fact of a mailbox to dst.
+func AppendCached(box Mailbox, dst []byte, uid UID, field string) (out []byte, ok bool) {
+	return Cache(box).AppendCached(dst, uid, field)
+}
+
+// plainCache does without CacheAppender.
+type plainCache struct{ box Mailbox }
+
+func (c plainCache) AppendCached(dst []byte, uid UID, field string) (out []byte, ok bool) {
+	value, ok := c.box.Cached(uid, field)
+	if !ok {
+		return dst, false
+	}
+	return append(dst, value...), true
 }
 
 // FieldLister is a Mailbox that knows which derived facts were asked for.
@@ -49,7 +79,7 @@ type FieldLister interface {
 
 // CachedFields gives the fields that are kept for a mailbox, nil where it cannot tell.
 func CachedFields(box Mailbox) []string {
-	if l, ok := box.(FieldLister); ok {
+	if l, ok := offered[FieldLister](box); ok {
 		return l.CachedFields()
 	}
 	return nil
@@ -62,6 +92,13 @@ type FactsReader interface {
 	// the others cost a look at the message, by Mailbox.Facts. BaseName, UIDL and
 	// Order are always there, GUID only where want asks for it.
 	KnownFacts(want FactsWant, yield func(uid UID, f Facts, known FactsWant) bool)
+}
+
+// KnownFacts does what FactsReader says, or nothing where the mailbox does not.
+func KnownFacts(box Mailbox, want FactsWant, yield func(uid UID, f Facts, known FactsWant) bool) {
+	if r, ok := offered[FactsReader](box); ok {
+		r.KnownFacts(want, yield)
+	}
 }
 
 // InMemory is a Message whose bytes are in memory.

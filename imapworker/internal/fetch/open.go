@@ -75,7 +75,7 @@ func (o *one) prepare() (facts mailstore.Facts, err error) {
 func (o *one) prepareText(name, field string, build func([]byte, *message.Part, message.Limits) []byte) error {
 	start := len(o.buf)
 	var ok bool
-	if o.buf, ok = mailstore.AppendCached(o.box, o.buf, o.UID, field); !ok {
+	if o.buf, ok = o.Fact(o.buf, field); !ok {
 		// Where the structure is wanted too it is mostly missing as well: one parse for both.
 		tree, err := o.structure(field != "imap.envelope" || o.atts&(attBody|attStructure) != 0)
 		if err != nil {
@@ -94,7 +94,7 @@ func (o *one) find(no int) (p part, err error) {
 	start := len(o.buf)
 	cached := false
 	if s.field != "" && !o.item.Gone {
-		o.buf, cached = mailstore.AppendCached(o.box, o.buf, o.UID, s.field)
+		o.buf, cached = o.Fact(o.buf, s.field)
 	}
 	switch {
 	case cached:

@@ -2,7 +2,7 @@
 // needed, and as little of it read as will do. Structures go through the
 // mailbox's cache.
 //
-// FETCH and SEARCH use it.
+// FETCH, SEARCH, SORT and THREAD use it.
 package opened
 
 import (
@@ -22,10 +22,11 @@ type Message struct {
 	Parser *message.Parser // shared by the messages of one command
 	Limits message.Limits
 
-	msg  mailstore.Message
-	head *message.Part
-	tree *message.Part
-	fact []byte // scratch: a fact of the cache
+	cache mailstore.CacheAppender
+	msg   mailstore.Message
+	head  *message.Part
+	tree  *message.Part
+	fact  []byte // scratch: a fact of the cache
 }
 
 // Next closes the message and goes on to another one of the same mailbox.
@@ -47,6 +48,15 @@ func (m *Message) Open() (mailstore.Message, error) {
 		m.msg = msg
 	}
 	return m.msg, nil
+}
+
+// Fact gives a derived fact of the message from the mailbox's cache, appended to
+// dst.
+func (m *Message) Fact(dst []byte, field string) ([]byte, bool) {
+	if m.cache == nil {
+		m.cache = mailstore.Cache(m.Box)
+	}
+	return m.cache.AppendCached(dst, m.UID, field)
 }
 
 // Head gives the root with its header alone, enough for the envelope and the
@@ -76,7 +86,7 @@ func (m *Message) Tree() (*message.Part, error) {
 		return m.tree, nil
 	}
 	var ok bool
-	if m.fact, ok = mailstore.AppendCached(m.Box, m.fact[:0], m.UID, TreeField); ok {
+	if m.fact, ok = m.Fact(m.fact[:0], TreeField); ok {
 		if tree, err := message.DecodeTree(m.fact, m.Limits); err == nil {
 			m.tree = tree
 			return tree, nil
@@ -177,7 +187,7 @@ var hasNUL, noNUL = []byte("1"), []byte("0")
 // (RFC 3501 §9: CHAR8 is any octet except NUL), but a delivery may have put one
 // into the file.
 func (m *Message) HasNUL() (bool, error) {
-	if fact, ok := m.Box.Cached(m.UID, nulField); ok {
+	if fact, ok := m.Fact(nil, nulField); ok {
 		return string(fact) == string(hasNUL), nil
 	}
 	msg, err := m.Open()

@@ -163,12 +163,10 @@ func (s *Session) learn() {
 // eachKnown calls do for the messages of which the mailbox can tell in one pass:
 // all or none.
 func (s *Session) eachKnown(want mailstore.FactsWant, do func(mailstore.UID, mailstore.Facts, mailstore.FactsWant)) {
-	if r, ok := s.box.(mailstore.FactsReader); ok {
-		r.KnownFacts(want, func(uid mailstore.UID, f mailstore.Facts, known mailstore.FactsWant) bool {
-			do(uid, f, known)
-			return true
-		})
-	}
+	mailstore.KnownFacts(s.box, want, func(uid mailstore.UID, f mailstore.Facts, known mailstore.FactsWant) bool {
+		do(uid, f, known)
+		return true
+	})
 }
 
 // sortByOrder puts messages with a kept order first, by it, the others after
