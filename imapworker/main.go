@@ -9,6 +9,7 @@ import (
 	"rookery/imapworker/internal/fetch"
 	"rookery/imapworker/internal/search"
 	"rookery/imapworker/internal/session"
+	"rookery/imapworker/internal/sorting"
 	"rookery/internal/child"
 	"rookery/internal/imapwire"
 	"rookery/internal/mailstore"
@@ -51,9 +52,13 @@ func serverOn(host *worker.Host, store mailstore.Store) (*server, error) {
 		return nil, err
 	}
 	s := &server{host: host, store: store, logout: settings.IMAPLogoutFormat.Get(host.Settings), clients: make(map[*client]struct{}), polled: make(map[mailstore.GUID]time.Time)}
-	s.config = session.Config{Settings: set, Store: store, Changed: host.Changed, MayPoll: s.mayPoll,
+	looking := search.Config{Limits: message.DefaultLimits()}
+	s.config = session.Config{Settings: set, Store: store, Changed: host.Changed, MayPoll: s.mayPoll, Jobs: session.Jobs{
 		Fetch:  fetch.Parser(fetch.Config{Failure: failures[settings.IMAPFetchFailure.Get(host.Settings)], Limits: message.DefaultLimits()}),
-		Search: search.Parser(search.Config{Limits: message.DefaultLimits()})}
+		Search: search.Parser(looking),
+		Sort:   sorting.Sort(looking),
+		Thread: sorting.Thread(looking),
+	}}
 	return s, nil
 }
 

@@ -82,3 +82,10 @@ func appendJamo(dst []byte, r rune) []byte {
 	}
 	return dst
 }
+
+// AppendFolded appends text of UTF-8 as i;unicode-casemap compares it (RFC 5051):
+// two texts are the same by that collation if their forms are the same bytes, and
+// stand in its order as these do.
+func AppendFolded(dst []byte, text string) []byte {
+	return appendFold(dst, []byte(text))
+}

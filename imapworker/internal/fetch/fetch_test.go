@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"rookery/imapworker/internal/fetch"
+	"rookery/imapworker/internal/session"
 	"rookery/imapworker/internal/sessiontest"
 	"rookery/internal/imapwire"
 	"rookery/internal/message"
@@ -12,7 +13,7 @@ import (
 
 func TestTranscripts(t *testing.T) {
 	parse := fetch.Parser(fetch.Config{Limits: message.DefaultLimits()})
-	transcript.Run(t, "testdata/*.txt", sessiontest.Opener(parse, nil))
+	transcript.Run(t, "testdata/*.txt", sessiontest.Opener(session.Jobs{Fetch: parse}))
 }
 
 func FuzzParse(f *testing.F) {

@@ -48,22 +48,33 @@ func Parser(cfg Config) view.Parse {
 		if !d.WantSP() {
 			return nil, false
 		}
-		if d.Keyword("RETURN") {
-			c.extended = true
-			if !d.WantSP() || !c.returns(d) || !d.WantSP() {
-				return nil, false
-			}
+		if !c.mayReturn(d) {
+			return nil, false
 		}
 		if d.Keyword("CHARSET") && (!d.WantSP() || !d.WantAstring(&c.charset) || !d.WantSP()) {
 			return nil, false
 		}
-		for {
-			if !c.child(d, c.root) {
-				return nil, false
-			}
-			if !d.SP() {
-				return c, d.WantEnd()
-			}
+		return c, c.criteria(d)
+	}
+}
+
+// mayReturn reads search-return-opts and the blank behind them, where they are.
+func (c *command) mayReturn(d *imapwire.Decoder) bool {
+	if !d.Keyword("RETURN") {
+		return true
+	}
+	c.extended = true
+	return d.WantSP() && c.returns(d) && d.WantSP()
+}
+
+// criteria reads search-key *(SP search-key) up to the end of the command.
+func (c *command) criteria(d *imapwire.Decoder) bool {
+	for {
+		if !c.child(d, c.root) {
+			return false
+		}
+		if !d.SP() {
+			return d.WantEnd()
 		}
 	}
 }

@@ -22,8 +22,9 @@ type run struct {
 	ctx    *view.Context
 	box    mailstore.Mailbox
 	parser message.Parser
-	broken error // the first message that could not be read
-	hits   []uint32
+	broken error    // the first message that could not be read
+	hits   []uint32 // sequence numbers
+	enough bool     // the first one will do
 }
 
 // subject is the message that the keys are asked about. Its memory is used
@@ -44,16 +45,14 @@ var errEnough = errors.New("enough found")
 
 // Run answers the command.
 func (c *command) Run(ctx *view.Context) (view.Reply, error) {
-	r := &run{command: c, ctx: ctx, box: ctx.View.Box()}
-	if err := r.prepare(c.root); err != nil {
-		return badCharset, nil
-	}
-	if _, ok := message.Decoder(c.charset); c.charset != "" && !ok {
+	r := &run{command: c, ctx: ctx, box: ctx.View.Box(), enough: c.extended && c.want == rMin}
+	if !r.ready() {
 		return badCharset, nil
 	}
 	if err := r.search(); err != nil {
 		return view.Reply{}, err
 	}
+	wantedNumbers(ctx, r.hits)
 	r.answer(r.hits)
 	if r.broken != nil {
 		return view.Reply{}, r.broken
@@ -64,6 +63,25 @@ func (c *command) Run(ctx *view.Context) (view.Reply, error) {
 // badCharset names the charsets that there are (RFC 3501 §7.1).
 var badCharset = view.Reply{Cond: imapwire.NO, Code: imapwire.Code{Name: "BADCHARSET", Args: "(" + strings.Join(message.CharsetNames(), " ") + ")"},
 	Text: "Unknown charset."}
+
+// ready prepares the keys; it is false if the charset is none that is known.
+func (r *run) ready() bool {
+	if err := r.prepare(r.root); err != nil {
+		return false
+	}
+	_, ok := message.Decoder(r.charset)
+	return ok || r.charset == ""
+}
+
+// wantedNumbers makes UIDs of sequence numbers, where the command wants UIDs.
+func wantedNumbers(ctx *view.Context, seqs []uint32) {
+	if !ctx.UID {
+		return
+	}
+	for i, seq := range seqs {
+		seqs[i] = ctx.View.UID(seq)
+	}
+}
 
 // prepare makes the texts comparable, resolves the sets, and puts cheap keys
 // before costly ones: a message is opened only if the others leave a doubt.
@@ -117,7 +135,7 @@ func (r *run) prepareField(n *node) {
 	}
 }
 
-// search finds the messages that match: r.hits are their sequence numbers, or UIDs.
+// search finds the messages that match: r.hits are their sequence numbers.
 func (r *run) search() error {
 	s := &subject{Message: opened.Message{Box: r.box, Parser: &r.parser, Limits: r.cfg.Limits}}
 	defer s.Close()
@@ -133,12 +151,8 @@ func (r *run) search() error {
 			if !ok {
 				continue
 			}
-			n := s.item.Seq
-			if r.ctx.UID {
-				n = s.UID
-			}
-			r.hits = append(r.hits, n)
-			if r.extended && r.want == rMin {
+			r.hits = append(r.hits, s.item.Seq)
+			if r.enough {
 				return errEnough
 			}
 		}
@@ -237,10 +251,10 @@ func (r *run) field(n *node, s *subject) (text []byte, err error) {
 	cached := false
 	if n.fact != "" && !s.item.Gone {
 		if n.wider != "" {
-			s.text, cached = mailstore.AppendCached(r.box, s.text, s.UID, n.wider)
+			s.text, cached = s.Fact(s.text, n.wider)
 		}
 		if !cached {
-			s.text, cached = mailstore.AppendCached(r.box, s.text, s.UID, n.fact)
+			s.text, cached = s.Fact(s.text, n.fact)
 		}
 	}
 	if cached {
@@ -327,6 +341,12 @@ func (r *run) answer(hits []uint32) {
 		enc.CRLF()
 		return
 	}
+	r.writeExtended(hits, func(enc *imapwire.Encoder) { enc.Set(numset.FromSorted(hits)) })
+}
+
+// writeExtended writes ESEARCH; all writes the numbers that were found.
+func (r *run) writeExtended(hits []uint32, all func(*imapwire.Encoder)) {
+	enc := r.ctx.Enc
 	enc.Untagged().Atom("ESEARCH").SP().Open().Atom("TAG").SP().Quoted(r.ctx.Tag).Close()
 	if r.ctx.UID {
 		enc.SP().Atom("UID")
@@ -339,7 +359,7 @@ func (r *run) answer(hits []uint32) {
 			enc.SP().Atom("MAX").SP().Num(hits[len(hits)-1])
 		}
 		if r.want&rAll != 0 {
-			enc.SP().Atom("ALL").SP().Set(numset.FromSorted(hits))
+			all(enc.SP().Atom("ALL").SP())
 		}
 	}
 	if r.want&rCount != 0 {

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"rookery/imapworker/internal/search"
+	"rookery/imapworker/internal/session"
 	"rookery/imapworker/internal/sessiontest"
 	"rookery/internal/imapwire"
 	"rookery/internal/message"
@@ -11,7 +12,7 @@ import (
 )
 
 func TestTranscripts(t *testing.T) {
-	transcript.Run(t, "testdata/*.txt", sessiontest.Opener(nil, search.Parser(search.Config{Limits: message.DefaultLimits()})))
+	transcript.Run(t, "testdata/*.txt", sessiontest.Opener(session.Jobs{Search: search.Parser(search.Config{Limits: message.DefaultLimits()})}))
 }
 
 func FuzzParse(f *testing.F) {

@@ -80,7 +80,7 @@ func (s *Session) writeStatus(name imapname.Name, items statusItems) error {
 	return nil
 }
 
-// Fetch and Search are other packages' commands; job runs one.
+// job runs a command of another package (Jobs).
 type job struct {
 	view.Job
 	tag string
@@ -89,6 +89,8 @@ type job struct {
 
 func parseFetch(p *parser) (request, bool)  { return parseJob(p, p.s.cfg.Fetch) }
 func parseSearch(p *parser) (request, bool) { return parseJob(p, p.s.cfg.Search) }
+func parseSort(p *parser) (request, bool)   { return parseJob(p, p.s.cfg.Sort) }
+func parseThread(p *parser) (request, bool) { return parseJob(p, p.s.cfg.Thread) }
 
 func parseJob(p *parser, parse view.Parse) (request, bool) {
 	j, ok := parse(p.Decoder, p.uid)

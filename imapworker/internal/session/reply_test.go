@@ -82,7 +82,7 @@ func FuzzSession(f *testing.F) {
 		p := openPeer(t, []string{"mailbox INBOX 2", "quota 10000", "max-message 5000"}).(*peer)
 		log := &keepLog{}
 		out := &output{}
-		s := New(Config{Settings: p.settings, Store: p.store, Out: out, Log: log, Changes: make(chan struct{}, 1), Fetch: parseFetchFully, Search: parseSearchFully}, start)
+		s := New(Config{Settings: p.settings, Store: p.store, Out: out, Log: log, Changes: make(chan struct{}, 1), Jobs: Jobs{Fetch: parseFetchFully, Search: parseSearchFully}}, start)
 		s.Input(start, []byte(in))
 		end, _ := s.Ended()
 		if end == Running && s.framer.Idle() && s.idle == nil {

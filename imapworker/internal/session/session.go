@@ -66,9 +66,11 @@ type Config struct {
 	// changes of a mailbox, or another session just did: what one finds, all
 	// that watch are told. nil: always.
 	MayPoll func(mailbox mailstore.GUID, now time.Time) bool
-	// Fetch and Search implement these commands.
-	Fetch, Search view.Parse
+	Jobs
 }
+
+// Jobs are the commands that other packages implement.
+type Jobs struct{ Fetch, Search, Sort, Thread view.Parse }
 
 // End says how a session ended.
 type End uint8

@@ -160,7 +160,7 @@ func (p *peer) session(n int) *Session {
 	if p.sessions[n] == nil {
 		p.outs[n], p.changes[n] = &output{}, make(chan struct{}, 1)
 		p.sessions[n] = New(Config{Settings: p.settings, Store: p.store, Out: p.outs[n], Log: logLines{p.t}, Changes: p.changes[n],
-			Fetch: parseFetchFully, Search: parseSearchFully}, p.now)
+			Jobs: Jobs{Fetch: parseFetchFully, Search: parseSearchFully}}, p.now)
 	}
 	return p.sessions[n]
 }

@@ -1,5 +1,5 @@
 // Package sessiontest replays transcripts against the session machine with
-// FETCH and SEARCH as they are, on a store in memory whose messages come from
+// commands of other packages as they are, on a store in memory whose messages come from
 // files.
 //
 // Only tests of the IMAP worker use it.
@@ -33,9 +33,9 @@ var Start = time.Date(2024, 3, 1, 12, 0, 0, 0, time.UTC)
 //
 // and the events "expunge UID", "flags UID \Seen …", "deliver FILE" are other
 // sessions' doings.
-func Opener(fetch, search view.Parse) func(*testing.T, []string) transcript.Peer {
+func Opener(jobs session.Jobs) func(*testing.T, []string) transcript.Peer {
 	return func(t *testing.T, given []string) transcript.Peer {
-		p := &peer{t: t, store: memstore.New(memstore.Options{Now: func() time.Time { return Start }}), fetch: fetch, search: search}
+		p := &peer{t: t, store: memstore.New(memstore.Options{Now: func() time.Time { return Start }}), jobs: jobs}
 		for _, g := range given {
 			words := strings.Fields(g)
 			if words[0] != "mail" {
@@ -48,12 +48,12 @@ func Opener(fetch, search view.Parse) func(*testing.T, []string) transcript.Peer
 }
 
 type peer struct {
-	t             *testing.T
-	store         *memstore.Store
-	fetch, search view.Parse
-	sessions      [transcript.Sessions + 1]*session.Session
-	outs          [transcript.Sessions + 1]*output
-	changes       [transcript.Sessions + 1]chan struct{}
+	t        *testing.T
+	store    *memstore.Store
+	jobs     session.Jobs
+	sessions [transcript.Sessions + 1]*session.Session
+	outs     [transcript.Sessions + 1]*output
+	changes  [transcript.Sessions + 1]chan struct{}
 }
 
 type output struct{ buf []byte }
@@ -130,8 +130,7 @@ func (l logLines) Error(text string) { l.t.Errorf("error logged: %s", text) }
 func (p *peer) Send(n int, b []byte) {
 	if p.sessions[n] == nil {
 		p.outs[n], p.changes[n] = &output{}, make(chan struct{}, 1)
-		p.sessions[n] = session.New(session.Config{Settings: session.Defaults(), Store: p.store, Out: p.outs[n], Log: logLines{p.t}, Changes: p.changes[n],
-			Fetch: p.fetch, Search: p.search}, Start)
+		p.sessions[n] = session.New(session.Config{Settings: session.Defaults(), Store: p.store, Out: p.outs[n], Log: logLines{p.t}, Changes: p.changes[n], Jobs: p.jobs}, Start)
 	}
 	p.sessions[n].Input(Start, b)
 	p.settle()

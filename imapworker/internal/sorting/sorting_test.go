@@ -1,0 +1,36 @@
+package sorting_test
+
+import (
+	"testing"
+
+	"rookery/imapworker/internal/search"
+	"rookery/imapworker/internal/session"
+	"rookery/imapworker/internal/sessiontest"
+	"rookery/imapworker/internal/sorting"
+	"rookery/internal/imapwire"
+	"rookery/internal/message"
+	"rookery/internal/transcript"
+)
+
+func TestTranscripts(t *testing.T) {
+	cfg := search.Config{Limits: message.DefaultLimits()}
+	transcript.Run(t, "testdata/*.txt", sessiontest.Opener(session.Jobs{Sort: sorting.Sort(cfg), Thread: sorting.Thread(cfg)}))
+}
+
+func FuzzParse(f *testing.F) {
+	for _, s := range []string{" (DATE) UTF-8 ALL", " RETURN (MIN) (REVERSE SUBJECT DISPLAYTO) utf-8 1:5", " REFERENCES UTF-8 TEXT {1}\r\nx", " REFS \"us-ascii\" (((ALL)))", " (REVERSE REVERSE) x x"} {
+		f.Add([]byte(s))
+	}
+	sort, thread := sorting.Sort(search.Config{}), sorting.Thread(search.Config{})
+	f.Fuzz(func(t *testing.T, p []byte) {
+		for _, parse := range []func(*imapwire.Decoder, bool) (any, bool){
+			func(d *imapwire.Decoder, uid bool) (any, bool) { return sort(d, uid) },
+			func(d *imapwire.Decoder, uid bool) (any, bool) { return thread(d, uid) },
+		} {
+			d := imapwire.NewDecoder(p, imapwire.Limits{Line: 1 << 16, Literal: 1 << 16, LiteralsTotal: 1 << 16, LiteralCount: 10, Depth: 20, Items: 1000})
+			if job, ok := parse(d, false); ok != (d.Err() == nil) || ok && job == nil {
+				t.Fatalf("%q: %t but %v", p, ok, d.Err())
+			}
+		}
+	})
+}
