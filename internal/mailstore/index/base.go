@@ -191,10 +191,10 @@ func (b *base) runList() *[]run {
 	if l := b.known.Load(); l != nil {
 		return l
 	}
-	d := decoder{b: b.runs}
+	d := decode(b.runs)
 	list := make([]run, 0, 16)
 	pos := uint32(0)
-	for _, r := range d.ranges().Ranges() {
+	for _, r := range d.Ranges().Ranges() {
 		n := r.Last - r.First + 1
 		list = append(list, run{r.First, pos, n})
 		pos += n

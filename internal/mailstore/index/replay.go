@@ -45,7 +45,7 @@ func (r *replayer) begin(old *View) {
 
 // apply replays one record. After an error the replayer is of no use.
 func (r *replayer) apply(rec *logRec) error {
-	d := decoder{b: rec.body}
+	d := decode(rec.body)
 	if isReset(rec.body) {
 		r.begin(emptyView(r.b))
 		r.v.built, r.moved = true, true
@@ -53,10 +53,10 @@ func (r *replayer) apply(rec *logRec) error {
 		return errUnbase
 	}
 	r.modseq, r.gone = rec.modseq, r.gone[:0]
-	for len(d.b) > 0 && !r.broken {
+	for len(d.B) > 0 && !r.broken {
 		r.part(&d)
 	}
-	if d.bad || r.broken {
+	if d.Bad || r.broken {
 		return errReplay
 	}
 	if len(r.gone) > 0 {
@@ -83,13 +83,13 @@ func (r *replayer) view() *View {
 
 func (r *replayer) part(d *decoder) {
 	v := r.v
-	switch d.byte() {
+	switch d.Byte() {
 	case partReset:
-		v.floor = d.uvarint()
+		v.floor = d.Uvarint()
 	case partHead:
-		v.validity, v.next, v.high = d.max32(), d.max32(), d.uvarint()
+		v.validity, v.next, v.high = d.Max32(), d.Max32(), d.Uvarint()
 	case partState:
-		v.state = d.text(MaxState)
+		v.state = d.Text(MaxState)
 	case partSets:
 		r.sets(d)
 	case partChange:
@@ -101,9 +101,9 @@ func (r *replayer) part(d *decoder) {
 	case partAdd:
 		r.added(d)
 	case partFirstUID:
-		r.first = d.max32()
+		r.first = d.Max32()
 	default:
-		d.fail()
+		d.Fail()
 	}
 }
 
@@ -148,7 +148,7 @@ func (r *replayer) edit(p, i int, c core) *change {
 }
 
 func (r *replayer) change(d *decoder) {
-	flags, bits, kw, touched := d.byte(), d.byte(), d.max32(), d.byte() == 1
+	flags, bits, kw, touched := d.Byte(), d.Byte(), d.Max32(), d.Byte() == 1
 	r.eachOf(d, func(p, i int) {
 		c, _, ok := r.v.tryCore(p, i)
 		if !ok {
@@ -165,10 +165,10 @@ func (r *replayer) change(d *decoder) {
 }
 
 func (r *replayer) extra(d *decoder) {
-	uid := d.max32()
+	uid := d.Max32()
 	x := d.extra()
 	p, i, ok := r.v.seek(uid)
-	if !ok || d.bad {
+	if !ok || d.Bad {
 		r.broken = true
 		return
 	}
@@ -202,7 +202,7 @@ func (r *replayer) remove(p, i int) {
 // eachOf passes on the messages of the UIDs that follow: a range names the
 // messages at its ends, and all between them.
 func (r *replayer) eachOf(d *decoder, f func(p, i int)) {
-	for _, span := range d.ranges().Ranges() {
+	for _, span := range d.Ranges().Ranges() {
 		p, i, found := r.v.seek(span.First)
 		q, k, last := r.v.seek(span.Last)
 		if !found || !last {
@@ -225,17 +225,17 @@ func (r *replayer) eachOf(d *decoder, f func(p, i int)) {
 
 func (r *replayer) sets(d *decoder) {
 	v := r.v
-	if d.uvarint() != uint64(len(v.sets)) {
-		d.fail()
+	if d.Uvarint() != uint64(len(v.sets)) {
+		d.Fail()
 		return
 	}
-	for range d.count() {
-		set := make([]string, d.count())
+	for range d.Count() {
+		set := make([]string, d.Count())
 		for k := range set {
-			set[k] = d.text(maxName)
+			set[k] = d.Text(maxName)
 		}
 		if len(v.sets) >= maxSets {
-			d.fail()
+			d.Fail()
 			return
 		}
 		v.sets = append(v.sets, set)
@@ -245,12 +245,12 @@ func (r *replayer) sets(d *decoder) {
 func (r *replayer) added(d *decoder) {
 	uid := uint64(0)
 	last := r.v.lastUID()
-	for range d.count() {
-		uid += d.uvarint()
-		nr := rec{core: core{flags: mailstore.Flags(d.byte()) & mailstore.AllFlags, bits: d.byte(), kw: d.max32(), modseq: d.uvarint()}}
+	for range d.Count() {
+		uid += d.Uvarint()
+		nr := rec{core: core{flags: mailstore.Flags(d.Byte()) & mailstore.AllFlags, bits: d.Byte(), kw: d.Max32(), modseq: d.Uvarint()}}
 		nr.extra = d.extra()
-		if d.bad || uid == 0 || uid >= 1<<32-1 || uint32(uid) <= last {
-			d.fail()
+		if d.Bad || uid == 0 || uid >= 1<<32-1 || uint32(uid) <= last {
+			d.Fail()
 			return
 		}
 		nr.uid, last = uint32(uid), uint32(uid)

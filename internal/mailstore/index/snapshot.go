@@ -11,6 +11,7 @@ import (
 	"rookery/internal/crc32c"
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/record"
 	"rookery/internal/numset"
 	"rookery/internal/vfs"
 )
@@ -63,14 +64,14 @@ func decodeHeader(b []byte) (h header, ok bool) {
 		crc32c.Checksum(b[:headerSize-4]) != binary.LittleEndian.Uint32(b[headerSize-4:]) {
 		return h, false
 	}
-	d := decoder{b: b[8 : headerSize-4]}
-	copy(h.lineage[:], d.bytes(16))
-	copy(h.guid[:], d.bytes(16))
-	h.inode, h.stamp, h.salt, h.seq, h.high, h.floor = d.u64(), int64(d.u64()), d.u64(), d.u64(), d.u64(), d.u64()
+	d := decode(b[8 : headerSize-4])
+	copy(h.lineage[:], d.Bytes(16))
+	copy(h.guid[:], d.Bytes(16))
+	h.inode, h.stamp, h.salt, h.seq, h.high, h.floor = d.U64(), int64(d.U64()), d.U64(), d.U64(), d.U64(), d.U64()
 	small := func(limit uint64) uint64 {
-		n := d.u64()
+		n := d.U64()
 		if n > limit {
-			d.fail()
+			d.Fail()
 			return 0
 		}
 		return n
@@ -80,7 +81,7 @@ func decodeHeader(b []byte) (h header, ok bool) {
 	h.counts.Unseen, h.counts.Deleted = int(small(maxCount)), int(small(maxCount))
 	h.counts.Size, h.counts.SizeUnknown = int64(small(1<<62)), int(small(maxCount))
 	h.arenaLen, h.metaLen, h.metaCRC = int64(small(1<<40)), int64(small(maxMeta)), uint32(small(1<<32-1))
-	return h, !d.bad
+	return h, !d.Bad
 }
 
 func (h *header) total() int64 {
@@ -142,20 +143,20 @@ func (b *Box) viewOf(h header, data []byte) (v *View, ok bool) {
 	if !bs.peek(meta, bs.arena+h.arenaLen) || crc32c.Checksum(meta) != h.metaCRC {
 		return nil, false
 	}
-	d := decoder{b: meta}
-	bs.runs = bytes.Clone(d.bytes(d.uvarint()))
+	d := decode(meta)
+	bs.runs = bytes.Clone(d.Bytes(d.Uvarint()))
 	sets := decodeSets(&d)
 	hist := decodeHistory(&d)
-	state := d.text(MaxState)
-	if d.bad || len(d.b) > 0 {
+	state := d.Text(MaxState)
+	if d.Bad || len(d.B) > 0 {
 		return nil, false
 	}
 	if bs.n > 0 {
-		rd := decoder{b: bs.runs}
-		rd.count()
-		first, more := rd.uvarint(), rd.uvarint()
+		rd := decode(bs.runs)
+		rd.Count()
+		first, more := rd.Uvarint(), rd.Uvarint()
 		bs.first, bs.dense = uint32(first), more+1 == uint64(bs.n)
-		if rd.bad || first == 0 || first > 1<<32-1 {
+		if rd.Bad || first == 0 || first > 1<<32-1 {
 			return nil, false
 		}
 	}
@@ -184,7 +185,7 @@ func appendSets(b []byte, sets [][]string) []byte {
 	}
 	b = binary.AppendUvarint(b, uint64(len(names)))
 	for _, s := range names {
-		b = appendText(b, s)
+		b = record.AppendText(b, s)
 	}
 	b = binary.AppendUvarint(b, uint64(len(sets)-1))
 	for _, set := range sets[1:] {
@@ -199,22 +200,22 @@ func appendSets(b []byte, sets [][]string) []byte {
 const maxName = 1 << 16 // octets of a keyword's name
 
 func decodeSets(d *decoder) [][]string {
-	names := make([]string, d.count())
+	names := make([]string, d.Count())
 	for i := range names {
-		names[i] = d.text(maxName)
+		names[i] = d.Text(maxName)
 	}
-	n := d.count()
-	if d.bad || n >= maxSets {
-		d.fail()
+	n := d.Count()
+	if d.Bad || n >= maxSets {
+		d.Fail()
 		return nil
 	}
 	sets := make([][]string, n+1)
 	for i := range n {
-		set := make([]string, d.count())
+		set := make([]string, d.Count())
 		for k := range set {
-			no := d.uvarint()
+			no := d.Uvarint()
 			if no >= uint64(len(names)) {
-				d.fail()
+				d.Fail()
 				return nil
 			}
 			set[k] = names[no]
@@ -230,7 +231,7 @@ func (h *history) append(b []byte) []byte {
 	last := uint64(0)
 	for _, g := range h.list {
 		b = binary.AppendUvarint(b, g.modseq-last)
-		b = appendRanges(b, g.uids.Ranges())
+		b = record.AppendRanges(b, g.uids.Ranges())
 		last = g.modseq
 	}
 	return b
@@ -238,20 +239,20 @@ func (h *history) append(b []byte) []byte {
 
 func decodeHistory(d *decoder) *history {
 	h := &history{}
-	n := d.count()
+	n := d.Count()
 	if n > maxHistory {
-		d.fail()
+		d.Fail()
 		return h
 	}
 	last := uint64(0)
 	for range n {
-		last += d.uvarint()
-		s := d.ranges()
+		last += d.Uvarint()
+		s := d.Ranges()
 		h.list = append(h.list, gone{last, s})
 		h.ranges += len(s.Ranges())
 	}
 	if h.ranges > maxHistoryRanges {
-		d.fail()
+		d.Fail()
 	}
 	return h
 }
@@ -362,11 +363,11 @@ func (v *View) writeBody(f vfs.File, h *header) (err error) {
 		return err
 	}
 	h.arenaLen = locs.off - arena + int64(len(locs.buf))
-	runs := appendRanges(nil, uids.Ranges())
+	runs := record.AppendRanges(nil, uids.Ranges())
 	meta := append(binary.AppendUvarint(nil, uint64(len(runs))), runs...)
 	meta = appendSets(meta, v.sets)
 	meta = v.hist.append(meta)
-	meta = appendText(meta, v.state)
+	meta = record.AppendText(meta, v.state)
 	h.metaLen, h.metaCRC = int64(len(meta)), crc32c.Checksum(meta)
 	locs.buf = append(locs.buf, meta...)
 	return locs.flush(1)

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/record"
 	"rookery/internal/numset"
 )
 
@@ -40,7 +41,7 @@ func (tx *Tx) encode(v *View) []byte {
 		b = binary.AppendUvarint(b, n)
 	}
 	if v.state != tx.old.state {
-		b = appendText(append(b, partState), v.state)
+		b = record.AppendText(append(b, partState), v.state)
 	}
 	if first := len(tx.old.sets); len(v.sets) > first {
 		b = binary.AppendUvarint(append(b, partSets), uint64(first))
@@ -48,13 +49,13 @@ func (tx *Tx) encode(v *View) []byte {
 		for _, set := range v.sets[first:] {
 			b = binary.AppendUvarint(b, uint64(len(set)))
 			for _, s := range set {
-				b = appendText(b, s)
+				b = record.AppendText(b, s)
 			}
 		}
 	}
 	b = tx.encodeChanges(b)
 	if !tx.gone.Empty() {
-		b = appendRanges(append(b, partExpunge), tx.gone.Ranges())
+		b = record.AppendRanges(append(b, partExpunge), tx.gone.Ranges())
 	}
 	if tx.added > 0 {
 		b = tx.encodeAdded(b)
@@ -99,7 +100,7 @@ func (tx *Tx) encodeChanges(b []byte) []byte {
 		if key.touched {
 			touched = 1
 		}
-		b = appendRanges(append(b, touched), groups[key].Ranges())
+		b = record.AppendRanges(append(b, touched), groups[key].Ranges())
 	}
 	slices.Sort(tx.extras)
 	for _, pos := range slices.Compact(tx.extras) {
@@ -123,24 +124,24 @@ func appendExtra(b []byte, x *extra) []byte {
 	} else {
 		b = append(append(b, 16), x.guid[:]...)
 	}
-	return appendText(b, x.loc)
+	return record.AppendText(b, x.loc)
 }
 
 func (d *decoder) extra() (x extra) {
-	n := d.uvarint()
+	n := d.Uvarint()
 	if n > maxWide+1 {
-		d.fail()
+		d.Fail()
 	}
 	x.size = int64(n) - 1
-	x.date, x.saved, x.sent = clampDate(d.varint()), clampDate(d.varint()), clampDate(d.varint())
-	switch d.byte() {
+	x.date, x.saved, x.sent = clampDate(d.Varint()), clampDate(d.Varint()), clampDate(d.Varint())
+	switch d.Byte() {
 	case 0:
 	case 16:
-		copy(x.guid[:], d.bytes(16))
+		copy(x.guid[:], d.Bytes(16))
 	default:
-		d.fail()
+		d.Fail()
 	}
-	x.loc = d.text(MaxLoc)
+	x.loc = d.Text(MaxLoc)
 	return x
 }
 
