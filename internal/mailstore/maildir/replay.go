@@ -261,8 +261,14 @@ func (b *replayBox) apply(r journal.Record) error {
 
 // message makes sure of a message.
 func (b *replayBox) message(r journal.Record) error {
-	if r.Expunged || r.Base == "" || !goodFile(r.Base) || strings.ContainsAny(r.Base, ":/") {
+	if r.UIDValidity == b.list.hdr.validity && r.UID >= b.list.hdr.next && !r.SameBoot {
+		b.list.hdr.next, b.dirty = r.UID+1, true // also where the message is gone: somebody was shown it
+	}
+	if r.Base == "" || !goodFile(r.Base) || strings.ContainsAny(r.Base, ":/") {
 		return nil
+	}
+	if r.Expunged {
+		return b.unlisted(r)
 	}
 	name, at := b.file(r.Base)
 	line, listed := b.lines[r.UID]
@@ -303,6 +309,21 @@ func (b *replayBox) message(r journal.Record) error {
 		return err
 	}
 	b.put(at, name)
+	return nil
+}
+
+// unlisted removes the file of an expunged message that a cut brought back without
+// its line: the record of the expunge has a UID alone, and would not find it.
+func (b *replayBox) unlisted(r journal.Record) error {
+	name, at := b.file(r.Base)
+	if _, listed := b.byWho[r.Base]; at < 0 || listed || r.SameBoot {
+		return nil
+	}
+	b.files.list[at].used = true
+	b.did++
+	if err := b.s.fs.Remove(b.mb.path(name)); err != nil && !notExist(err) {
+		return err
+	}
 	return nil
 }
 
