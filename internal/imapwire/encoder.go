@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -363,6 +364,22 @@ func (e *Encoder) BodyFrom(r io.ReaderAt, off int64, n int) bool {
 // that waits costs little.
 func (e *Encoder) Shrink() {
 	if len(e.buf) == 0 && cap(e.buf) > 4<<10 {
+		if cap(e.buf) == roomySize {
+			roomy.Put((*[roomySize]byte)(e.buf[:roomySize]))
+		}
 		e.buf = nil
+	}
+}
+
+// roomySize is the length of the buffers of commands that write much.
+const roomySize = 96 << 10
+
+var roomy = sync.Pool{New: func() any { return new([roomySize]byte) }}
+
+// Reserve takes a large buffer for a command that will write much, in place of one
+// that grows; Shrink gives it back.
+func (e *Encoder) Reserve() {
+	if cap(e.buf) < roomySize {
+		e.buf = append(roomy.Get().(*[roomySize]byte)[:0], e.buf...)
 	}
 }

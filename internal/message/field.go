@@ -101,7 +101,11 @@ func fieldOf(buf []byte, where Range) Field {
 		return f
 	}
 	if lineEnd := bytes.IndexByte(buf[:colon], '\n'); lineEnd < 0 {
-		f.Name = bytes.TrimRight(buf[:colon], " \t")
+		f.Name = buf[:colon]
+		for n := colon; f.Name[n-1] == ' ' || f.Name[n-1] == '\t'; {
+			n-- // the first byte is no blank
+			f.Name = buf[:n]
+		}
 		f.Value = buf[colon+1:]
 	}
 	return f

@@ -210,7 +210,15 @@ func (p *parse) keep(b []byte) string {
 	return string(b)
 }
 
-func trimBlank(b []byte) []byte { return bytes.Trim(b, " \t\r\n") }
+func trimBlank(b []byte) []byte {
+	for len(b) > 0 && isBlank(b[0]) {
+		b = b[1:]
+	}
+	for len(b) > 0 && isBlank(b[len(b)-1]) {
+		b = b[:len(b)-1]
+	}
+	return b
+}
 
 // finishField stores a value that is complete. Of a field that may stand once
 // the first one counts.

@@ -18,6 +18,8 @@ const (
 	seenBatch = 64
 	// batch is how many are looked up at once where none is marked.
 	batch = 256
+	// few responses need no large buffer.
+	few = 20
 )
 
 // run is a FETCH under way.
@@ -41,6 +43,9 @@ func (c *command) Run(ctx *view.Context) (view.Reply, error) {
 		return view.Bad("Message number beyond the last message."), nil
 	}
 	r := &run{command: c, ctx: ctx, box: ctx.View.Box()}
+	if seqs.Len() > few {
+		ctx.Enc.Reserve()
+	}
 	ctx.View.AnnounceKeywords(ctx.Enc)
 	size, before, do := uint64(batch), (func([]view.Item) error)(nil), r.messages()
 	if c.setsSeen() {
@@ -279,6 +284,11 @@ func (r *run) writeSection(o *one, p *part) error {
 		return fmt.Errorf("%w: %w", view.ErrDisconnect, err)
 	}
 	if b := mailstore.Bytes(msg); int64(len(b)) >= p.where.End && b != nil {
+		if p.size() > view.SmallBody {
+			if err := r.ctx.Out.Flush(enc); err != nil {
+				return err
+			}
+		}
 		enc.Body(b[p.where.Start:p.where.End], false)
 		return nil
 	}

@@ -30,11 +30,19 @@ func check(t *testing.T, in []byte) {
 	if v.Size() != int64(len(want)) || v.Plain() != bytes.Equal(in, want) {
 		t.Fatalf("size %d, want %d", v.Size(), len(want))
 	}
-	got, err := io.ReadAll(io.NewSectionReader(v, 0, v.Size()))
+	if got := Append([]byte("before"), in); string(got) != "before"+string(want) || Bare(in) != int64(len(want)-len(in)) {
+		t.Fatalf("Append gives %d octets, Bare %d", len(got), Bare(in))
+	}
+	other := v.Of(bytes.NewReader(in))
+	got, err := io.ReadAll(io.NewSectionReader(other, 0, other.Size()))
+	if err != nil || !bytes.Equal(got, want) {
+		t.Fatalf("%v: the view of another reader differs", err)
+	}
+	got, err = io.ReadAll(io.NewSectionReader(v, 0, v.Size()))
 	if err != nil || !bytes.Equal(got, want) {
 		t.Fatalf("%v: %d octets differ from %d", err, len(got), len(want))
 	}
-	for _, step := range []int{1, 7, blockSize - 1, blockSize + 1} {
+	for _, step := range []int{1, 7, blockSize - 1, blockSize + 1, 3*blockSize + 5, 11 * blockSize} {
 		if len(want)/step > 2000 {
 			continue
 		}

@@ -42,6 +42,9 @@ func (p *process) keep(t testing.TB, uids []uint32, fields ...string) (hits int)
 	for _, u := range uids {
 		for _, f := range fields {
 			v, ok := b.Cached(u, f)
+			if a, found := b.AppendCached([]byte("before "), u, f); found != ok && ok || string(a) != "before "+string(v) && ok || !found && string(a) != "before " {
+				t.Fatalf("message %d has %q for %s, but %q, %v, by AppendCached", u, v, f, a, found)
+			}
 			switch {
 			case !ok:
 				b.PutCached(u, f, []byte(factOf(u, f)))

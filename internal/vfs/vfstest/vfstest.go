@@ -32,7 +32,7 @@ func Run(t *testing.T, open func(t *testing.T) Tree) {
 	}{
 		{"Names", names}, {"OpenFlags", openFlags}, {"ReadWrite", readWrite}, {"Unlinked", unlinked},
 		{"Rename", rename}, {"Link", link}, {"Directories", directories}, {"Times", times},
-		{"Locks", locks}, {"Flocks", flocks}, {"Symlinks", symlinks}, {"Sub", sub}, {"Syncs", syncs}, {"Helpers", helpers},
+		{"Locks", locks}, {"Flocks", flocks}, {"Symlinks", symlinks}, {"Sub", sub}, {"Syncs", syncs}, {"Helpers", helpers}, {"Small", small},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.run(t, open(t)) })
 	}
