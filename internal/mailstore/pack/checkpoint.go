@@ -118,11 +118,11 @@ func decodeBox(r *logReader, size int64, g mailstore.GUID) (h boxHead, l *list, 
 	if err != nil {
 		return h, nil, err
 	}
-	d := dec{b: p}
-	h = boxHead{guid: d.guid(), uidv: d.u32(), next: d.small(), seq: d.num()}
-	n := d.num()
+	d := decode(p)
+	h = boxHead{guid: d.guid(), uidv: d.U32(), next: d.Max32(), seq: d.Uvarint()}
+	n := d.Uvarint()
 	h.name = d.text()
-	if !d.end() || h.guid != g || n > uint64(size) || h.next == 0 {
+	if !d.End() || h.guid != g || n > uint64(size) || h.next == 0 {
 		return h, nil, errBox
 	}
 	h.n = int(n)
@@ -131,9 +131,9 @@ func decodeBox(r *logReader, size int64, g mailstore.GUID) (h boxHead, l *list, 
 		if p, off, err = readBlock(r, off); err != nil {
 			return h, nil, err
 		}
-		for d := (dec{b: p}); len(d.b) > 0 || d.bad; {
+		for d := decode(p); len(d.B) > 0 || d.Bad; {
 			e := d.entry()
-			if d.bad || len(l.m) > 0 && e.uid <= l.m[len(l.m)-1].uid || e.uid >= h.next || len(l.m) >= h.n {
+			if d.Bad || len(l.m) > 0 && e.uid <= l.m[len(l.m)-1].uid || e.uid >= h.next || len(l.m) >= h.n {
 				return h, nil, errBox
 			}
 			l.m = append(l.m, e)

@@ -3,122 +3,48 @@ package pack
 import (
 	"encoding/binary"
 	"errors"
+	"math"
 
 	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/record"
 	"rookery/internal/numset"
 )
 
-// enc writes the values of a payload: numbers as varints, texts with their
-// length before them.
+// enc writes the values of a payload, in package record's forms.
 type enc struct{ b []byte }
 
 func (e *enc) num(n uint64)          { e.b = binary.AppendUvarint(e.b, n) }
 func (e *enc) int(n int64)           { e.b = binary.AppendVarint(e.b, n) }
 func (e *enc) byte(n byte)           { e.b = append(e.b, n) }
 func (e *enc) guid(g mailstore.GUID) { e.b = append(e.b, g[:]...) }
-func (e *enc) text(s string)         { e.num(uint64(len(s))); e.b = append(e.b, s...) }
+func (e *enc) text(s string)         { e.b = record.AppendText(e.b, s) }
 func (e *enc) texts(list []string)   { e.num(uint64(len(list))); e.each(list) }
 func (e *enc) each(list []string) {
 	for _, s := range list {
 		e.text(s)
 	}
 }
-func (e *enc) u32(n uint32) { e.b = binary.LittleEndian.AppendUint32(e.b, n) }
-
-func (e *enc) set(s numset.Set) {
-	e.num(uint64(len(s.Ranges())))
-	last := uint32(0)
-	for _, r := range s.Ranges() {
-		e.num(uint64(r.First - last))
-		e.num(uint64(r.Last - r.First))
-		last = r.Last
-	}
-}
+func (e *enc) u32(n uint32)     { e.b = binary.LittleEndian.AppendUint32(e.b, n) }
+func (e *enc) set(s numset.Set) { e.b = record.AppendRanges(e.b, s.Ranges()) }
 
 // errPayload says that a payload is not what its kind says, though its sum fits.
 var errPayload = errors.New("a record's content contradicts itself")
 
 // dec reads a payload; the first thing that does not fit makes all else zero.
-type dec struct {
-	b   []byte
-	bad bool
-}
+type dec struct{ record.Decoder }
 
-func (d *dec) num() uint64 {
-	n, w := binary.Uvarint(d.b)
-	if w <= 0 {
-		d.fail()
-		return 0
-	}
-	d.b = d.b[w:]
-	return n
-}
-
-func (d *dec) int() int64 {
-	n, w := binary.Varint(d.b)
-	if w <= 0 {
-		d.fail()
-		return 0
-	}
-	d.b = d.b[w:]
-	return n
-}
-
-func (d *dec) fail() { d.bad, d.b = true, nil }
-
-func (d *dec) take(n uint64) []byte {
-	if n > uint64(len(d.b)) {
-		d.fail()
-		return nil
-	}
-	p := d.b[:n]
-	d.b = d.b[n:]
-	return p
-}
-
-func (d *dec) byte() byte {
-	if p := d.take(1); p != nil {
-		return p[0]
-	}
-	return 0
-}
-
-func (d *dec) u32() uint32 {
-	if p := d.take(4); p != nil {
-		return binary.LittleEndian.Uint32(p)
-	}
-	return 0
-}
-
-// small is a number of 32 bits.
-func (d *dec) small() uint32 {
-	n := d.num()
-	if n > 1<<32-1 {
-		d.fail()
-		return 0
-	}
-	return uint32(n)
-}
+func decode(b []byte) dec { return dec{record.Decoder{B: b}} }
 
 func (d *dec) guid() (g mailstore.GUID) {
-	copy(g[:], d.take(16))
+	copy(g[:], d.Bytes(16))
 	return g
 }
 
-func (d *dec) text() string { return string(d.take(d.num())) }
-
-// count reads the length of a list whose items take at least one octet each.
-func (d *dec) count() int {
-	n := d.num()
-	if n > uint64(len(d.b)) {
-		d.fail()
-		return 0
-	}
-	return int(n)
-}
+// text is one of any length: a payload has its own limit.
+func (d *dec) text() string { return d.Text(math.MaxInt) }
 
 func (d *dec) texts() []string {
-	n := d.count()
+	n := d.Count()
 	if n == 0 {
 		return nil
 	}
@@ -129,26 +55,8 @@ func (d *dec) texts() []string {
 	return out
 }
 
-func (d *dec) set() numset.Set {
-	var s numset.Set
-	last := uint64(0)
-	for range d.count() {
-		first := last + d.num()
-		last = first + d.num()
-		if first == 0 || last > 1<<32-1 || d.bad {
-			d.fail()
-			return numset.Set{}
-		}
-		s.AddRange(uint32(first), uint32(last))
-	}
-	return s
-}
-
-// end reports whether all was read and all fitted.
-func (d *dec) end() bool { return !d.bad && len(d.b) == 0 }
-
 func (d *dec) err() error {
-	if d.bad {
+	if d.Bad {
 		return errPayload
 	}
 	return nil
@@ -212,17 +120,17 @@ func (e *enc) entry(m *entry) {
 }
 
 func (d *dec) entry() (m entry) {
-	m.uid = d.small()
-	m.flags = mailstore.Flags(d.byte()) & mailstore.AllFlags
-	m.size = int64(d.num())
-	m.date, m.saved = d.int(), d.int()
+	m.uid = d.Max32()
+	m.flags = mailstore.Flags(d.Byte()) & mailstore.AllFlags
+	m.size = int64(d.Uvarint())
+	m.date, m.saved = d.Varint(), d.Varint()
 	m.guid = d.guid()
-	m.order = d.small()
+	m.order = d.Max32()
 	m.uidl = d.text()
 	m.keywords = d.texts()
-	m.loc = loc{file: d.u32(), check: d.u32(), off: int64(d.num())}
+	m.loc = loc{file: d.U32(), check: d.U32(), off: int64(d.Uvarint())}
 	if m.uid == 0 || m.size < 0 || m.loc.off < 0 {
-		d.fail()
+		d.Fail()
 	}
 	return m
 }

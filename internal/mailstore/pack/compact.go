@@ -237,7 +237,7 @@ func (p *format) measure(k *packFile, live []int64) (keep []kept, size, newest i
 			continue
 		}
 		if b, err := r.get(at+recHeaderSize, h.meta); err == nil && len(b) == h.meta && h.kind == recMessage {
-			d := dec{b: b}
+			d := decode(b)
 			newest = max(newest, decodeMessage(&d).saved)
 		}
 		keep = append(keep, kept{off, at, h.span()})

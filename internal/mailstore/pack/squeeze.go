@@ -45,9 +45,9 @@ func (b bytesOf) Bytes() []byte { return b }
 
 // unsqueeze opens a compressed message; meta has its plain size.
 func (p *format) unsqueeze(m *mail, meta []byte) (*mail, error) {
-	d := dec{b: meta}
+	d := decode(meta)
 	plain := decodeMessage(&d).size
-	if !d.end() {
+	if !d.End() {
 		return nil, errDamaged
 	}
 	var src io.ReaderAt = bytesOf(m.mem)

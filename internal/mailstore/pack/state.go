@@ -69,21 +69,21 @@ func (b base) encode() []byte {
 }
 
 func decodeBase(p []byte) (b base, err error) {
-	d := dec{b: p}
-	b.seq, b.file, b.off, b.chain = d.num(), d.u32(), int64(d.num()), d.u32()
-	for range d.count() {
+	d := decode(p)
+	b.seq, b.file, b.off, b.chain = d.Uvarint(), d.U32(), int64(d.Uvarint()), d.U32()
+	for range d.Count() {
 		var x boxState
-		x.folder.GUID, x.folder.UIDValidity = d.guid(), d.u32()
-		x.next = d.small()
-		x.last = stamp{d.num(), d.u32()}
-		x.ckpt = d.num()
+		x.folder.GUID, x.folder.UIDValidity = d.guid(), d.U32()
+		x.next = d.Max32()
+		x.last = stamp{d.Uvarint(), d.U32()}
+		x.ckpt = d.Uvarint()
 		x.folder.Name = d.text()
 		b.boxes = append(b.boxes, x)
-		if d.bad {
+		if d.Bad {
 			break
 		}
 	}
-	if !d.end() || b.off < 0 {
+	if !d.End() || b.off < 0 {
 		return b, errPayload
 	}
 	return b, nil
@@ -191,16 +191,16 @@ func (e *enc) flagList(list []flagsTo) {
 
 func (d *dec) flagList() []flagsTo {
 	sets := make([][]string, 0, 4)
-	for range d.count() {
+	for range d.Count() {
 		sets = append(sets, d.texts())
 	}
 	var out []flagsTo
-	for range d.count() {
-		f := flagsTo{uid: d.small(), flags: mailstore.Flags(d.byte()) & mailstore.AllFlags}
-		if k := d.num(); k < uint64(len(sets)) {
+	for range d.Count() {
+		f := flagsTo{uid: d.Max32(), flags: mailstore.Flags(d.Byte()) & mailstore.AllFlags}
+		if k := d.Uvarint(); k < uint64(len(sets)) {
 			f.keywords = sets[k]
 		} else {
-			d.fail()
+			d.Fail()
 			return nil
 		}
 		out = append(out, f)
@@ -210,9 +210,9 @@ func (d *dec) flagList() []flagsTo {
 
 func (d *dec) entries() []entry {
 	var out []entry
-	for range d.count() {
+	for range d.Count() {
 		out = append(out, d.entry())
-		if d.bad {
+		if d.Bad {
 			return nil
 		}
 	}
@@ -226,12 +226,12 @@ func (d *dec) entries() []entry {
 // and all of a packed message but its UID. Opening a store reads thousands so.
 func decodeEvent(r rec, number uint32, light bool) (v event, err error) {
 	v.kind, v.seq, v.at = r.kind, r.seq, stamp{r.seq, r.head}
-	d := dec{b: r.payload}
+	d := decode(r.payload)
 	if light {
 		switch r.kind {
 		case recMessage:
 			v.kind, v.to = recAdd, d.guid()
-			v.entries = []entry{{uid: d.small(), loc: loc{number, r.head, r.off}}}
+			v.entries = []entry{{uid: d.Max32(), loc: loc{number, r.head, r.off}}}
 			return v, d.err()
 		case recFlagSet, recExpunge:
 			v.box = d.guid()
@@ -248,30 +248,30 @@ func decodeEvent(r rec, number uint32, light bool) (v event, err error) {
 		v.base, err = decodeBase(r.payload)
 		return v, err
 	case recCreate, recFolder:
-		v.box, v.uidv, v.next, v.name = d.guid(), d.u32(), d.small(), d.text()
+		v.box, v.uidv, v.next, v.name = d.guid(), d.U32(), d.Max32(), d.text()
 	case recDelete:
 		v.box = d.guid()
 	case recRename:
-		for range d.count() {
+		for range d.Count() {
 			v.renames = append(v.renames, renameTo{d.guid(), d.text()})
-			if d.bad {
+			if d.Bad {
 				break
 			}
 		}
 	case recIdentity:
-		v.box, v.uidv, v.next = d.guid(), d.u32(), d.small()
+		v.box, v.uidv, v.next = d.guid(), d.U32(), d.Max32()
 	case recFlagSet:
 		v.box, v.flags = d.guid(), d.flagList()
 	case recExpunge:
-		v.box, v.uids = d.guid(), d.set()
+		v.box, v.uids = d.guid(), d.Ranges()
 	case recMove:
-		v.box, v.uids, v.to, v.entries = d.guid(), d.set(), d.guid(), d.entries()
+		v.box, v.uids, v.to, v.entries = d.guid(), d.Ranges(), d.guid(), d.entries()
 	case recAdd:
 		v.to, v.entries = d.guid(), d.entries()
 	default:
 		return v, fmt.Errorf("a record of the unknown kind %d", r.kind)
 	}
-	if !d.end() {
+	if !d.End() {
 		return v, errPayload
 	}
 	return v, nil
