@@ -331,21 +331,15 @@ func (mb *mailbox) newest() (*index.View, error) {
 // picture.
 func (mb *mailbox) heal() {
 	now := mb.index.View()
+	wait := mb.unhealed.Swap(now) != now
 	free := mb.s.work.TryLock()
-	for n := 0; !free && n < healTries && mb.unhealed.Load() != now; n++ {
+	for n := 0; !free && wait && n < healTries; n++ {
 		time.Sleep(time.Millisecond)
 		free = mb.s.work.TryLock()
 	}
-	if free {
-		free = mb.unhealed.Load() != now
+	if free { // not held by the reader, so that others soon give it up, too
 		mb.s.work.Unlock()
-	}
-	if free {
-		_, err := mb.look()
-		free = err == nil
-	}
-	if !free {
-		mb.unhealed.Store(now)
+		_, _ = mb.look() // an error is found, and told, by the next look
 	}
 }
 

@@ -1,6 +1,7 @@
 package maildir
 
 import (
+	"errors"
 	"strconv"
 
 	"rookery/internal/errkind"
@@ -34,8 +35,16 @@ func (mb *mailbox) expungeStep(uids []uint32) (done numset.Set, err error) {
 	}
 	for try := 0; ; try++ {
 		left, err := mb.removeFiles(uids, &done)
-		if err != nil || len(left) == 0 || try == 8 {
+		switch {
+		case errors.Is(err, errPicture) && try < looks:
+			left = uids
+		case err != nil:
 			return done, err
+		case len(left) == 0:
+			mb.settledAfter()
+			return done, nil
+		case try == looks:
+			return done, errkind.Newf("find messages", errkind.Unavailable, "their files are renamed again and again")
 		}
 		// Renamed by others, or gone already: look, and remove what is left.
 		if err := mb.resync(nil); err != nil {
@@ -47,6 +56,9 @@ func (mb *mailbox) expungeStep(uids []uint32) (done numset.Set, err error) {
 
 func (mb *mailbox) removeFiles(uids []uint32, done *numset.Set) (left []uint32, err error) {
 	v := mb.view()
+	if !mb.loaded || v.Damaged() {
+		return nil, errPicture
+	}
 	seek, err := mb.seekUIDs()
 	if err != nil {
 		return nil, mb.s.fail("read uidlist", err)
@@ -85,9 +97,7 @@ func (mb *mailbox) removeFiles(uids []uint32, done *numset.Set) (left []uint32, 
 	if len(gone) > 0 {
 		*done = done.Union(numset.FromSorted(set))
 		mb.st.dropped += len(gone)
-		if xerr := mb.expungeFromView(gone); err == nil {
-			err = xerr
-		}
+		mb.expungeFromView(gone)
 		if jerr := mb.journalExpunge(numset.FromSorted(set)); err == nil {
 			err = jerr
 		}

@@ -1,6 +1,7 @@
 package maildir
 
 import (
+	"errors"
 	"slices"
 	"strconv"
 
@@ -82,7 +83,7 @@ func (mb *mailbox) existing(set numset.Set) []uint32 {
 // settled makes sure that the index stands for the uidlist and the keyword files
 // as they are now; the mailbox is entered.
 func (mb *mailbox) settled() error {
-	if mb.loaded && !mb.look {
+	if mb.loaded && !mb.look && !mb.seen.Damaged() {
 		stamp, err := mb.s.stampAt(join(mb.ctl, uidlistFile))
 		if err != nil {
 			return mb.s.fail("stat uidlist", err)
@@ -93,7 +94,6 @@ func (mb *mailbox) settled() error {
 			}
 		}
 	}
-	mb.look = false
 	return mb.resync(nil)
 }
 
@@ -126,15 +126,37 @@ func (mb *mailbox) storeStep(c mailstore.FlagChange, uids []uint32, res *mailsto
 	st := &storing{mb: mb, c: c, d: d, res: res}
 	left := uids
 	for try := 0; len(left) > 0; try++ {
-		if left, err = st.pass(left); err != nil || len(left) == 0 || try == 8 {
+		next, err := st.pass(left)
+		switch {
+		case errors.Is(err, errPicture) && try < looks: // all of them once more
+		case err != nil:
+			return err
+		case len(next) > 0 && try == looks:
+			return errkind.Newf("find messages", errkind.Unavailable, "their files are renamed again and again")
+		default:
+			left = next
+		}
+		if len(left) == 0 {
 			break
 		}
 		// Some files are not where they were: renamed by others, or expunged.
-		if err = mb.resync(nil); err != nil {
-			break
+		if err := mb.resync(nil); err != nil {
+			return err
 		}
 	}
-	return err
+	mb.settledAfter()
+	return nil
+}
+
+// settledAfter is for the end of a change that was made: the sessions of this
+// process see it even if the index was damaged meanwhile. If that cannot be now,
+// the next look does it.
+func (mb *mailbox) settledAfter() {
+	if !mb.loaded || mb.look {
+		if err := mb.resync(nil); err != nil {
+			mb.look = true
+		}
+	}
 }
 
 // storing is one STORE on one piece.
@@ -167,6 +189,9 @@ func (st *storing) pass(uids []uint32) (left []uint32, err error) {
 	mb := st.mb
 	v := mb.view()
 	list, beyond := st.plan(v, uids)
+	if v.Damaged() {
+		return nil, errPicture
+	}
 	if len(list) == 0 {
 		return nil, nil
 	}
@@ -181,6 +206,9 @@ func (st *storing) pass(uids []uint32) (left []uint32, err error) {
 	}
 	if err := mb.saveMore(beyond, false); err != nil {
 		tx.Abort()
+		if errors.Is(err, errPicture) {
+			return nil, err
+		}
 		return nil, mb.s.fail("write keywords", err)
 	}
 	own := mb.beginOwn()

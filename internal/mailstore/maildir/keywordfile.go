@@ -173,6 +173,9 @@ func (mb *mailbox) writeMore(changes []moreChange, sync bool) error {
 			lines++
 		}
 	}
+	if v.Damaged() { // what it lacks would be lost for good
+		return errPicture
+	}
 	stamp, err := mb.s.replace(join(mb.ctl, moreFile), data)
 	if stamp.inode != 0 {
 		mb.st.moref, mb.kwOf[1] = stamp, stamp

@@ -14,11 +14,12 @@ import (
 
 // mailbox is one folder, open. All opens of a Store share it.
 type mailbox struct {
-	s       *Store
-	snap    atomic.Pointer[index.View] // what sessions are shown; nil until the first look
-	boxNow  atomic.Pointer[index.Box]
-	damaged atomic.Bool                  // the index says so
-	kwNow   atomic.Pointer[keywordTable] // a copy of kw, for who does not hold op
+	s      *Store
+	snap   atomic.Pointer[index.View] // what sessions are shown; nil until the first look
+	boxNow atomic.Pointer[index.Box]
+	kwNow  atomic.Pointer[keywordTable] // a copy of kw, for who does not hold op
+	// unhealed is a damaged picture that heal could not make anew at once.
+	unhealed atomic.Pointer[index.View]
 
 	// op is held by whoever works on the disk; it guards all up to mu. A mailbox
 	// that waits for a lock of the file system holds op, so op of two mailboxes
@@ -42,6 +43,7 @@ type mailbox struct {
 	more    *moreKeywords // rookery-keywords, if it was read just now
 	recent  numset.Set    // in cur/, and nobody was told yet
 	facts   map[uint32]index.Facts
+	shapes  shapes
 	counted int // sizes that had to be counted and stand in the index alone
 	looked  time.Time
 	look    bool // our own doubt: look again at the next chance
@@ -88,13 +90,23 @@ func (h *handle) Close() error {
 
 // get gives an open mailbox, one reference counted.
 func (s *Store) get(name mailstore.Name) (*mailbox, error) {
-	dir, err := s.find(name)
-	if err != nil {
-		return nil, err
-	}
-	name = s.canonical(name)
+	inner := s.canonical(name)
+	// One that is in memory need not be looked for: it finds out itself if its
+	// directory is gone. In the fs layout the directory may stay, as a parent.
+	look := s.opt.Layout == FSLayout
 	for try := 0; ; try++ {
-		mb, err := s.claim(name, dir)
+		var mb *mailbox
+		var err error
+		if !look {
+			mb, err = s.claim(inner, "", false)
+		}
+		if mb == nil && err == nil {
+			look = true
+			var dir string
+			if dir, err = s.find(name); err == nil {
+				mb, err = s.claim(inner, dir, true)
+			}
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -104,17 +116,19 @@ func (s *Store) get(name mailstore.Name) (*mailbox, error) {
 		if err == nil {
 			return mb, nil
 		}
-		dead := mb.isDead()
+		again := mb.isDead() || !look && errkind.Is(err, errkind.NotFound)
 		s.put(mb) // which may end it: not with op held
-		if !dead || try > 0 {
+		if !again || look && try > 0 {
 			return nil, err
 		}
 		// It was kept in memory, and made anew by another process: once more.
+		look = true
 	}
 }
 
-// claim finds the mailbox among those in memory, or makes it.
-func (s *Store) claim(name mailstore.Name, dir string) (*mailbox, error) {
+// claim finds the mailbox among those in memory, or makes it if make says so;
+// else it gives nil.
+func (s *Store) claim(name mailstore.Name, dir string, make bool) (*mailbox, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -128,6 +142,9 @@ func (s *Store) claim(name mailstore.Name, dir string) (*mailbox, error) {
 				s.idle = append(s.idle[:i:i], s.idle[i+1:]...)
 				break
 			}
+		}
+		if mb == nil && !make {
+			return nil, nil
 		}
 		if mb == nil {
 			mb = &mailbox{s: s, name: name, dir: s.mailDir(dir), ctl: s.ctlDir(dir), idx: s.idxDir(dir), kw: newKeywordTable(),

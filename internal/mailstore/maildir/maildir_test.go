@@ -123,9 +123,10 @@ func indexFiles(disk vfs.FS) (paths []string, err error) {
 }
 
 func harness(layout maildir.Layout, mail, inbox, control string) storetest.Harness {
-	h := storetest.Harness{DropIndex: dropIndex, IndexFiles: indexFiles, Open: func(disk vfs.FS) (mailstore.Store, error) {
+	notes := &storetest.Notes{}
+	h := storetest.Harness{DropIndex: dropIndex, Notes: notes, Open: func(disk vfs.FS) (mailstore.Store, error) {
 		return maildir.Open(maildir.Options{FS: disk, MailPath: mail, InboxPath: inbox, ControlPath: control, Layout: layout,
-			Host: "test.example", LockWait: 20e9})
+			Host: "test.example", LockWait: 20e9, Note: notes.Note})
 	}}
 	if layout == maildir.MaildirPP && control == "" && inbox == "" {
 		h.Deliver, h.Flag, h.Remove = deliver, flag, remove

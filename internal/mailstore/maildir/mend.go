@@ -34,6 +34,9 @@ func (mb *mailbox) twins(f *files) error {
 			}
 			b.used = true
 		default:
+			if a.name[0] == 'n' && b.name[0] == 'c' {
+				*a, *b = *b, *a // the name, and with it the UID, is more likely the older file's
+			}
 			if err := mb.rebase(b); err != nil {
 				return err
 			}
@@ -118,6 +121,9 @@ func (mb *mailbox) whole(x *found, sum uint32) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	if packed, whole, err := mb.storedWhole(f, info.Size); packed || err != nil {
+		return whole, err
+	}
 	if info.Size < phys {
 		return false, nil
 	}
@@ -178,7 +184,10 @@ func (mb *mailbox) showSome(f *files) (err error) {
 			return err
 		}
 	}
-	p := mb.match(f)
+	p, err := mb.match(f)
+	if err != nil {
+		return err
+	}
 	again := len(p.unknown)+len(p.reborn) > 0 || !f.stable
 	p.unknown, p.reborn = nil, nil
 	if !f.stable { // without the lock only a look that nothing disturbed proves that a file is gone

@@ -3,10 +3,9 @@ package maildir
 import (
 	"errors"
 	"io"
-	"time"
-
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/compress"
 	"rookery/internal/mailstore/crlf"
 	"rookery/internal/mailstore/index"
 	"rookery/internal/vfs"
@@ -14,9 +13,10 @@ import (
 
 // message is an open message.
 type message struct {
-	file vfs.File
-	size int64
-	view *crlf.View // nil: the stored bytes are in CRLF form
+	file   vfs.File
+	packed *compress.Body // nil: the file holds the message as it is
+	size   int64
+	view   *crlf.View // nil: the stored bytes are in CRLF form
 }
 
 func (m *message) Size() int64 { return m.size }
@@ -29,7 +29,11 @@ func (m *message) ReadAt(p []byte, off int64) (int, error) {
 	} else if off >= m.size {
 		return 0, io.EOF
 	} else {
-		n, err = m.file.ReadAt(p[:min(int64(len(p)), m.size-off)], off)
+		var src io.ReaderAt = m.file
+		if m.packed != nil {
+			src = m.packed
+		}
+		n, err = src.ReadAt(p[:min(int64(len(p)), m.size-off)], off)
 		if n < len(p) && err == nil {
 			err = io.EOF
 		}
@@ -42,40 +46,55 @@ func (m *message) ReadAt(p []byte, off int64) (int, error) {
 
 // File gives the descriptor where the stored bytes are the message's.
 func (m *message) File() (fd uintptr, off int64, ok bool) {
-	if m.view != nil {
+	if m.view != nil || m.packed != nil {
 		return 0, 0, false
 	}
 	fd, ok = m.file.Fd()
 	return fd, 0, ok
 }
 
-func (m *message) Close() error { return m.file.Close() }
+func (m *message) Close() error {
+	if m.packed != nil {
+		m.packed.Close()
+	}
+	return m.file.Close()
+}
 
 // openAt opens a message's file; op is held. The name is the one that was opened.
-func (mb *mailbox) openAt(uid uint32) (vfs.File, string, error) {
+func (mb *mailbox) openAt(uid uint32) (f vfs.File, name string, err error) {
+	name, err = mb.atFile(uid, func(path string) (err error) {
+		f, err = mb.s.fs.OpenFile(path, vfs.Read, 0)
+		return err
+	})
+	return f, name, err
+}
+
+// atFile calls open with the path of a message's file, again where the file was
+// renamed meanwhile; op is held. The name is the one that was there.
+func (mb *mailbox) atFile(uid uint32, open func(path string) error) (name string, err error) {
 	for try := 0; ; try++ {
 		if mb.isDead() {
-			return nil, "", mb.gone()
+			return "", mb.gone()
 		}
 		v := mb.known()
 		pos, ok := v.Find(uid)
 		if !ok {
-			return nil, "", errkind.Newf("open message "+utoa(uid), errkind.Expunged, "the message is gone")
+			return "", errkind.Newf("open message "+utoa(uid), errkind.Expunged, "the message is gone")
 		}
 		name := mb.nameAt(v, pos)
-		f, err := mb.s.fs.OpenFile(mb.path(name), vfs.Read, 0)
+		err := open(mb.path(name))
 		if err == nil {
-			return f, name, nil
+			return name, nil
 		}
 		if !notExist(err) {
-			return nil, "", mb.s.fail("open message "+utoa(uid), err)
+			return "", mb.s.fail("open message "+utoa(uid), err)
 		}
 		if try == 8 {
-			return nil, "", errkind.New("open message "+utoa(uid), errkind.Unavailable, errors.New("its file is renamed again and again"))
+			return "", errkind.New("open message "+utoa(uid), errkind.Unavailable, errors.New("its file is renamed again and again"))
 		}
 		mb.look = true
 		if err := mb.refresh(); err != nil {
-			return nil, "", err
+			return "", err
 		}
 	}
 }
@@ -87,12 +106,38 @@ func (mb *mailbox) Message(uid mailstore.UID) (mailstore.Message, error) {
 	return mb.message(uid)
 }
 
-func (mb *mailbox) message(uid uint32) (*message, error) {
-	f, name, err := mb.openAt(uid)
-	if err != nil {
+// message opens a message: a small one is read whole, which costs less than to
+// read its head and to count its line ends.
+func (mb *mailbox) message(uid uint32) (mailstore.Message, error) {
+	buf := small.Get().(*smallBuffer)
+	var n int
+	var info vfs.Info
+	var f vfs.File
+	name, err := mb.atFile(uid, func(path string) (err error) {
+		n, info, f, err = vfs.ReadSmall(mb.s.fs, path, buf.raw[:])
+		return err
+	})
+	switch {
+	case err != nil:
+		small.Put(buf)
 		return nil, err
+	case f == nil:
+		if m, packed, err := mb.unpackSmall(uid, name, buf, n); packed {
+			small.Put(buf)
+			switch {
+			case err != nil:
+				return nil, err
+			case m != nil:
+				return m, nil
+			}
+			return mb.large(uid) // once it is unpacked
+		}
+		m := newSmall(buf, n)
+		mb.judge(uid, name, info.Size, m.Size())
+		return m, nil
 	}
-	m, err := mb.present(uid, f, name)
+	small.Put(buf)
+	m, err := mb.present(uid, f, name, info)
 	if err != nil {
 		f.Close()
 		return nil, err
@@ -100,38 +145,70 @@ func (mb *mailbox) message(uid uint32) (*message, error) {
 	return m, nil
 }
 
+// large opens a message's file whatever its size.
+func (mb *mailbox) large(uid uint32) (mailstore.Message, error) {
+	f, name, err := mb.openAt(uid)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil {
+		var m *message
+		if m, err = mb.present(uid, f, name, info); err == nil {
+			return m, nil
+		}
+	}
+	f.Close()
+	return nil, mb.s.fail("open message", err)
+}
+
 // present finds out how the stored bytes relate to the CRLF form: from the sizes
 // that are known if they can be true, else by reading.
-func (mb *mailbox) present(uid uint32, f vfs.File, name string) (*message, error) {
-	info, err := f.Stat()
-	if err != nil {
-		return nil, mb.s.fail("stat message", err)
+func (mb *mailbox) present(uid uint32, f vfs.File, name string, info vfs.Info) (*message, error) {
+	if m, packed, err := mb.presentPacked(uid, f, name, info); packed {
+		return m, err
 	}
-	base, _ := splitName(name[1:])
-	phys, virt := nameSizes(base)
-	if v, ok := mb.virtSize(uid); ok {
-		virt = v
-	}
-	if virt == info.Size && (phys < 0 || phys == info.Size) {
+	if phys, virt := mb.told(uid, name); virt == info.Size && (phys < 0 || phys == info.Size) {
 		return &message{file: f, size: info.Size}, nil
 	}
-	view, err := crlf.Scan(f, info.Size)
-	if err != nil {
-		return nil, mb.s.fail("read message", err)
+	view, ok := mb.shapes.get(f, info)
+	if !ok {
+		var err error
+		if view, err = crlf.Scan(f, info.Size); err != nil {
+			return nil, mb.s.fail("read message", err)
+		}
+		mb.shapes.put(view, info)
 	}
-	wrong := phys >= 0 && phys != info.Size || virt >= 0 && virt != view.Size()
-	if wrong {
-		mb.mendSizes(uid, name, info.Size, view.Size())
-	}
-	if wrong || virt < 0 {
-		mb.counted++
-		mb.learn(uid, index.Facts{Size: view.Size()})
-	}
+	mb.judge(uid, name, info.Size, view.Size())
 	m := &message{file: f, size: view.Size(), view: view}
 	if view.Plain() {
 		m.view = nil
 	}
 	return m, nil
+}
+
+// told gives the sizes that the name and the index tell, -1 for those that they do not.
+func (mb *mailbox) told(uid uint32, name string) (phys, virt int64) {
+	base, _ := splitName(name[1:])
+	phys, virt = nameSizes(base)
+	if v, ok := mb.virtSize(uid); ok {
+		virt = v
+	}
+	return phys, virt
+}
+
+// judge compares a message's true sizes with what is told of them: it mends what
+// is wrong and learns what is missing.
+func (mb *mailbox) judge(uid uint32, name string, stored, wire int64) {
+	phys, virt := mb.told(uid, name)
+	wrong := phys >= 0 && phys != stored || virt >= 0 && virt != wire
+	if wrong {
+		mb.mendSizes(uid, name, stored, wire)
+	}
+	if wrong || virt < 0 {
+		mb.counted++
+		mb.learn(uid, index.Facts{Size: wire})
+	}
 }
 
 // virtSize gives a message's size in CRLF form, if it is known.
@@ -262,32 +339,20 @@ func (mb *mailbox) Facts(uid mailstore.UID, want mailstore.FactsWant) (mailstore
 	if mb.isDead() {
 		return out, mb.gone()
 	}
-	v := mb.known()
-	pos, ok := v.Find(uid)
-	if !ok {
-		return out, errkind.Newf("facts of message "+utoa(uid), errkind.Expunged, "the message is gone")
+	r, err := mb.recordFor(uid)
+	if err != nil {
+		return out, errkind.Wrap("facts", err)
 	}
-	r := v.Rec(pos)
-	base, ext, _ := splitLoc(r.Loc)
 	if f, ok := mb.facts[uid]; ok {
-		if f.Size >= 0 {
-			r.Size = f.Size
-		}
-		if f.Date != 0 {
-			r.Date, r.Saved = f.Date, f.Saved
-		}
+		r = withFacts(r, f)
 	}
-	out.BaseName, out.GUID, out.Size = base, messageGUID(base, ext), max(r.Size, 0)
-	out.UIDL, _ = extKey(ext, 'P')
-	if text, ok := extKey(ext, 'O'); ok {
-		out.Order = number(text)
-	}
+	out, _ = factsOf(r, true)
 	if r.Size < 0 && want.Size {
 		m, err := mb.message(uid)
 		if err != nil {
 			return out, err
 		}
-		out.Size = m.size
+		out.Size = m.Size()
 		m.Close()
 	}
 	if want.InternalDate && r.Date == 0 || want.SaveDate && r.Saved == 0 {
@@ -301,13 +366,28 @@ func (mb *mailbox) Facts(uid mailstore.UID, want mailstore.FactsWant) (mailstore
 		}
 		mb.learn(uid, index.Facts{Size: -1, Date: r.Date, Saved: r.Saved})
 	}
-	if r.Date != 0 {
-		out.InternalDate = time.Unix(r.Date, 0)
-	}
-	if r.Saved != 0 {
-		out.SaveDate = time.Unix(r.Saved, 0)
-	}
+	out.InternalDate, out.SaveDate = unixTime(r.Date), unixTime(r.Saved)
 	return out, nil
+}
+
+// recordFor gives what the index has of a message; op is held. errkind.Expunged
+// only if it is gone.
+func (mb *mailbox) recordFor(uid uint32) (r index.Record, err error) {
+	for range looks {
+		v := mb.known()
+		pos, ok := v.Find(uid)
+		if !ok {
+			return r, errkind.Newf("find message "+utoa(uid), errkind.Expunged, "the message is gone")
+		}
+		if r = v.Rec(pos); !v.Damaged() {
+			return r, nil
+		}
+		mb.look = true
+		if err := mb.refresh(); err != nil {
+			return r, err
+		}
+	}
+	return r, errPicture
 }
 
 // statAt stats a message's file, following renames by others; op is held.

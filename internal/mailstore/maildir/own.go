@@ -130,6 +130,9 @@ func (mb *mailbox) claim() error {
 		return err
 	}
 	defer mb.leave()
+	if err := mb.settled(); err != nil {
+		return err
+	}
 	tx, err := mb.begin()
 	if err != nil {
 		return err
@@ -159,6 +162,7 @@ func (mb *mailbox) claim() error {
 	own.end()
 	mb.recent = mb.recent.Union(numset.FromSorted(moved))
 	mb.put(tx)
+	mb.settledAfter()
 	return err
 }
 

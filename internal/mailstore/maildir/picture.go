@@ -2,6 +2,7 @@ package maildir
 
 import (
 	"slices"
+	"time"
 
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
@@ -16,6 +17,22 @@ import (
 // Whoever changes a mailbox's files or its index does it between enter and
 // leave: the user's lock is held, the picture is the newest. What was read of
 // the disk meanwhile and not committed to the index is forgotten at the end.
+//
+// Index files may be damaged at any moment, and what the index shows then is
+// nothing, or blank. Therefore:
+//
+//   - What sessions are shown (mb.snap) is only ever replaced by a picture that is
+//     Built: it never loses a message but by an expunge that really happened.
+//   - refresh, settled, resync and ready end with a picture that stands for the
+//     disk (mb.loaded), or with an error. Whoever needs to know whether a message
+//     exists asks one of them, or takes mb.known, which is what sessions were told
+//     less what was expunged since.
+//   - begin refuses a picture that is anything else; only a comparison of the whole
+//     folder (beginAny) may begin with nothing.
+//   - What was read of a picture decides about mail or control files only if the
+//     picture is not Damaged afterwards (match, writeUIDs, writeMore, collect).
+//   - Once files and uidlist are changed the operation is done: an index that
+//     cannot be told is made anew from them, and is no error.
 
 // openBox finds the mailbox's identity and opens its index; op is held.
 func (mb *mailbox) openBox() error {
@@ -78,7 +95,7 @@ func (mb *mailbox) useBox(hdr uidHeader) error {
 	}
 	mb.boxNow.Store(box)
 	mb.s.setPlace(guid, place{mb.dir, mb.ctl})
-	box.OnDamage(func() { mb.damaged.Store(true) })
+	box.OnDamage(mb.heal)
 	mb.load(true)
 	return nil
 }
@@ -181,10 +198,10 @@ func (s *Store) unlock() { s.user.Unlock() }
 // already: then what was changed in mb.st and not committed is forgotten.
 func (mb *mailbox) load(again bool) {
 	v := mb.box.View()
-	if mb.damaged.Swap(false) {
-		mb.rebuild = "a file of it is damaged"
+	if v.Built() && v.Damaged() {
+		mb.rebuild = "its snapshot was damaged while it was in use"
 	}
-	if v == mb.raw && !again {
+	if v == mb.raw && !again && mb.rebuild == "" {
 		return
 	}
 	mb.raw = v
@@ -217,6 +234,39 @@ func (mb *mailbox) noState() state { return state{boot: mb.s.boot, dir: mb.state
 // view is the newest picture, empty if there is none.
 func (mb *mailbox) view() *index.View { return mb.seen }
 
+// heal makes the index anew when a session's reading finds its file damaged, so
+// that the session gets what was there. The reader may hold op or the user's lock
+// itself: then the next look does it. It waits a moment for others, once for each
+// picture.
+func (mb *mailbox) heal() {
+	var now *index.View
+	if box := mb.boxNow.Load(); box != nil {
+		now = box.View()
+	}
+	wait := time.Second
+	if mb.unhealed.Swap(now) == now {
+		wait = 0
+	}
+	free := mb.op.TryLock()
+	for n := 0; !free && wait > 0 && n < healTries; n++ {
+		time.Sleep(time.Millisecond)
+		free = mb.op.TryLock()
+	}
+	if !free {
+		return
+	}
+	defer mb.op.Unlock()
+	if mb.s.user.Lock(wait) == nil {
+		mb.s.unlock()
+		if err := mb.refresh(); err != nil {
+			mb.look = true
+		}
+	}
+}
+
+// healTries is how many milliseconds heal waits for op.
+const healTries = 50
+
 // known is the newest picture that was ever complete.
 func (mb *mailbox) known() *index.View {
 	if v := mb.snap.Load(); v != nil {
@@ -226,15 +276,36 @@ func (mb *mailbox) known() *index.View {
 }
 
 // put commits a change of the index with the state that it stands for; the
-// mailbox is entered.
+// mailbox is entered. What it publishes may be lost at once: mb.loaded tells.
 func (mb *mailbox) put(tx *index.Tx) {
 	tx.State(string(mb.st.append(nil)))
 	tx.Commit()
 	mb.load(true)
 }
 
-// begin begins a change of the index; the mailbox is entered.
+// errPicture says that the index was found damaged: what was read of it means
+// nothing, and the folder has to be looked at again. Nothing was changed because
+// of it.
+var errPicture = errkind.Newf("look at the index", errkind.Unavailable, "the index was damaged, and is built anew; try again")
+
+// looks is how often an operation looks at a folder whose index is damaged
+// meanwhile, before it gives up.
+const looks = 8
+
+// begin begins a change of a picture that stands for the disk; the mailbox is
+// entered and settled. Anything else is errPicture: a change of a picture that is
+// not Built would show the mailbox as empty but for what it adds.
 func (mb *mailbox) begin() (*index.Tx, error) {
+	if !mb.loaded || mb.seen.Damaged() {
+		mb.look = true
+		return nil, errPicture
+	}
+	return mb.beginAny()
+}
+
+// beginAny begins a change by whoever compares the whole picture with the disk;
+// the mailbox is entered. It may begin with nothing.
+func (mb *mailbox) beginAny() (*index.Tx, error) {
 	if mb.rebuild != "" {
 		if err := mb.box.Reset(mb.rebuild); err != nil {
 			return nil, mb.s.fail("reset index", err)
@@ -246,11 +317,11 @@ func (mb *mailbox) begin() (*index.Tx, error) {
 	}
 	if mb.rebuild != "" {
 		mb.rebuild, mb.seen = "", tx.View()
-	} else if mb.seen == mb.raw && tx.View() != mb.raw {
-		// It was found damaged since we entered: positions mean nothing any more.
+	} else if mb.seen == mb.raw && tx.View() != mb.raw || mb.seen != mb.raw && tx.View().Built() {
+		// Found damaged since we entered, or read again: positions mean nothing any more.
 		tx.Abort()
 		mb.look = true
-		return nil, errkind.Newf("change index", errkind.Unavailable, "the index was damaged, and is built anew; try again")
+		return nil, errPicture
 	}
 	tx.Validity(mb.hdr.validity)
 	return tx, nil
@@ -404,15 +475,16 @@ func (mb *mailbox) newUIDsIn(v *index.View) (uids []uint32) {
 	return uids
 }
 
-// expungeFromView takes messages out of the picture; the mailbox is entered.
-func (mb *mailbox) expungeFromView(gone []int) error {
+// expungeFromView takes messages out of the picture whose files are gone; the
+// mailbox is entered. A picture that cannot be changed now learns it from the disk.
+func (mb *mailbox) expungeFromView(gone []int) {
 	tx, err := mb.begin()
 	if err != nil {
-		return err
+		mb.look = true
+		return
 	}
 	mb.removeIn(tx, mb.view(), gone)
 	mb.put(tx)
-	return nil
 }
 
 // removeIn takes messages out, in a transaction with more.

@@ -1,12 +1,14 @@
 package maildir
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"time"
 
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore/index"
+	"rookery/internal/vfs"
 )
 
 // smallScan is how long a look at a folder may take to be done within an
@@ -42,19 +44,24 @@ func (mb *mailbox) refresh() error {
 
 // changed compares the disk's stamps with those that the index stands for.
 func (mb *mailbox) changed() (bool, error) {
-	cur, new, err := mb.s.stampDirs(mb.dir)
-	if err != nil || cur != mb.st.cur.known || new != mb.st.new.known || mb.st.cur.stale || mb.st.new.stale {
-		return true, err
+	names := []string{uidlistFile, keywordsFile, moreFile, "cur", "new"}
+	known := [...]fileStamp{mb.st.uids, mb.st.keyf, mb.st.moref, mb.st.cur.known, mb.st.new.known}
+	if mb.st.cur.stale || mb.st.new.stale {
+		return true, nil
 	}
-	for _, f := range [...]struct {
-		name  string
-		known fileStamp
-	}{{uidlistFile, mb.st.uids}, {keywordsFile, mb.st.keyf}, {moreFile, mb.st.moref}} {
-		stamp, err := mb.s.stampAt(join(mb.ctl, f.name))
-		if err != nil {
-			return true, mb.s.fail("stat "+f.name, err)
+	var at [len(known)]vfs.Info
+	control := len(names)
+	if mb.ctl != mb.dir {
+		control -= 2
+		if err := vfs.StatIn(mb.s.fs, mb.dir, names[control:], at[control:]); err != nil {
+			return true, mb.s.fail("stat mailbox", err)
 		}
-		if stamp != f.known {
+	}
+	if err := vfs.StatIn(mb.s.fs, mb.ctl, names[:control], at[:control]); err != nil {
+		return true, mb.s.fail("stat mailbox", err)
+	}
+	for i, was := range known {
+		if stampOrNone(at[i]) != was {
 			return true, nil
 		}
 	}
@@ -88,7 +95,6 @@ func (mb *mailbox) renew() error {
 	if mb.seen != before {
 		f = nil
 	}
-	mb.look = false
 	err = mb.resync(f)
 	if err != nil {
 		mb.look = true
@@ -162,9 +168,30 @@ func (mb *mailbox) doubts() error {
 }
 
 // resync takes over what changed on the disk; the mailbox is entered. f is a look
-// that was made since the picture is what it is, nil if there is none. Dovecot's
-// lock is taken only if something has to be decided.
-func (mb *mailbox) resync(f *files) (err error) {
+// that was made since the picture is what it is, nil if there is none. Without an
+// error the picture stands for the disk, whatever happened to the index meanwhile.
+func (mb *mailbox) resync(f *files) error {
+	if mb.s.finishOthers() { // a killed process left something half done
+		f = nil
+	}
+	for range looks {
+		mb.look = false
+		err := mb.compare(f)
+		if err != nil && !errors.Is(err, errPicture) {
+			return err
+		}
+		if err == nil && mb.loaded {
+			return nil
+		}
+		mb.load(true)
+		f = nil
+	}
+	return errPicture
+}
+
+// compare is one try of resync. Dovecot's lock is taken only if something has to
+// be decided.
+func (mb *mailbox) compare(f *files) (err error) {
 	if f == nil {
 		if f, err = mb.s.scan(mb.dir); err != nil {
 			return mb.lost(err)
@@ -203,7 +230,10 @@ func (mb *mailbox) try(f *files) (bool, error) {
 	if mb.freshAll && mb.view().Len() > 0 {
 		return false, nil // somebody wrote the list anew: compare under the lock
 	}
-	p := mb.match(f)
+	p, err := mb.match(f)
+	if err != nil {
+		return false, err
+	}
 	if len(f.twins) > 0 || len(p.unknown) > 0 || len(p.missing)+len(p.reborn)+p.stale > 0 && !f.stable {
 		for i := range f.list {
 			f.list[i].used = false
@@ -263,6 +293,12 @@ func (mb *mailbox) decide() error {
 		if err := mb.makeUIDs(); err != nil {
 			return mb.s.fail("write uidlist", err)
 		}
+		if !mb.loaded { // what was known went into the list, and comes from there
+			mb.st.uids, mb.st.read = fileStamp{}, 0
+			if _, err := mb.readUIDs(); err != nil {
+				return mb.s.fail("read uidlist", err)
+			}
+		}
 	}
 	if err := mb.readKeywords(); err != nil {
 		return err
@@ -275,7 +311,10 @@ func (mb *mailbox) decide() error {
 	if err := mb.twins(f); err != nil {
 		return mb.s.fail("mend doubles", err)
 	}
-	p := mb.match(f)
+	p, err := mb.match(f)
+	if err != nil {
+		return err
+	}
 	p.unknown = append(p.unknown, p.reborn...)
 	if err := mb.adopt(f, p); err != nil {
 		return mb.s.fail("give UIDs", err)
@@ -309,6 +348,9 @@ func (mb *mailbox) dropStrangers() error {
 		return true
 	})
 	left = append(left, mb.fresh[k:]...)
+	if v.Damaged() { // what it gave may be no message's file
+		return errPicture
+	}
 	if len(gone)+len(exts) > 0 {
 		if err := mb.commitStrangers(v, gone, exts); err != nil {
 			return err
@@ -321,7 +363,7 @@ func (mb *mailbox) dropStrangers() error {
 // commitStrangers is dropStrangers' change of the index. What was read of the
 // disk so far stays in memory: the index does not stand for it yet.
 func (mb *mailbox) commitStrangers(v *index.View, gone []int, exts map[int]string) error {
-	tx, err := mb.begin()
+	tx, err := mb.beginAny()
 	if err != nil {
 		return err
 	}
@@ -337,6 +379,9 @@ func (mb *mailbox) commitStrangers(v *index.View, gone []int, exts map[int]strin
 	}
 	tx.Commit() // the state of before stays with it
 	mb.load(true)
+	if mb.seen != mb.raw {
+		return errPicture // lost as it was published
+	}
 	mb.st, mb.fresh, mb.more, mb.reflag = st, fresh, more, reflag
 	return nil
 }
@@ -353,8 +398,10 @@ type plan struct {
 	stale   int   // records without a file
 }
 
-// match compares files, the messages of the index, and new records.
-func (mb *mailbox) match(f *files) *plan {
+// match compares files, the messages of the index, and new records. errPicture if
+// the index turns out damaged: its messages would seem to have lost their files,
+// and the files their UIDs.
+func (mb *mailbox) match(f *files) (*plan, error) {
 	p := &plan{}
 	v := mb.view()
 	v.Each(0, func(pos int, r index.Record) bool {
@@ -368,6 +415,12 @@ func (mb *mailbox) match(f *files) *plan {
 		}
 		return true
 	})
+	if v.Damaged() {
+		for i := range f.list {
+			f.list[i].used = false
+		}
+		return nil, errPicture
+	}
 	last := uint32(0)
 	if v.Built() {
 		last = v.UIDNext() - 1
@@ -394,12 +447,12 @@ func (mb *mailbox) match(f *files) *plan {
 			p.unknown = append(p.unknown, i)
 		}
 	}
-	return p
+	return p, nil
 }
 
 // apply makes the next picture of a plan.
 func (mb *mailbox) apply(f *files, p *plan) error {
-	tx, err := mb.begin()
+	tx, err := mb.beginAny()
 	if err != nil {
 		return err
 	}

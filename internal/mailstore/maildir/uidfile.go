@@ -234,16 +234,22 @@ func (mb *mailbox) take(l uidList, stamp fileStamp) {
 // makeUIDs writes the uidlist of an open mailbox anew, after somebody took it
 // away: what we know. The user's lock and Dovecot's are held.
 func (mb *mailbox) makeUIDs() error {
-	return mb.writeUIDs(nil, nil)
+	v := mb.view()
+	if v.Len() == 0 && !v.Built() { // the index was lost, too
+		v = mb.known()
+	}
+	return mb.writeFrom(v, nil, nil)
 }
 
 // writeUIDs writes the whole uidlist anew, with records that are not in the index
 // yet, and with one that differs from the index's if change is not nil. The user's lock and Dovecot's are held, and the file on disk was read.
 func (mb *mailbox) writeUIDs(more []uidRecord, change *uidRecord) error {
-	v := mb.view()
-	if v.Len() == 0 && !v.Built() { // the index was lost, too
-		v = mb.known()
-	}
+	return mb.writeFrom(mb.view(), more, change)
+}
+
+// writeFrom is writeUIDs of a picture. One that is damaged must not become the
+// list: errPicture, and nothing is written.
+func (mb *mailbox) writeFrom(v *index.View, more []uidRecord, change *uidRecord) error {
 	mb.hdr.next = max(mb.hdr.next, v.UIDNext())
 	data := mb.hdr.append(make([]byte, 0, 64*(v.Len()+len(more))))
 	n := len(more)
@@ -258,6 +264,9 @@ func (mb *mailbox) writeUIDs(more []uidRecord, change *uidRecord) error {
 	})
 	for _, r := range more {
 		data = r.append(data)
+	}
+	if v.Damaged() {
+		return errPicture
 	}
 	return mb.writeData(data, n)
 }
@@ -307,6 +316,9 @@ func (s *Store) replace(path string, data []byte) (fileStamp, error) {
 // them. The user's lock and Dovecot's are held, and the file on disk was read.
 // After an error the file holds what it held, or is rewritten by the next writer.
 func (mb *mailbox) appendUIDs(pending, recs []uidRecord, sync bool) error {
+	if mb.st.read == 0 {
+		return errPicture // the state was lost with the index: where the list ends is not known
+	}
 	if mb.st.dropped > 0 && mb.st.dropped >= rewriteAt(mb.st.records) || mb.st.uids.size != mb.st.read {
 		// Also where the last line is torn: nothing may be written behind it.
 		return mb.writeUIDs(append(append([]uidRecord(nil), pending...), recs...), nil)

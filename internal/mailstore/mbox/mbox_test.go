@@ -134,8 +134,13 @@ func options(disk vfs.FS) mbox.Options {
 }
 
 func harness() storetest.Harness {
-	return storetest.Harness{Deliver: deliver, Flag: flag, Remove: remove, DropIndex: dropIndex, ExpungesLast: true,
-		Open: func(disk vfs.FS) (mailstore.Store, error) { return mbox.Open(options(disk)) }}
+	notes := &storetest.Notes{}
+	return storetest.Harness{Deliver: deliver, Flag: flag, Remove: remove, DropIndex: dropIndex, ExpungesLast: true, MovesTwice: true, Notes: notes,
+		Open: func(disk vfs.FS) (mailstore.Store, error) {
+			o := options(disk)
+			o.Note = notes.Note
+			return mbox.Open(o)
+		}}
 }
 
 func TestStore(t *testing.T) {

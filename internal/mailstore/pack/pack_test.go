@@ -50,7 +50,12 @@ func dropIndex(disk vfs.FS) error {
 
 func TestStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) storetest.Harness {
-		return storetest.Harness{DropIndex: dropIndex, Open: func(disk vfs.FS) (mailstore.Store, error) { return pack.Open(options(disk)) }}
+		notes := &storetest.Notes{}
+		return storetest.Harness{DropIndex: dropIndex, Notes: notes, Open: func(disk vfs.FS) (mailstore.Store, error) {
+			o := options(disk)
+			o.Note = notes.Note
+			return pack.Open(o)
+		}}
 	})
 }
 

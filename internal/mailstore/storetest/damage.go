@@ -60,9 +60,6 @@ func overwrite(disk vfs.FS, path string, off int64, data []byte) error {
 // testDamageIndex damages each index file in each way, under open sessions of two
 // processes and between sessions: nothing that a client was told may change.
 func testDamageIndex(e *env) {
-	if e.h.IndexFiles == nil {
-		return
-	}
 	for _, d := range damages {
 		for round := range 4 {
 			e.damage(d.name, d.do, uint64(round))
@@ -156,10 +153,8 @@ func (e *env) damage(name string, do func(vfs.FS, string, []byte, *rand.Rand) er
 // indexBytes reads all index files.
 func (e *env) indexBytes() map[string][]byte {
 	e.Helper()
-	paths, err := e.h.IndexFiles(e.disk)
-	e.must(err)
 	out := map[string][]byte{}
-	for _, p := range paths {
+	for _, p := range indexPaths(e, e.disk) {
 		b, err := vfs.ReadFile(e.disk, p, 1<<30)
 		e.must(err)
 		out[p] = b

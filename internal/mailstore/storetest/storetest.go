@@ -35,11 +35,14 @@ type Harness struct {
 	Remove func(disk vfs.FS, name mailstore.Name, text string) error
 	// DropIndex removes every index file.
 	DropIndex func(disk vfs.FS) error
-	// IndexFiles gives the paths of every index file.
-	IndexFiles func(disk vfs.FS) ([]string, error)
+	// Notes are given the lines that the driver tells the log, if it is not nil.
+	Notes *Notes
 	// Sampled says that the driver is tested whole under other options, and that of
 	// the power cuts and errors a sample will do.
 	Sampled bool
+	// MovesTwice says that a crash in the midst of a MOVE may leave messages in both
+	// mailboxes.
+	MovesTwice bool
 	// ExpungesLast says that expunges and flag changes survive a power cut once answered.
 	ExpungesLast bool
 }
@@ -80,7 +83,7 @@ var tests = []test{
 	{"DeleteOpen", false, testDeleteOpen}, {"Subscriptions", false, testSubscriptions}, {"Status", false, testStatus},
 	{"Reopen", false, testReopen}, {"ModSeqs", false, testModSeqs}, {"TwoProcesses", true, testTwoProcesses},
 	{"TwoProcessesAtOnce", true, testTwoAtOnce}, {"OtherPrograms", true, testOthers}, {"OthersAtOnce", true, testOthersAtOnce},
-	{"DropIndex", false, testDropIndex}, {"DamageIndex", false, testDamageIndex}, {"PowerCut", false, testPowerCut}, {"Errors", false, testErrors}, {"Killed", false, testKilled},
+	{"DropIndex", false, testDropIndex}, {"DamageIndex", false, testDamageIndex}, {"DamageUnderWay", true, testUnderWay}, {"DamageMapped", false, testMapped}, {"PowerCut", false, testPowerCut}, {"Errors", false, testErrors}, {"Killed", false, testKilled}, {"Whole", false, testWhole},
 	{"Leaks", false, testLeaks},
 }
 
