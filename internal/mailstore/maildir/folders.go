@@ -1,7 +1,6 @@
 package maildir
 
 import (
-	"io/fs"
 	"slices"
 	"strings"
 
@@ -9,11 +8,7 @@ import (
 	"rookery/internal/imapname"
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/index"
-	"rookery/internal/vfs"
 )
-
-// maxListed bounds the folders that are looked at in one tree.
-const maxListed = 200000
 
 // folder is a mailbox that is on the disk.
 type folder struct {
@@ -149,72 +144,6 @@ func (s *Store) isFolder(dir string) (bool, error) {
 	return info.IsDir(), nil
 }
 
-// folders lists the mailboxes on the disk, but INBOX, in no order.
-func (s *Store) folders() ([]folder, error) {
-	if s.opt.Layout == FSLayout {
-		return s.fsFolders()
-	}
-	stamp, err := s.stampAt(s.opt.MailPath)
-	if err != nil {
-		return nil, s.fail("list folders", err)
-	}
-	s.mu.Lock()
-	known := s.listed
-	s.mu.Unlock()
-	if known.stamp == stamp && stamp.inode != 0 {
-		return slices.Clone(known.list), nil
-	}
-	started := s.now()
-	out, sure, err := s.readFolders()
-	if err == nil && sure && started.Sub(stamp.when()) > tick(stamp) { // nothing can hide behind the same stamp
-		s.mu.Lock()
-		s.listed = listed{stamp, slices.Clone(out)}
-		s.mu.Unlock()
-	}
-	return out, err
-}
-
-// listed are the folders as a directory of this stamp has them.
-type listed struct {
-	stamp fileStamp
-	list  []folder
-}
-
-// readFolders reads the directory. sure says that all of its entries are what the
-// directory says; a link to a folder, or where the file system does not say, had
-// to be looked at one by one.
-func (s *Store) readFolders() (out []folder, sure bool, err error) {
-	seen := map[mailstore.Name]bool{}
-	var unsure []folder
-	err = s.fs.ReadDir(s.opt.MailPath, func(e vfs.DirEntry) bool {
-		if len(e.Name) < 2 || e.Name[0] != '.' || !e.Type.IsDir() && e.Type != fs.ModeIrregular {
-			return true
-		}
-		n, exact, err := imapname.FromFolder(e.Name)
-		if err != nil {
-			return true
-		}
-		f := folder{mailstore.Name(n), e.Name}
-		if e.Type.IsDir() && exact {
-			out = append(out, f)
-			seen[f.name] = true
-		} else {
-			unsure = append(unsure, f)
-		}
-		return len(out)+len(unsure) < maxListed
-	})
-	if err != nil {
-		return nil, false, s.fail("list folders", err)
-	}
-	for _, f := range unsure {
-		if info, err := s.fs.Stat(join(s.opt.MailPath, f.dir)); err == nil && info.IsDir() && !seen[f.name] {
-			seen[f.name] = true
-			out = append(out, f)
-		}
-	}
-	return out, len(unsure) == 0, nil
-}
-
 func (s *Store) special(name mailstore.Name) *Special {
 	for i := range s.opt.Special {
 		if s.opt.Special[i].Name == name {
@@ -239,61 +168,9 @@ func (s *Store) hasChildren(name mailstore.Name) (bool, error) {
 	return false, err
 }
 
-// List gives every mailbox and implied parent.
-func (s *Store) List() ([]mailstore.Folder, error) {
-	list, err := s.folders()
-	if err != nil {
-		return nil, errkind.Wrap("list", err)
-	}
-	subs, err := s.subscribed()
-	if err != nil {
-		return nil, errkind.Wrap("list", err)
-	}
-	attrs := map[mailstore.Name]mailstore.Attr{imapname.Inbox: 0}
-	for _, f := range list {
-		attrs[f.name] = 0
-	}
-	for _, sp := range s.opt.Special {
-		if _, there := attrs[sp.Name]; !there && sp.Auto == AutoNo {
-			continue
-		} else if !there && sp.Auto == AutoSubscribe {
-			attrs[sp.Name] |= mailstore.Subscribed
-		}
-		attrs[sp.Name] |= sp.Use
-	}
-	for _, n := range subs {
-		if a, there := attrs[n]; there {
-			attrs[n] = a | mailstore.Subscribed
-		}
-	}
-	for _, name := range keysOf(attrs) {
-		for p := imapname.Name(name).Parent(); p != ""; p = p.Parent() {
-			a, there := attrs[mailstore.Name(p)]
-			if !there {
-				a = mailstore.NonExistent | mailstore.NoSelect
-			}
-			attrs[mailstore.Name(p)] = a | mailstore.HasChildren
-		}
-	}
-	out := make([]mailstore.Folder, 0, len(attrs))
-	for name, a := range attrs {
-		out = append(out, mailstore.Folder{Name: s.outName(name), Attrs: a})
-	}
-	slices.SortFunc(out, func(a, b mailstore.Folder) int { return strings.Compare(a.Name, b.Name) })
-	return out, nil
-}
-
-func keysOf(m map[mailstore.Name]mailstore.Attr) []mailstore.Name {
-	out := make([]mailstore.Name, 0, len(m))
-	for k := range m {
-		out = append(out, k)
-	}
-	return out
-}
-
 // Lookup tells of one mailbox.
 func (s *Store) Lookup(name mailstore.Name) (mailstore.Folder, error) {
-	list, err := s.List()
+	list, err := s.listed()
 	if err != nil {
 		return mailstore.Folder{}, err
 	}
@@ -302,26 +179,6 @@ func (s *Store) Lookup(name mailstore.Name) (mailstore.Folder, error) {
 		return mailstore.Folder{}, errkind.Newf("lookup", errkind.NotFound, "there is no such mailbox")
 	}
 	return list[i], nil
-}
-
-// Status looks at a mailbox without opening it for a session.
-func (s *Store) Status(name mailstore.Name, want mailstore.StatusWant) (mailstore.Status, error) {
-	mb, err := s.get(name)
-	if err != nil {
-		return mailstore.Status{}, errkind.Wrap("status", err)
-	}
-	defer s.put(mb)
-	mb.op.Lock()
-	defer mb.op.Unlock()
-	if want.Size {
-		if err := mb.countSizes(); err != nil {
-			return mailstore.Status{}, errkind.Wrap("status", err)
-		}
-	}
-	v := mb.known()
-	c := v.Counts()
-	return mailstore.Status{Messages: uint32(c.Messages), Recent: uint32(mb.recentNow().Len()), Unseen: uint32(c.Unseen), Deleted: uint32(c.Deleted),
-		UIDNext: v.UIDNext(), UIDValidity: mb.hdr.validity, Size: uint64(c.Size), HighestModSeq: v.HighestModSeq(), GUID: guidOf(mb.hdr.guid)}, nil
 }
 
 // countSizes finds out the sizes in CRLF form that are not known yet; op is held.
@@ -344,7 +201,7 @@ func (mb *mailbox) countSizes() error {
 		if err != nil {
 			return err
 		}
-		mb.learn(u, index.Facts{Size: m.size})
+		mb.learn(u, index.Facts{Size: m.Size()})
 		m.Close()
 	}
 	mb.keepFacts()

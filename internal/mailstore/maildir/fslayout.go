@@ -1,14 +1,12 @@
 package maildir
 
 import (
-	"io/fs"
 	"strings"
 
 	"rookery/internal/errkind"
 	"rookery/internal/imapname"
 	"rookery/internal/imapname/mutf7"
 	"rookery/internal/mailstore"
-	"rookery/internal/vfs"
 )
 
 // In the fs layout the mailbox a/b is the directory a/b, and a directory
@@ -39,39 +37,6 @@ func (s *Store) fsDir(n imapname.Name) (string, error) {
 func ownFile(name string) bool {
 	return strings.HasPrefix(name, "dovecot") || strings.HasPrefix(name, "rookery-") || name == subsFile ||
 		strings.HasPrefix(name, subsFile+".") || name == "maildirfolder" || name == "maildirsize"
-}
-
-// fsFolders walks the tree.
-func (s *Store) fsFolders() ([]folder, error) {
-	var out []folder
-	type at struct {
-		dir   string
-		depth int
-	}
-	todo := []at{{"", 0}}
-	for len(todo) > 0 && len(out) < maxListed {
-		d := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
-		err := s.fs.ReadDir(join(s.opt.MailPath, orDot(d.dir)), func(e vfs.DirEntry) bool {
-			held := d.dir == "" && e.Name == mailstore.HeldDir
-			if !e.Type.IsDir() && e.Type != fs.ModeIrregular || e.Name[0] == '.' && !held || ownFile(e.Name) {
-				return true
-			}
-			if e.Name == "cur" && d.dir != "" {
-				if n, ok := fsName(d.dir); ok {
-					out = append(out, folder{n, d.dir})
-				}
-			}
-			if e.Name != "new" && e.Name != "cur" && e.Name != "tmp" && d.depth < imapname.MaxDepth {
-				todo = append(todo, at{join(orDot(d.dir), e.Name), d.depth + 1})
-			}
-			return true
-		})
-		if err != nil && !notExist(err) {
-			return nil, s.fail("list folders", err)
-		}
-	}
-	return out, nil
 }
 
 func orDot(dir string) string {

@@ -24,6 +24,15 @@
 // it stands for: while they are the same, opening a mailbox reads nothing else.
 // All of it can be made anew from the uidlist and the file names.
 //
+// # Damage
+//
+// An index file may be deleted, cut, overwritten, made unreadable or exchanged for
+// an older one at any moment. An operation that needs to know whether a message
+// exists gets a picture that is Built and stands for the disk, or an error; a
+// session's own view never loses a message but by an expunge that really happened;
+// and nothing of a damaged picture decides about mail or control files (picture.go
+// has how that is kept).
+//
 // # Locks
 //
 // Whoever changes a mailbox holds the user's lock (rookery-lock) and, where he
@@ -60,6 +69,7 @@ import (
 
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/compress"
 	"rookery/internal/mailstore/index"
 	"rookery/internal/mailstore/journal"
 	"rookery/internal/vfs"
@@ -108,6 +118,7 @@ type Options struct {
 	MaxFolders                                  int               // mailboxes that Create allows; 0: 10,000
 	SyncChanges                                 bool              // mail_fsync = "always": flag changes, expunges and the uidlist, too, are on disk before the answer
 	NoSync                                      bool              // mail_fsync = "never": nothing is synced
+	Compress                                    bool              // mail_compress_write_method = "zstd": new messages are stored compressed
 }
 
 // Store is one user's Maildir++ tree. It implements mailstore.Store.
@@ -121,15 +132,16 @@ type Store struct {
 	boot      uint64           // hash of the boot's id
 	can       abilities
 	names     nameMaker
+	codec     compress.Codec
 
 	mu     sync.Mutex // the maps and lists below
 	open   map[mailstore.Name]*mailbox
 	idle   []*mailbox                  // closed by all, kept a while: last used last
 	boxes  map[mailstore.GUID]*mailbox // who uses an index
 	places map[mailstore.GUID]place    // where mailboxes were seen last
-	listed listed                      // the folders, while their directory stays the same
 	closed bool
 
+	listing  listing
 	folderMu sync.Mutex // one change of the folders' tree at a time in this process
 }
 
@@ -256,6 +268,7 @@ func (s *Store) Close() error {
 	for _, mb := range idle {
 		mb.retire()
 	}
+	s.saveListing()
 	if cerr := s.user.Close(); err == nil {
 		err = s.fail("close index", cerr)
 	}
@@ -272,6 +285,7 @@ func (s *Store) Trim() {
 	for _, mb := range idle {
 		mb.retire()
 	}
+	s.forgetListing()
 }
 
 // The helpers of vfs under short names.

@@ -64,10 +64,9 @@ func (s *Store) scan(dir string) (*files, error) {
 }
 
 func (s *Store) stampDirs(dir string) (cur, new fileStamp, err error) {
-	if cur, err = s.stampAt(join(dir, "cur")); err == nil {
-		new, err = s.stampAt(join(dir, "new"))
-	}
-	return cur, new, s.fail("stat mailbox", err)
+	var at [2]vfs.Info
+	err = vfs.StatIn(s.fs, dir, []string{"cur", "new"}, at[:])
+	return stampOrNone(at[0]), stampOrNone(at[1]), s.fail("stat mailbox", err)
 }
 
 func (f *files) index() {

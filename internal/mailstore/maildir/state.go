@@ -18,6 +18,14 @@ type fileStamp struct {
 
 func stampOf(i vfs.Info) fileStamp { return fileStamp{i.Inode, i.Size, i.ModTime.UnixNano()} }
 
+// stampOrNone is the stamp of what vfs.StatIn tells: zero if nothing is there.
+func stampOrNone(i vfs.Info) fileStamp {
+	if i.Inode == 0 {
+		return fileStamp{}
+	}
+	return stampOf(i)
+}
+
 func (f fileStamp) when() time.Time { return time.Unix(0, f.mtime) }
 
 // stampAt is the stamp of path, zero if nothing is there.

@@ -24,12 +24,6 @@ func (s *Store) readSubs() (control.Subs, error) {
 	return s.control().ReadSubs(s.separator(), s.opt.MailPath)
 }
 
-// subscribed gives the names in the file.
-func (s *Store) subscribed() ([]mailstore.Name, error) {
-	l, err := s.readSubs()
-	return l.Names(), err
-}
-
 // Subscriptions gives all subscribed names, with those that the settings
 // subscribe as long as they have not been made.
 func (s *Store) Subscriptions() ([]mailstore.Name, error) {
@@ -44,11 +38,12 @@ func (s *Store) Subscriptions() ([]mailstore.Name, error) {
 			}
 		}
 	}
+	out := make([]mailstore.Name, len(names))
 	for i, n := range names {
-		names[i] = s.outName(n)
+		out[i] = s.outName(n)
 	}
-	slices.Sort(names)
-	return slices.Compact(names), nil
+	slices.Sort(out)
+	return slices.Compact(out), nil
 }
 
 // Subscribe adds or removes a name.

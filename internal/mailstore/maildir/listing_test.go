@@ -1,0 +1,315 @@
+package maildir_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"rookery/internal/errkind"
+	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/maildir"
+	"rookery/internal/numset"
+	"rookery/internal/vfs"
+	"rookery/internal/vfs/faultfs"
+)
+
+// many is a store of many folders, some with mail.
+type many struct {
+	*tree
+	layout   maildir.Layout
+	names    []string
+	changing bool
+}
+
+func newMany(t *testing.T, layout maildir.Layout, n int) *many {
+	m := &many{tree: newTree(t), layout: layout}
+	s := m.open(m.disk)
+	for i := range n {
+		name := fmt.Sprintf("f%03d", i)
+		if i%4 == 3 {
+			name = m.names[i-1] + "/sub"
+		}
+		_, err := s.Create(name, 0)
+		m.must(err)
+		m.names = append(m.names, name)
+		if i%3 == 0 {
+			m.add(s, name)
+		}
+	}
+	m.must(s.Close())
+	m.settle()
+	return m
+}
+
+// settle lets time go by, so that nothing hides behind a stamp.
+func (m *many) settle() { m.now = m.now.Add(10 * time.Second) }
+
+func (m *many) open(disk vfs.FS) *maildir.Store {
+	m.Helper()
+	s, err := maildir.Open(maildir.Options{FS: disk, MailPath: "Maildir", Layout: m.layout, Host: "test.example", LockWait: 20e9})
+	m.must(err)
+	return s
+}
+
+func (m *many) add(s mailstore.Store, name string) {
+	m.Helper()
+	a, err := s.Append(name)
+	m.must(err)
+	w, err := a.Add(mailstore.AppendMeta{}, 12)
+	m.must(err)
+	_, err = w.Write([]byte("a: b\r\n\r\nhi\r\n"))
+	m.must(err)
+	_, err = a.Commit()
+	m.must(err)
+}
+
+// dir gives the directory of a mailbox.
+func (m *many) dir(name string) string {
+	if m.layout == maildir.FSLayout {
+		return "Maildir/" + name
+	}
+	return dirOf(name)
+}
+
+func (m *many) status(s mailstore.Store) map[string]mailstore.Status {
+	m.Helper()
+	out := map[string]mailstore.Status{}
+	for _, n := range m.names {
+		st, err := s.Status(n, mailstore.StatusWant{Size: true})
+		if gone(err) {
+			continue
+		}
+		m.must(err)
+		out[n] = st
+	}
+	return out
+}
+
+// gone reports whether a mailbox is not there, or only the parent of others.
+func gone(err error) bool {
+	return errkind.Is(err, errkind.NotFound) || errkind.Is(err, errkind.Invalid)
+}
+
+func (m *many) same(what string, got, want map[string]mailstore.Status) {
+	m.Helper()
+	if len(got) != len(want) {
+		m.Fatalf("%s: %d mailboxes, want %d", what, len(got), len(want))
+	}
+	for n, w := range want {
+		g := got[n]
+		if m.changing { // a process remembers what it moved out of new/ and told nobody
+			g.Recent, w.Recent = 0, 0
+		}
+		if g != w {
+			m.Fatalf("%s: STATUS of %s is %+v, want %+v", what, n, g, w)
+		}
+	}
+}
+
+// looks gives the operations of f on the disk but for looks at stamps and at the
+// index's log.
+func looks(disk *faultfs.FS, f func()) (out []string) {
+	before := len(disk.Traced())
+	disk.Trace(true)
+	f()
+	disk.Trace(false)
+	for _, op := range disk.Traced()[before:] {
+		if !strings.HasPrefix(op, "stat ") && !strings.Contains(op, "rookery.index.log") && !strings.HasPrefix(op, "sub ") {
+			out = append(out, op)
+		}
+	}
+	return out
+}
+
+func bothLayouts(t *testing.T, f func(t *testing.T, layout maildir.Layout)) {
+	t.Run("maildir++", func(t *testing.T) { f(t, maildir.MaildirPP) })
+	t.Run("fs", func(t *testing.T) { f(t, maildir.FSLayout) })
+}
+
+// STATUS of a folder that did not change costs stats, and LIST reads no directory
+// that did not: in this process and in the next.
+func TestUnchangedFolders(t *testing.T) {
+	bothLayouts(t, func(t *testing.T, layout maildir.Layout) {
+		m := newMany(t, layout, 80)
+		disk := faultfs.New(m.disk)
+		s := m.open(disk)
+		want := m.status(s)
+		list, err := s.List()
+		m.must(err)
+		if len(list) != 81 {
+			t.Fatalf("%d mailboxes in the list", len(list))
+		}
+		if st := want["f000"]; st.Messages != 1 || st.Recent != 1 || st.Unseen != 1 || st.UIDNext != 2 || st.Size != 12 {
+			t.Fatalf("%+v", st)
+		}
+		for _, when := range []string{"the same process", "the next process"} {
+			var got map[string]mailstore.Status
+			var again []mailstore.Folder
+			m.settle()
+			if ops := looks(disk, func() { got = m.status(s) }); slices.ContainsFunc(ops, notList) {
+				t.Errorf("%s: STATUS: %q", when, ops[:min(len(ops), 5)])
+			}
+			if ops := looks(disk, func() { again, err = s.List() }); err != nil || slices.ContainsFunc(ops, notList) {
+				t.Errorf("%s: LIST: %v, %q", when, err, ops)
+			}
+			m.same(when, got, want)
+			if !slices.Equal(list, again) {
+				t.Errorf("%s: another list", when)
+			}
+			m.must(s.Close())
+			s = m.open(disk)
+		}
+		m.must(s.Close())
+	})
+}
+
+// notList reports whether an operation is another than reading the file of
+// folders once, or a list of subscriptions that is not there.
+func notList(op string) bool {
+	return !strings.Contains(op, "rookery.index.folders") && !strings.Contains(op, "subscriptions") && !strings.Contains(op, "courierimapsubscribed")
+}
+
+// Whoever changes a folder, the next STATUS and LIST tell of it.
+func TestChangedFolders(t *testing.T) {
+	bothLayouts(t, func(t *testing.T, layout maildir.Layout) {
+		rnd := rand.New(rand.NewPCG(1, uint64(layout)))
+		m := newMany(t, layout, 24)
+		m.changing = true
+		s, other := m.open(m.disk), m.open(m.disk)
+		for round := range 120 {
+			if rnd.IntN(2) == 0 {
+				m.settle()
+			}
+			name := m.names[rnd.IntN(len(m.names))]
+			what := m.change(rnd, s, other, name)
+			if rnd.IntN(3) == 0 { // a doubt may hide what other programs did only as long as the clock stands
+				m.settle()
+			}
+			m.now = m.now.Add(100 * time.Millisecond)
+			fresh := m.open(m.disk)
+			want := m.status(fresh)
+			wantList, err := fresh.List()
+			m.must(err)
+			m.must(fresh.Close())
+			m.same(fmt.Sprintf("round %d: %s %s", round, what, name), m.status(s), want)
+			list, err := s.List()
+			m.must(err)
+			if !slices.Equal(list, wantList) {
+				t.Fatalf("round %d: %s %s: LIST gives %v, want %v", round, what, name, list, wantList)
+			}
+		}
+		m.must(s.Close())
+		m.must(other.Close())
+	})
+}
+
+// change does one thing to a folder.
+func (m *many) change(rnd *rand.Rand, s, other mailstore.Store, name string) string {
+	m.Helper()
+	who := s
+	if rnd.IntN(2) == 0 {
+		who = other
+	}
+	if _, err := who.Status(name, mailstore.StatusWant{}); gone(err) {
+		_, err := who.Create(name, 0)
+		m.must(err)
+		return "create"
+	}
+	file := func() (path string) { // any message's
+		m.disk.ReadDir(m.dir(name)+"/cur", func(e vfs.DirEntry) bool { path = m.dir(name) + "/cur/" + e.Name; return false })
+		return path
+	}
+	switch rnd.IntN(8) {
+	case 0:
+		m.add(who, name)
+		return "append"
+	case 1:
+		m.must(m.write(fmt.Sprintf("%s/new/%d.other", m.dir(name), rnd.IntN(1<<30))))
+		return "delivery"
+	case 2:
+		if p := file(); p != "" {
+			base, _, _ := strings.Cut(p, ":")
+			m.must(m.disk.Rename(p, base+[]string{":2,", ":2,S", ":2,ST"}[rnd.IntN(3)]))
+		}
+		return "flags by another program"
+	case 3:
+		if p := file(); p != "" {
+			m.must(m.disk.Remove(p))
+		}
+		return "removal by another program"
+	case 4:
+		m.must(who.Delete(name))
+		return "delete"
+	case 5:
+		m.must(who.Subscribe(name, true))
+		return "subscribe"
+	}
+	mb, err := who.Open(name)
+	m.must(err)
+	defer mb.Close()
+	all := numset.Span(1, 1<<32-1)
+	if rnd.IntN(3) == 0 {
+		_, err = mb.ClaimRecent(false)
+		m.must(err)
+		return "recent"
+	}
+	if rnd.IntN(3) == 0 {
+		_, err = mb.Expunge(all)
+		m.must(err)
+		return "expunge"
+	}
+	_, err = mb.Store(mailstore.FlagChange{UIDs: all, Op: mailstore.FlagOp(rnd.IntN(3)), Flags: mailstore.Seen | mailstore.Deleted})
+	m.must(err)
+	return "store"
+}
+
+func (m *many) write(path string) error {
+	f, err := m.disk.OpenFile(path, vfs.Write|vfs.Create, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = f.Write([]byte("s: t\r\n\r\n"))
+	return err
+}
+
+// The file of folders is believed only where it is whole and of this run of the
+// machine; without it all is found again.
+func TestListingFile(t *testing.T) {
+	m := newMany(t, maildir.MaildirPP, 80)
+	s := m.open(m.disk)
+	want := m.status(s)
+	m.must(s.Close())
+	const path = "Maildir/rookery.index.folders"
+	good, err := vfs.ReadFile(m.disk, path, 1<<20)
+	m.must(err)
+	noise := slices.Clone(good)
+	noise[len(noise)/2] ^= 1
+	for what, data := range map[string][]byte{"nothing": nil, "empty": {}, "cut": good[:len(good)/2], "noise": noise, "longer": append(slices.Clone(good), 0)} {
+		m.settle()
+		m.must(m.disk.Remove(path))
+		if data != nil {
+			m.put("rookery.index.folders", string(data))
+		}
+		s := m.open(m.disk)
+		m.same(what, m.status(s), want)
+		m.must(s.Close())
+		if now, err := vfs.ReadFile(m.disk, path, 1<<20); err != nil || len(now) < len(good)/2 {
+			t.Errorf("%s: it was not written again: %v", what, err)
+		}
+	}
+	// An older version, whose answers are not right any more.
+	m.settle()
+	s = m.open(m.disk)
+	m.add(s, "f001")
+	want = m.status(s)
+	m.must(s.Close())
+	m.must(m.disk.Remove(path))
+	m.put("rookery.index.folders", string(good))
+	s = m.open(m.disk)
+	m.same("an older version", m.status(s), want)
+	m.must(s.Close())
+}
