@@ -54,6 +54,7 @@ type Store struct {
 	index  *index.User
 	prefix string // of names: the namespace's, with '/'
 
+	memos statusMemos
 	work  sync.Mutex // held with the user's lock: one change at a time in this process
 	queue addQueue
 
@@ -207,6 +208,7 @@ func (s *Store) Trim() {
 	for _, mb := range idle {
 		mb.retire()
 	}
+	s.memos.trim()
 	if t, ok := s.format.(interface{ Trim() }); ok {
 		t.Trim()
 	}

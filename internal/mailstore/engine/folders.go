@@ -374,29 +374,3 @@ func (s *Store) renamed(moves []Rename) {
 		mb.wake()
 	}
 }
-
-// Status looks at a mailbox without opening it for a session.
-func (s *Store) Status(name mailstore.Name, want mailstore.StatusWant) (mailstore.Status, error) {
-	mb, err := s.get(name)
-	if err != nil {
-		return mailstore.Status{}, errkind.Wrap("status", err)
-	}
-	defer s.put(mb)
-	v, err := mb.newest()
-	if err != nil {
-		return mailstore.Status{}, errkind.Wrap("status", err)
-	}
-	c := v.Counts()
-	f := mb.where()
-	st := mailstore.Status{Messages: uint32(c.Messages), Unseen: uint32(c.Unseen), Deleted: uint32(c.Deleted), UIDNext: v.UIDNext(),
-		UIDValidity: f.UIDValidity, HighestModSeq: v.HighestModSeq(), GUID: f.GUID, Recent: uint32(recentOf(v).Len())}
-	if want.Size {
-		st.Size = uint64(c.Size)
-		if c.SizeUnknown > 0 {
-			if st.Size, err = mb.sumSizes(v); err != nil {
-				return mailstore.Status{}, errkind.Wrap("status", err)
-			}
-		}
-	}
-	return st, nil
-}
