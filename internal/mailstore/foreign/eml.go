@@ -3,7 +3,6 @@ package foreign
 import (
 	"strings"
 
-	"rookery/internal/errkind"
 	"rookery/internal/vfs"
 )
 
@@ -59,27 +58,8 @@ func (t *emlTree) Folders() ([]Folder, error) {
 	if t.file {
 		return []Folder{{}}, nil
 	}
-	var out []Folder
-	var walk func(place, name string, depth int) error
-	walk = func(place, name string, depth int) error {
-		all, err := entries(t.fs, place)
-		if err != nil {
-			return err
-		}
-		if depth > maxDepth || len(out) >= maxFolders {
-			return errkind.Newf("read "+place, errkind.Limit, "too many folders, or too deep")
-		}
-		out = append(out, Folder{Name: name, place: place})
-		for _, e := range all {
-			if isDir(t.fs, place, e) {
-				if err := walk(join(place, e.Name), join(name, strings.ToValidUTF8(e.Name, "_")), depth+1); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
-	}
-	return out, walk(t.root, "", 0)
+	all := func(string, []vfs.DirEntry) bool { return true }
+	return folderTree(t.fs, t.root, all, func(string) bool { return true })
 }
 
 func (t *emlTree) Read(f Folder, yield func(*Message) error) error {

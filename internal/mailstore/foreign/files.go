@@ -9,6 +9,7 @@ import (
 
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/mbox/mboxfmt"
 	"rookery/internal/vfs"
 )
 
@@ -272,18 +273,37 @@ func (s *spans) ReadAt(p []byte, off int64) (int, error) {
 	return done, io.EOF
 }
 
-// validKeyword reports whether a name can be an IMAP keyword (RFC 9051 §9:
-// flag-keyword is an atom).
-func validKeyword(n string) bool {
-	if n == "" || len(n) > 255 {
-		return false
-	}
-	for i := range len(n) {
-		if c := n[i]; c <= ' ' || c >= 0x7f || strings.IndexByte(`(){%*"\]`, c) >= 0 {
-			return false
+// validKeyword reports whether a name can be an IMAP keyword.
+func validKeyword(n string) bool { return mboxfmt.ValidKeyword(n) }
+
+// folderTree lists the directories from root down as folders: those that is says are
+// folders, and below all that enter allows by their names. A name that is not
+// UTF-8 loses what is not.
+func folderTree(fs vfs.FS, root string, is func(name string, all []vfs.DirEntry) bool, enter func(base string) bool) ([]Folder, error) {
+	var out []Folder
+	var walk func(place, name string, depth int) error
+	walk = func(place, name string, depth int) error {
+		all, err := entries(fs, place)
+		if err != nil {
+			return err
 		}
+		if depth > maxDepth || len(out) >= maxFolders {
+			return errkind.Newf("read "+place, errkind.Limit, "too many folders, or too deep")
+		}
+		if is(name, all) {
+			out = append(out, Folder{Name: name, place: place})
+		}
+		for _, e := range all {
+			if !enter(e.Name) || !isDir(fs, place, e) {
+				continue
+			}
+			if err := walk(join(place, e.Name), join(name, strings.ToValidUTF8(e.Name, "_")), depth+1); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
-	return true
+	return out, walk(root, "", 0)
 }
 
 // ucFlags maps the flag bits that c-client's formats share; bit 16 is "old".

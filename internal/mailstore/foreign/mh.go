@@ -65,30 +65,8 @@ func openMH(fs vfs.FS, path string) (Reader, error) {
 }
 
 func (t *mhTree) Folders() ([]Folder, error) {
-	var out []Folder
-	var walk func(place, name string, depth int) error
-	walk = func(place, name string, depth int) error {
-		all, err := entries(t.fs, place)
-		if err != nil {
-			return err
-		}
-		if depth > maxDepth || len(out) >= maxFolders {
-			return errkind.Newf("read "+place, errkind.Limit, "too many folders, or too deep")
-		}
-		if name != "" || mhFolder(all) {
-			out = append(out, Folder{Name: name, place: place})
-		}
-		for _, e := range all {
-			if strings.HasPrefix(e.Name, ".") || !isDir(t.fs, place, e) {
-				continue
-			}
-			if err := walk(join(place, e.Name), join(name, strings.ToValidUTF8(e.Name, "_")), depth+1); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	return out, walk(t.root, "", 0)
+	is := func(name string, all []vfs.DirEntry) bool { return name != "" || mhFolder(all) }
+	return folderTree(t.fs, t.root, is, func(base string) bool { return !strings.HasPrefix(base, ".") })
 }
 
 func (t *mhTree) Read(f Folder, yield func(*Message) error) error {
