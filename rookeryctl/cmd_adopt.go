@@ -64,25 +64,13 @@ func (a *app) runAdopt(f *mailFlags, against, login string, insecure bool) error
 		}
 		defer conn.Close()
 	}
-	t, err := a.openTool(f)
-	if err != nil {
-		return err
-	}
-	defer t.Close()
-	ctx, stop := interruptible()
-	defer stop()
 	var send func(*toolmsg.Flow) error
 	if conn != nil {
 		send = func(flow *toolmsg.Flow) error { return passStream(flow, conn) }
 	}
-	out := show.NewStream(a.out, a.json)
-	meter := a.meter(f)
-	err = t.DoWith(ctx, request(toolmsg.Adopt, nil, on("against", conn != nil)), tool.Sink{Line: out.Row, Progress: meter.show}, send)
-	meter.clear()
-	if cerr := out.Close(); err == nil && cerr != nil {
-		err = control.Errorf(control.ExitSoftware, "%v", cerr)
-	}
-	return clean(err)
+	return a.withTool(f, func(ctx context.Context, t *tool.Client, sink tool.Sink, _ *meter) error {
+		return t.DoWith(ctx, request(toolmsg.Adopt, nil, on("against", conn != nil)), sink, send)
+	})
 }
 
 // dialLimit bounds the way to the other server's OK.

@@ -1,12 +1,13 @@
 package rookeryctl
 
 import (
+	"context"
+
 	"github.com/spf13/cobra"
 
 	"rookery/internal/ipc/toolmsg"
 	"rookery/internal/settings"
 	"rookery/rookeryctl/internal/control"
-	"rookery/rookeryctl/internal/show"
 	"rookery/rookeryctl/internal/tool"
 )
 
@@ -50,33 +51,22 @@ old mail stays until --discard-old.`})
 }
 
 func (a *app) runConvert(f *mailFlags, to string, phases []string) error {
-	t, err := a.openTool(f)
-	if err != nil {
-		return err
-	}
-	defer t.Close()
-	ctx, stop := interruptible()
-	defer stop()
-	out := show.NewStream(a.out, a.json)
-	meter := a.meter(f)
-	for _, phase := range phases {
-		if phase == "finish" {
-			meter.clear()
-			if err = t.Hold(); err != nil {
-				break
+	return a.withTool(f, func(ctx context.Context, t *tool.Client, sink tool.Sink, m *meter) error {
+		for _, phase := range phases {
+			if phase == "finish" {
+				m.clear()
+				if err := t.Hold(); err != nil {
+					return err
+				}
+			}
+			var args []string
+			if to != "" {
+				args = []string{to}
+			}
+			if err := t.Do(ctx, request(toolmsg.Convert, args, opt("phase", phase)), sink); err != nil {
+				return err
 			}
 		}
-		var args []string
-		if to != "" {
-			args = []string{to}
-		}
-		if err = t.Do(ctx, request(toolmsg.Convert, args, opt("phase", phase)), tool.Sink{Line: out.Row, Progress: meter.show}); err != nil {
-			break
-		}
-	}
-	meter.clear()
-	if cerr := out.Close(); err == nil && cerr != nil {
-		err = control.Errorf(control.ExitSoftware, "%v", cerr)
-	}
-	return clean(err)
+		return nil
+	})
 }

@@ -105,6 +105,14 @@ func interruptible() (context.Context, context.CancelFunc) {
 
 // runMail does one request and prints its lines.
 func (a *app) runMail(f *mailFlags, r *toolmsg.Request) error {
+	return a.withTool(f, func(ctx context.Context, t *tool.Client, sink tool.Sink, _ *meter) error {
+		return t.Do(ctx, r, sink)
+	})
+}
+
+// withTool runs work with a process for the user's mail, whose lines are printed
+// and whose progress the meter shows. Ctrl-C ends it.
+func (a *app) withTool(f *mailFlags, work func(ctx context.Context, t *tool.Client, sink tool.Sink, m *meter) error) error {
 	t, err := a.openTool(f)
 	if err != nil {
 		return err
@@ -114,7 +122,7 @@ func (a *app) runMail(f *mailFlags, r *toolmsg.Request) error {
 	defer stop()
 	out := show.NewStream(a.out, a.json)
 	meter := a.meter(f)
-	err = t.Do(ctx, r, tool.Sink{Line: out.Row, Progress: meter.show})
+	err = work(ctx, t, tool.Sink{Line: out.Row, Progress: meter.show}, meter)
 	meter.clear()
 	if cerr := out.Close(); err == nil && cerr != nil {
 		err = control.Errorf(control.ExitSoftware, "%v", cerr)
