@@ -1,6 +1,7 @@
 package message
 
 import (
+	"encoding/binary"
 	"slices"
 	"unicode"
 	"unicode/utf8"
@@ -35,7 +36,16 @@ func appendFold(dst, text []byte) []byte {
 	return dst
 }
 
+// upperASCII turns a to z into A to Z in bytes below 0x80.
 func upperASCII(b []byte) {
+	const ones = 0x0101010101010101
+	for len(b) >= 8 {
+		x := binary.LittleEndian.Uint64(b)
+		// The high bit of each byte tells whether it is at least 'a', and above 'z'.
+		low := (x + ones*(0x80-'a')) &^ (x + ones*(0x7f-'z')) & (ones * 0x80)
+		binary.LittleEndian.PutUint64(b, x^low>>2)
+		b = b[8:]
+	}
 	for i, c := range b {
 		if c-'a' < 26 {
 			b[i] = c - ('a' - 'A')

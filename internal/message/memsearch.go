@@ -12,6 +12,9 @@ import (
 // InHeaderBytes is InHeader over a header in memory: a whole one, or the text
 // that FieldSet.Append gave for this name.
 func (k *Key) InHeaderBytes(header []byte, name string, lim Limits) bool {
+	if !k.Empty() && len(header) <= shortHeader && k.misses(header) {
+		return false
+	}
 	h := newMemFields(header, lim)
 	for h.next() {
 		if !h.field.Is(name) {
@@ -22,6 +25,28 @@ func (k *Key) InHeaderBytes(header []byte, name string, lim Limits) bool {
 		}
 	}
 	return false
+}
+
+// shortHeader is up to how many octets of a header are looked over as a whole first.
+const shortHeader = 1 << 10
+
+// misses reports whether no field of a header can have the key, since its bytes
+// have it nowhere: they are ASCII without encoded-words, and no line is folded, so
+// that each value is a run of them.
+func (k *Key) misses(header []byte) bool {
+	if !ascii(header) || bytes.Contains(header, wordStart) {
+		return false
+	}
+	for p := header; ; {
+		i := bytes.IndexByte(p, '\n')
+		if i < 0 {
+			break
+		}
+		if p = p[i+1:]; len(p) > 0 && (p[0] == ' ' || p[0] == '\t') {
+			return false
+		}
+	}
+	return !k.inASCII(header)
 }
 
 // InTextBytes is InText over a message in memory.

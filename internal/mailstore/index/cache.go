@@ -35,6 +35,7 @@ type cache struct {
 	mu sync.Mutex
 
 	asked   map[string]bool // fields that this process was asked for
+	last    lastField
 	pending map[factKey][]byte
 	size    int
 

@@ -16,6 +16,14 @@ func (b *Box) AppendCached(dst []byte, uid mailstore.UID, field string) (out []b
 	return b.facts.appendTo(dst, uid, field)
 }
 
+// lastField is the field that was asked for last, and its number in a file: who
+// walks over messages asks for the same again.
+type lastField struct {
+	name string
+	of   *cacheData
+	no   int
+}
+
 // ask notes that a field was asked for; false if it cannot be kept. c.mu is held.
 func (c *cache) ask(field string) bool {
 	if c.asked[field] {
@@ -34,7 +42,7 @@ func (c *cache) ask(field string) bool {
 func (c *cache) appendTo(dst []byte, uid uint32, field string) ([]byte, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.ask(field) {
+	if c.last.name != field && !c.ask(field) {
 		return dst, false
 	}
 	if len(c.pending) > 0 {
@@ -46,8 +54,14 @@ func (c *cache) appendTo(dst []byte, uid uint32, field string) ([]byte, bool) {
 	if f == nil {
 		return dst, false
 	}
-	if no := f.field(field); no >= 0 {
-		if out, ok := f.appendFact(dst, uid, no); ok {
+	if c.last.of != f || c.last.name != field || f.names[c.last.no] != field {
+		c.last = lastField{}
+		if no := f.field(field); no >= 0 {
+			c.last = lastField{strings.Clone(field), f, no}
+		}
+	}
+	if c.last.of == f {
+		if out, ok := f.appendFact(dst, uid, c.last.no); ok {
 			return out, true
 		}
 	}
