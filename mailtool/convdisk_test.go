@@ -15,6 +15,7 @@ import (
 	"rookery/internal/vfs"
 	"rookery/internal/vfs/faultfs"
 	"rookery/internal/vfs/memfs"
+	"rookery/internal/vfs/overlay"
 	"rookery/internal/worker"
 )
 
@@ -47,6 +48,10 @@ func (h diskHome) Open() (mailstore.Store, error) {
 	}
 	return h.OpenPlace(p)
 }
+
+func (h diskHome) Dry() home { return diskHome{overlay.New(h.fs)} }
+
+func (h diskHome) Inspect(bool, func(mailstore.Finding)) error { return nil }
 
 func (h diskHome) Controls() (controls, error) { return controls{h.fs, []string{"m"}}, nil }
 

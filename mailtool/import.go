@@ -26,6 +26,10 @@ type importer struct {
 	*call
 	top      mailstore.Name // "" for the names as they come
 	newOnly  bool
+	keepUIDs bool
+	last     mailstore.UID // that a message of this folder was given
+	next     mailstore.UID // of this folder at the other server; 0: not known
+	other    int           // messages of this folder that got another UID
 	folder   mailstore.Name
 	app      mailstore.Appender
 	count    int
@@ -41,7 +45,7 @@ type importer struct {
 // importMail takes Folders, Items and their Data until End. The first argument,
 // if any, is the mailbox below which the folders go.
 func importMail(c *call) error {
-	im := &importer{call: c, newOnly: c.is("new-only")}
+	im := &importer{call: c, newOnly: c.is("new-only"), keepUIDs: c.is("keep-uids")}
 	if len(c.args) > 0 && c.args[0] != "" {
 		top, err := c.name(c.args[0])
 		if err != nil {
@@ -100,11 +104,36 @@ func (im *importer) open(m *toolmsg.Folder) error {
 			return err
 		}
 	}
-	im.folder, im.done, im.skipped = n, 0, 0
+	im.folder, im.done, im.skipped, im.last, im.next, im.other = n, 0, 0, 0, 0, 0
+	if im.keepUIDs {
+		return im.identify(n, m)
+	}
 	if im.newOnly {
 		return im.remember()
 	}
 	return nil
+}
+
+// identify makes an empty mailbox the one that clients know from another server, as
+// far as the source says what that was.
+func (im *importer) identify(n mailstore.Name, m *toolmsg.Folder) error {
+	st, err := im.store.Status(n, mailstore.StatusWant{})
+	if err != nil {
+		return err
+	}
+	if st.Messages > 0 {
+		return failf(exitCreate, "%s has messages: UIDs can be kept in an empty mailbox alone", im.shown(n))
+	}
+	if m.UIDValidity == 0 {
+		im.last = st.UIDNext - 1
+		return nil
+	}
+	r, ok := find[mailstore.Restorer](im.store)
+	if !ok {
+		return lacks("take over UIDs")
+	}
+	im.next = m.UIDNext
+	return r.Restore(n, mailstore.Identity{UIDValidity: m.UIDValidity, UIDNext: 1, GUID: st.GUID, HighestModSeq: st.HighestModSeq})
 }
 
 // place says where a folder goes: below the mailbox that was named, or, without
@@ -197,6 +226,18 @@ func (im *importer) add(m *toolmsg.Item) error {
 		im.app = app
 	}
 	meta := mailstore.AppendMeta{Flags: mailstore.Flags(m.Flags) & mailstore.AllFlags, Keywords: m.Keywords, InternalDate: m.InternalDate}
+	if im.keepUIDs {
+		switch {
+		case m.UID > im.last:
+			meta.UID, im.last = m.UID, m.UID
+		case im.last > 0:
+			im.last++
+			meta.UID = im.last
+			fallthrough
+		default:
+			im.other++
+		}
+	}
 	w, err := im.app.Add(meta, m.Size)
 	if err != nil {
 		return err
@@ -236,9 +277,17 @@ func (im *importer) closeFolder() error {
 	if err := im.commit(); err != nil {
 		return err
 	}
+	if im.next > 0 {
+		if err := raiseNext(im.store, im.folder, im.next); err != nil {
+			return err
+		}
+	}
 	var o ordered
 	o.add("mailbox", im.shown(im.folder))
 	o.add("imported", im.done)
+	if im.keepUIDs {
+		o.add("new_uids", im.other)
+	}
 	if im.newOnly {
 		o.add("there_already", im.skipped)
 	}

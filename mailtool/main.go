@@ -40,6 +40,10 @@ type home interface {
 	Place() (worker.Place, error)
 	// OpenPlace opens the bare store of a place.
 	OpenPlace(worker.Place) (mailstore.Store, error)
+	// Dry gives the same mail, whose changes stay in memory.
+	Dry() home
+	// Inspect looks at what opening the mail mends by itself; see worker.Host.
+	Inspect(repair bool, found func(mailstore.Finding)) error
 	// Controls gives the files of conversions.
 	Controls() (controls, error)
 }
@@ -47,6 +51,8 @@ type home interface {
 type hostHome struct{ *worker.Host }
 
 func (h hostHome) Open() (mailstore.Store, error) { return h.OpenStore("imap") }
+
+func (h hostHome) Dry() home { return hostHome{h.Host.Dry()} }
 
 func (h hostHome) Controls() (controls, error) {
 	tops, err := h.Tops()
@@ -162,7 +168,7 @@ func verbs() map[string]verb {
 		toolmsg.Import:      {need: 0, args: 1, run: importMail},
 		toolmsg.Export:      {need: 0, args: toolmsg.MaxArgs, run: export},
 		toolmsg.Index:       {need: 0, args: toolmsg.MaxArgs, run: index},
-		toolmsg.Verify:      {need: 0, args: toolmsg.MaxArgs, run: verify},
+		toolmsg.Verify:      {need: 0, args: toolmsg.MaxArgs, run: verify, alone: true},
 		toolmsg.Purge:       {need: 0, args: 0, run: purge},
 		toolmsg.Quota:       {need: 0, args: 0, run: quota},
 		toolmsg.Undelete:    {need: 0, args: 0, run: undelete},

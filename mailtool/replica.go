@@ -470,16 +470,20 @@ func differ(uid mailstore.UID, what string, was, is any) error {
 	return failf(exitData, "message %d: %s is %v, was %v: %w; nothing was switched", uid, what, is, was, errDiffers)
 }
 
-// next raises the target's UIDNEXT to the source's: by a message with the last
-// UID that was given, which goes at once. Its UID was given in the source too,
-// to a message that is gone.
+// next raises the target's UIDNEXT to the source's.
 func (r *replica) next(n mailstore.Name, p *pair) error {
-	want := p.want.UIDNext()
-	st, err := r.to.Status(n, mailstore.StatusWant{})
+	return raiseNext(r.to, n, p.want.UIDNext())
+}
+
+// raiseNext makes want a mailbox's UIDNEXT, if it is lower: by a message with the
+// last UID that was given, which goes at once. Its UID was given by another server or
+// in another format, too, to a message that is gone.
+func raiseNext(s mailstore.Store, n mailstore.Name, want mailstore.UID) error {
+	st, err := s.Status(n, mailstore.StatusWant{})
 	if err != nil || st.UIDNext >= want {
 		return err
 	}
-	app, err := r.to.Append(n)
+	app, err := s.Append(n)
 	if err != nil {
 		return err
 	}
@@ -492,9 +496,18 @@ func (r *replica) next(n mailstore.Name, p *pair) error {
 	if err == nil {
 		_, err = app.Commit()
 	}
-	if err == nil {
-		_, err = p.dst.Expunge(numset.Of(want - 1))
+	if err != nil {
+		return err
 	}
+	box, err := innermost(s).Open(n) // not to be held for undelete
+	if err != nil {
+		return err
+	}
+	defer box.Close()
+	if _, err := box.Sync(); err != nil {
+		return err
+	}
+	_, err = box.Expunge(numset.Of(want - 1))
 	return err
 }
 

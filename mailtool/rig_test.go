@@ -30,7 +30,8 @@ type fakeHome struct {
 	fs     *memfs.FS
 	stores map[worker.Place]*memstore.Store
 	// left is how many changes the stores still take before all fail; -1: any.
-	left int
+	left      int
+	inspected []mailstore.Finding // what Inspect finds
 	// atSwitch runs just before the place is switched.
 	atSwitch func()
 }
@@ -96,6 +97,16 @@ func (h *fakeHome) Open() (mailstore.Store, error) {
 		return nil, err
 	}
 	return h.OpenPlace(p)
+}
+
+func (h *fakeHome) Dry() home { return h }
+
+func (h *fakeHome) Inspect(repair bool, found func(mailstore.Finding)) error {
+	for _, f := range h.inspected {
+		f.Repaired = repair && f.Kind != "stubborn"
+		found(f)
+	}
+	return nil
 }
 
 func (h *fakeHome) Controls() (controls, error) {

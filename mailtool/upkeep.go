@@ -68,69 +68,6 @@ func purge(c *call) error {
 	return c.line(map[string]any{"freed": freed})
 }
 
-// findingLine is a line of Verify.
-type findingLine struct {
-	Mailbox  string `json:"mailbox"`
-	Kind     string `json:"kind"`
-	Text     string `json:"text"`
-	Remedy   string `json:"remedy"`
-	Repaired bool   `json:"repaired"`
-}
-
-// verify compares mail, control files and index with each other: of the
-// mailboxes named, or of all and of the store as a whole.
-func verify(c *call) error {
-	v, ok := find[mailstore.Verifier](c.store)
-	if !ok {
-		return lacks("be verified")
-	}
-	repair := c.is("repair") && !c.is("dry-run")
-	all, err := c.selected(c.args)
-	if err != nil {
-		return err
-	}
-	var names []mailstore.Name
-	if len(c.args) == 0 {
-		names = []mailstore.Name{""}
-	}
-	for _, f := range openable(all) {
-		names = append(names, f.Name)
-	}
-	left := 0
-	for i, n := range names {
-		if err := c.progress("verifying", i, len(names)); err != nil {
-			return err
-		}
-		var told error
-		c.touched = c.touched || repair
-		err := v.Verify(c.ctx, n, repair, func(f mailstore.Finding) {
-			if !f.Repaired {
-				left++
-			}
-			l := findingLine{Kind: f.Kind, Text: f.Text, Remedy: f.Remedy, Repaired: f.Repaired}
-			if f.Mailbox != "" {
-				l.Mailbox = c.shown(f.Mailbox)
-			}
-			if told == nil {
-				told = c.line(l)
-			}
-		})
-		if err == nil {
-			err = told
-		}
-		if err != nil && !errkind.Is(err, errkind.NotFound) { // deleted meanwhile, or of the settings and not made yet
-			return err
-		}
-	}
-	switch {
-	case left > 0 && !repair:
-		return failf(exitData, "%d findings; rookeryctl verify -u %s --repair does what stands under remedy", left, c.user)
-	case left > 0:
-		return failf(exitData, "%d findings are left; do what stands under remedy", left)
-	}
-	return nil
-}
-
 // quota tells use and limits; with recalc it counts anew first.
 func quota(c *call) error {
 	if c.is("recalc") {

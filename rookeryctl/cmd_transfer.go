@@ -41,6 +41,8 @@ func (a *app) importCommand() *cobra.Command {
 	c.Flags().StringVar(&im.format, "format", "", "what PATH is (default: look)")
 	c.Flags().StringVar(&im.to, "to", "", "the `MAILBOX` for what lies at the top, and above the other folders")
 	c.Flags().BoolVar(&im.newOnly, "new-only", false, "leave out messages that the mailbox has already (same header and size), as when the command is given again")
+	c.Flags().BoolVar(&im.keepUIDs, "keep-uids", false, "keep UIDs and UIDVALIDITY, as far as the source has them; the mailboxes must be new or empty")
+	c.MarkFlagsMutuallyExclusive("new-only", "keep-uids")
 	c.Flags().BoolVarP(&im.dry, "dry-run", "n", false, "only tell what would be imported")
 	_ = c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
 	_ = c.RegisterFlagCompletionFunc("to", a.completeMailboxes(f))
@@ -54,6 +56,7 @@ type importing struct {
 	*mailFlags
 	format, to   string
 	newOnly, dry bool
+	keepUIDs     bool
 	bad          int
 }
 
@@ -111,7 +114,7 @@ func (im *importing) run(path string) error {
 	defer stop()
 	out := show.NewStream(im.app.out, im.app.json)
 	meter := im.app.meter(im.mailFlags)
-	err = t.DoWith(ctx, request(toolmsg.Import, []string{im.to}, on("new-only", im.newOnly)), tool.Sink{Line: out.Row, Progress: meter.show},
+	err = t.DoWith(ctx, request(toolmsg.Import, []string{im.to}, on("new-only", im.newOnly), on("keep-uids", im.keepUIDs)), tool.Sink{Line: out.Row, Progress: meter.show},
 		func(flow *toolmsg.Flow) error { return im.send(flow, r) })
 	meter.clear()
 	if cerr := out.Close(); err == nil {
@@ -183,7 +186,7 @@ func (im *importing) send(flow *toolmsg.Flow, r foreign.Reader) error {
 		if f.Name == "" && im.to == "" && len(folders) > 1 && isEmpty(r, f) {
 			continue // a top without mail of its own is no mailbox
 		}
-		if err := flow.Send(&toolmsg.Folder{Name: folderName(f.Name), Subscribed: f.Subscribed}); err != nil {
+		if err := flow.Send(&toolmsg.Folder{Name: folderName(f.Name), Subscribed: f.Subscribed, UIDValidity: f.UIDValidity, UIDNext: f.UIDNext}); err != nil {
 			return err
 		}
 		err := r.Read(f, func(m *foreign.Message) error {

@@ -53,6 +53,12 @@ type Verifier interface {
 	Verify(ctx context.Context, name Name, repair bool, found func(Finding)) error
 }
 
+// Checker is a wrapper around a store that has files of its own to look at.
+type Checker interface {
+	// Check is Verifier.Verify for them.
+	Check(ctx context.Context, repair bool, found func(Finding)) error
+}
+
 // Maintainer does work that is not a session's.
 type Maintainer interface {
 	// Index brings a mailbox's index up to date, cached facts included.

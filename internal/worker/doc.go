@@ -59,6 +59,7 @@ type Host struct {
 	roots   []root
 	bootID  string
 	tending *tending // of the store that OpenStore opened; nil before
+	dry     vfs.FS   // what FS gives in place of the disk; nil: the disk
 }
 
 // Session is one client's.

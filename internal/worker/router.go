@@ -14,6 +14,9 @@ import (
 // configured one without its leading slash. Outside the roots that master has
 // opened there is nothing.
 func (h *Host) FS() vfs.FS {
+	if h.dry != nil {
+		return h.dry
+	}
 	if len(h.roots) == 1 && h.roots[0].path == "/" {
 		return h.roots[0].fs
 	}

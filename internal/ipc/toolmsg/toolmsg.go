@@ -179,6 +179,8 @@ func (m *Ack) Fields(c *ipc.Codec) { c.U32(&m.Count) }
 type Folder struct {
 	Name       string // UTF-8, "/" between the levels
 	Subscribed bool
+	// UIDValidity and UIDNext are what another server's clients know of it; 0: not known.
+	UIDValidity, UIDNext uint32
 }
 
 // Type is for ipc.
@@ -188,6 +190,8 @@ func (*Folder) Type() ipc.Type { return typeFolder }
 func (m *Folder) Fields(c *ipc.Codec) {
 	c.String(&m.Name, MaxName)
 	c.Bool(&m.Subscribed)
+	c.U32(&m.UIDValidity)
+	c.U32(&m.UIDNext)
 }
 
 // Item begins a message of the Folder that came last; its octets follow as Data.

@@ -47,7 +47,10 @@ type Reader interface {
 type Folder struct {
 	Name       string // UTF-8, "/" between the levels
 	Subscribed bool
-	place      string // the reader's own
+	// UIDValidity and UIDNext are as the other server gave them; 0 if the format has
+	// none. Messages without a UID come after those with one.
+	UIDValidity, UIDNext uint32
+	place                string // the reader's own
 }
 
 // Message is one message, valid until yield returns.

@@ -1,6 +1,7 @@
 package foreign
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -8,12 +9,14 @@ import (
 	"rookery/internal/errkind"
 	"rookery/internal/imapname"
 	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/control"
 	"rookery/internal/vfs"
 )
 
 // maildirTree is a Maildir with folders beside (".A.B", Maildir++) or inside
 // each other ("A/B"). Flags are read from the names, keywords from
-// dovecot-keywords, subscriptions from the file of that name.
+// dovecot-keywords or courierimapkeywords, UIDs from dovecot-uidlist or
+// courierimapuiddb, subscriptions from the file of that name or Courier's.
 type maildirTree struct {
 	fs   vfs.FS
 	root string
@@ -30,38 +33,27 @@ func openMaildir(fs vfs.FS, path string) (Reader, error) {
 	return t, nil
 }
 
-// subscriptions reads Dovecot's file, in either version: the first has names in
-// modified UTF-7 with the separator ".", the second tabs between the levels.
+// subscriptions reads Dovecot's file, in either version, or else Courier's.
 func (t *maildirTree) subscriptions() {
-	data, err := vfs.ReadFile(t.fs, join(t.root, "subscriptions"), maxSmall)
+	l, err := control.Dir{FS: t.fs, Path: t.root}.ReadSubs('.', t.root)
 	if err != nil {
-		return // there is none, or none that can be read: nothing is subscribed
+		return // none that can be read: nothing is subscribed
 	}
-	sep := "."
-	for _, line := range strings.Split(string(data), "\n") {
-		if strings.HasPrefix(line, "V\t") {
-			sep = "\t"
-			continue
-		}
-		if line == "" || sep == "." && strings.Contains(line, "\t") {
-			continue
-		}
-		if n, err := imapname.Parse(strings.ReplaceAll(line, sep, "/"), sep == "\t"); err == nil {
-			t.subs[string(n)] = true
-		}
+	for _, n := range l.Names() {
+		t.subs[n] = true
 	}
 }
 
 func (t *maildirTree) Folders() ([]Folder, error) {
 	var out []Folder
 	if hasCur(t.fs, t.root) {
-		out = append(out, Folder{place: t.root, Subscribed: t.subs[imapname.Inbox]})
+		out = append(out, t.folder("", t.root, t.subs[imapname.Inbox]))
 	}
 	add := func(name, place string) error {
 		if len(out) >= maxFolders {
 			return errkind.Newf("read "+place, errkind.Limit, "too many folders")
 		}
-		out = append(out, Folder{Name: name, place: place, Subscribed: t.subs[name]})
+		out = append(out, t.folder(name, place, t.subs[name]))
 		return nil
 	}
 	var walk func(place, name string, depth int) error
@@ -104,6 +96,12 @@ func (t *maildirTree) Folders() ([]Folder, error) {
 	return out, err
 }
 
+// folder makes a Folder, with what its list of UIDs begins with.
+func (t *maildirTree) folder(name, place string, subscribed bool) Folder {
+	l := t.uidlist(place)
+	return Folder{Name: name, place: place, Subscribed: subscribed, UIDValidity: l.validity, UIDNext: l.next}
+}
+
 // keywords reads dovecot-keywords: "NUMBER NAME" a line; the letter a is 0.
 func (t *maildirTree) keywords(place string) (names [26]string) {
 	data, err := vfs.ReadFile(t.fs, join(place, "dovecot-keywords"), maxSmall)
@@ -122,8 +120,11 @@ func (t *maildirTree) keywords(place string) (names [26]string) {
 var maildirFlags = map[byte]mailstore.Flags{'R': mailstore.Answered, 'F': mailstore.Flagged, 'T': mailstore.Deleted, 'S': mailstore.Seen, 'D': mailstore.Draft}
 
 func (t *maildirTree) Read(f Folder, yield func(*Message) error) error {
-	names := t.keywords(f.place)
-	type file struct{ dir, name string }
+	names, courier, ids := t.keywords(f.place), t.courierKeywords(f.place), t.uidlist(f.place)
+	type file struct {
+		dir, name string
+		uid       uint32
+	}
 	var all []file
 	for _, sub := range []string{"cur", "new"} {
 		dir := join(f.place, sub)
@@ -136,14 +137,20 @@ func (t *maildirTree) Read(f Folder, yield func(*Message) error) error {
 		}
 		for _, e := range in {
 			if !strings.HasPrefix(e.Name, ".") && !isDir(t.fs, dir, e) {
-				all = append(all, file{dir, e.Name})
+				base, _, _ := strings.Cut(e.Name, ":")
+				all = append(all, file{dir, e.Name, ids.of[base]})
 			}
 		}
 	}
-	slices.SortStableFunc(all, func(a, b file) int { return compareArrival(a.name, b.name) })
+	slices.SortStableFunc(all, func(a, b file) int {
+		if a.uid != b.uid { // none is the highest
+			return cmp.Compare(a.uid-1, b.uid-1)
+		}
+		return compareArrival(a.name, b.name)
+	})
 	for _, one := range all {
-		m := &Message{}
-		_, info, _ := strings.Cut(one.name, ":2,")
+		base, info, _ := strings.Cut(one.name, ":2,")
+		m := &Message{UID: one.uid, Keywords: slices.Clone(courier[base])}
 		for i := range len(info) {
 			if c := info[i]; c >= 'a' && c <= 'z' {
 				if n := names[c-'a']; n != "" {

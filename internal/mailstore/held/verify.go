@@ -18,6 +18,8 @@ import (
 // the user's last session ends, or once a day.
 const overdue = 48 * time.Hour
 
+var _ mailstore.Checker = (*Store)(nil)
+
 // Check looks at what is held. Without repair it touches nothing. The kinds:
 //
 //	held-expired   messages are held for longer than the hold

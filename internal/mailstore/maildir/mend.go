@@ -62,7 +62,10 @@ func (mb *mailbox) rebase(x *found) error {
 	old, info := splitName(x.name[1:])
 	base := mb.s.names.next(mb.s.now())
 	if p, v := nameSizes(old); p >= 0 && v >= 0 {
-		base = withSizes(base, p, v)
+		// Of two files with one name at most one is what it says.
+		if i, err := mb.s.fs.Stat(mb.path(x.name)); err == nil && i.Size == p {
+			base = withSizes(base, p, v)
+		}
 	}
 	name := x.name[:1] + base + info
 	if err := mb.s.fs.RenameNoReplace(mb.path(x.name), mb.path(name)); err != nil {

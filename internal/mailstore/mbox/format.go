@@ -41,6 +41,9 @@ type Options struct {
 	JournalSize         int64          // of rookery-mbox-redo; 0: 1 MiB. Tests make it small
 }
 
+// ControlDir is where control files lie below the mail path if no place is set.
+const ControlDir = ".rookery"
+
 // Format is mbox files behind package engine.
 type Format struct {
 	opt   Options
@@ -78,7 +81,7 @@ func (o Options) withDefaults() Options {
 		o.MailPath = "."
 	}
 	if o.ControlPath == "" {
-		o.ControlPath = join(o.MailPath, ".rookery")
+		o.ControlPath = join(o.MailPath, ControlDir)
 	}
 	o.Options = o.Options.WithDefaults()
 	if o.InboxPath = strings.Trim(o.InboxPath, "/"); o.InboxPath == "" {

@@ -278,7 +278,7 @@ func (f *FS) Mkdir(path string, perm fs.FileMode) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if _, err := f.look(p); err == nil {
+	if _, err := f.look(p); err == nil || !vfs.NotExist(err) { // also what may not be looked at is there
 		return fail("mkdir", path, fs.ErrExist)
 	}
 	if err := f.parent(p); err != nil {
