@@ -101,6 +101,14 @@ func samePair(t *testing.T, msg []byte, text string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var parser Parser
+	parser.ParseBytes([]byte("Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\nbefore"), lim)
+	if got := AppendTree(nil, parser.ParseBytes(msg, lim)); !bytes.Equal(got, AppendTree(nil, tree)) {
+		t.Fatalf("the tree of the bytes is %q, want %q", got, AppendTree(nil, tree))
+	}
+	if got := AppendTree(nil, parser.ParseHeaderBytes(msg, lim)); !bytes.Equal(got, AppendTree(nil, head)) {
+		t.Fatalf("the head of the bytes is %q, want %q", got, AppendTree(nil, head))
+	}
 	want, err := key.InBody(r, tree, lim)
 	got, gerr := key.InBodyBytes(msg, tree, lim)
 	if got != want || err != nil || gerr != nil {

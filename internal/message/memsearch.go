@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/text/encoding/charmap"
+	"golang.org/x/text/transform"
 )
 
 // InHeaderBytes is InHeader over a header in memory: a whole one, or the text
@@ -87,9 +88,12 @@ func (k *Key) InBodyBytes(msg []byte, root *Part, lim Limits) (bool, error) {
 // inPart looks for the key in a text part.
 func (k *Key) inPart(msg []byte, p *Part) bool {
 	body := msg[p.BodyStart:p.BodyEnd]
-	if !encodes(p.Encoding) {
-		switch kind := kindOf(p.Param("charset")); {
-		case kind != stateful && ascii(body):
+	if kind := kindOf(p.Param("charset")); kind != stateful {
+		if t := transferDecoder(p.Encoding); t != nil {
+			body = k.decoded(t, body)
+		}
+		switch {
+		case ascii(body):
 			return k.inASCII(body)
 		case kind == likeUTF8 && utf8.Valid(body):
 			return k.inUTF8(body)
@@ -99,17 +103,14 @@ func (k *Key) inPart(msg []byte, p *Part) bool {
 	return found
 }
 
-// encodes reports whether TransferReader decodes an encoding.
-func encodes(encoding string) bool {
-	switch len(encoding) {
-	case 0, 4: // none, 7bit, 8bit
-		return false
+// decoded takes a transfer encoding off a body. It is valid until the next call.
+func (k *Key) decoded(t transform.Transformer, body []byte) []byte {
+	// No encoding here makes a text longer, but for what a decoder wants to be free.
+	if need := len(body) + 128; cap(k.body) < need {
+		k.body = make([]byte, need)
 	}
-	switch lowerString(encoding) {
-	case "base64", "quoted-printable", "x-uuencode", "uuencode", "x-uue", "uue":
-		return true
-	}
-	return false
+	n, _, _ := t.Transform(k.body[:cap(k.body)], body, true)
+	return k.body[:n]
 }
 
 // charsetKind says how much a charset has in common with UTF-8.

@@ -24,11 +24,15 @@ func ParseHeader(r io.ReaderAt, size int64, lim Limits) (*Part, error) {
 
 // Parser is Parse with a buffer that is used again for the next message. Its
 // zero value is ready. Not for several goroutines at once.
-type Parser struct{ buf []byte }
+type Parser struct {
+	buf []byte
+	run parse
+}
 
 // Parse is like the function Parse.
 func (ps *Parser) Parse(r io.ReaderAt, size int64, lim Limits) (*Part, error) {
 	p := ps.start(r, size, lim)
+	defer ps.end()
 	root := p.run()
 	return root, p.err
 }
@@ -36,20 +40,68 @@ func (ps *Parser) Parse(r io.ReaderAt, size int64, lim Limits) (*Part, error) {
 // ParseHeader is like the function ParseHeader.
 func (ps *Parser) ParseHeader(r io.ReaderAt, size int64, lim Limits) (*Part, error) {
 	p := ps.start(r, size, lim)
+	defer ps.end()
+	root := p.root()
+	return root, p.err
+}
+
+// ParseBytes is Parse of a message in memory: its bytes are not copied.
+func (ps *Parser) ParseBytes(msg []byte, lim Limits) *Part {
+	p := ps.startBytes(msg, lim)
+	defer ps.end()
+	return p.run()
+}
+
+// ParseHeaderBytes is ParseHeader of a message in memory.
+func (ps *Parser) ParseHeaderBytes(msg []byte, lim Limits) *Part {
+	p := ps.startBytes(msg, lim)
+	defer ps.end()
+	return p.root()
+}
+
+// root reads the root's header.
+func (p *parse) root() *Part {
 	root := &Part{Envelope: &Envelope{}}
 	p.header(root, defaultText)
 	root.BodyEnd = max(p.size, root.BodyStart)
-	return root, p.err
+	return root
 }
 
 func (ps *Parser) start(r io.ReaderAt, size int64, lim Limits) *parse {
 	if ps.buf == nil {
 		ps.buf = make([]byte, windowSize)
 	}
-	p := &parse{lim: lim.filled()}
+	p := ps.begin(lim)
 	p.scanner.reset(r, size, ps.buf)
-	p.keepLeft = p.lim.KeepBytes
 	return p
+}
+
+// startBytes begins with a window that shows all there is.
+func (ps *Parser) startBytes(msg []byte, lim Limits) *parse {
+	p := ps.begin(lim)
+	p.scanner = scanner{size: int64(len(msg)), buf: msg, n: len(msg)}
+	return p
+}
+
+func (ps *Parser) begin(lim Limits) *parse {
+	p := &ps.run
+	p.lim = lim.filled()
+	p.frames, p.bounds, p.value = p.frames[:0], p.bounds[:0], p.value[:0]
+	p.parts, p.headerTotal, p.keepLeft = 0, 0, p.lim.KeepBytes
+	return p
+}
+
+// maxScratch is how much memory of one message waits for the next.
+const maxScratch = 64 << 10
+
+// end lets go of the message.
+func (ps *Parser) end() {
+	p := &ps.run
+	p.scanner = scanner{}
+	if cap(p.value) > maxScratch {
+		p.value = nil
+	}
+	clear(p.bounds[:cap(p.bounds)])
 }
 
 // parse is one run over one message.

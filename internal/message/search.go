@@ -18,6 +18,7 @@ type Key struct {
 	rare                    int    // the place of the character that is rarest in texts
 	value, text, hay, chunk []byte // scratch
 	stack                   []*Part
+	body                    []byte
 }
 
 // Clone gives a Key for another goroutine.

@@ -10,15 +10,27 @@ import (
 // TransferReader decodes a Content-Transfer-Encoding as it reads. Broken input
 // is read as far as it makes sense. Unknown encodings are read as they are.
 func TransferReader(r io.Reader, encoding string) io.Reader {
-	switch lowerString(encoding) {
-	case "base64":
-		return transform.NewReader(r, &base64Decoder{})
-	case "quoted-printable":
-		return transform.NewReader(r, &qpDecoder{})
-	case "x-uuencode", "uuencode", "x-uue", "uue":
-		return transform.NewReader(r, &uuDecoder{})
+	if t := transferDecoder(encoding); t != nil {
+		return transform.NewReader(r, t)
 	}
 	return r
+}
+
+// transferDecoder gives a new decoder of an encoding, nil if it needs none or is
+// not known.
+func transferDecoder(encoding string) transform.Transformer {
+	if len(encoding) == len("7bit") || encoding == "" {
+		return nil // the short ones are no encodings
+	}
+	switch lowerString(encoding) {
+	case "base64":
+		return &base64Decoder{}
+	case "quoted-printable":
+		return &qpDecoder{}
+	case "x-uuencode", "uuencode", "x-uue", "uue":
+		return &uuDecoder{}
+	}
+	return nil
 }
 
 // KnownEncoding reports whether TransferReader decodes an encoding, or it needs
@@ -128,6 +140,11 @@ func (qpDecoder) Transform(dst, src []byte, atEOF bool) (nDst, nSrc int, err err
 		used, emit := 1, true
 		switch c {
 		case ' ', '\t':
+			if len(rest) > 1 && rest[1] > ' ' { // one between two words
+				dst[nDst] = c
+				nDst, nSrc = nDst+1, nSrc+1
+				continue
+			}
 			n := blankRun(rest)
 			if n < maxTrailing {
 				if n == len(rest) && !atEOF {

@@ -72,6 +72,10 @@ func (m *Message) Head() (*message.Part, error) {
 	if err != nil {
 		return nil, err
 	}
+	if b := mailstore.Bytes(msg); b != nil {
+		m.head = m.Parser.ParseHeaderBytes(b, m.Limits)
+		return m.head, nil
+	}
 	head, err := m.Parser.ParseHeader(msg, msg.Size(), m.Limits)
 	if err != nil {
 		return nil, err
@@ -96,8 +100,10 @@ func (m *Message) Tree() (*message.Part, error) {
 	if err != nil {
 		return nil, err
 	}
-	tree, err := m.Parser.Parse(msg, msg.Size(), m.Limits)
-	if err != nil {
+	var tree *message.Part
+	if b := mailstore.Bytes(msg); b != nil {
+		tree = m.Parser.ParseBytes(b, m.Limits)
+	} else if tree, err = m.Parser.Parse(msg, msg.Size(), m.Limits); err != nil {
 		return nil, err
 	}
 	m.Box.PutCached(m.UID, TreeField, message.AppendTree(nil, tree))

@@ -9,6 +9,7 @@ import (
 	"bytes"
 	"io"
 	"sort"
+	"sync"
 )
 
 // blockSize is the distance of marks: a read begins at most this far before
@@ -17,6 +18,8 @@ const blockSize = 16 << 10
 
 // readBlocks is how many blocks are read at once, at most.
 const readBlocks = 8
+
+var buffers = sync.Pool{New: func() any { return new([readBlocks * blockSize]byte) }}
 
 // View is a message in CRLF form. It is safe for concurrent use.
 type View struct {
@@ -95,11 +98,12 @@ func (v *View) ReadAt(p []byte, off int64) (int, error) {
 	// The last block that begins at or before off.
 	b := sort.Search(len(v.bare), func(i int) bool { return int64(i)*blockSize+v.bare[i] > off }) - 1
 	done := 0
-	blocks := min(readBlocks, 2+len(p)/blockSize, len(v.bare)-b)
-	buf := make([]byte, blocks*blockSize)
+	buf := buffers.Get().(*[readBlocks * blockSize]byte)
+	defer buffers.Put(buf)
+	blocks := min(readBlocks, 2+len(p)/blockSize)
 	for ; b < len(v.bare) && done < len(p); b += blocks {
 		start := int64(b) * blockSize
-		in := buf[:min(int64(len(buf)), v.phys-start)]
+		in := buf[:min(int64(blocks)*blockSize, v.phys-start)]
 		if n, err := v.src.ReadAt(in, start); n < len(in) {
 			if err == nil || err == io.EOF {
 				err = io.ErrUnexpectedEOF // the file shrank

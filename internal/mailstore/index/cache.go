@@ -142,7 +142,9 @@ func (c *cache) put(uid uint32, field string, value []byte) {
 	if c.pending == nil {
 		c.pending = map[factKey][]byte{}
 	}
-	key.field = strings.Clone(field)
+	if key.field = c.last.name; key.field != field {
+		key.field = strings.Clone(field)
+	}
 	c.pending[key] = slices.Clone(value)
 	c.size += len(value) + len(field) + 96
 	if c.size >= flushBytes {
