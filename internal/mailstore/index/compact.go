@@ -251,7 +251,7 @@ func (u *User) replaceLog() {
 		}
 		return
 	}
-	l.f.Close()
+	l.close()
 	u.log, u.carried, u.last, u.seq = n, n.pos, nil, h.base
 	u.modseq.replaced(n.lineage, u.seq)
 	for g, in := range u.info {

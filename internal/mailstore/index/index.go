@@ -44,9 +44,10 @@ type User struct {
 	boxes   map[mailstore.GUID]*Box
 	ending  bool // Close has begun
 	closed  bool
-	log     *userLog // nil: there is none, or it cannot be used
-	home    vfs.FS   // the log's directory, held open; nil: not yet
-	seq     uint64   // of the last record
+	log     *userLog  // nil: there is none, or it cannot be used
+	home    vfs.FS    // the log's directory, held open; nil: not yet
+	homeAt  time.Time // when home was last the directory of that path
+	seq     uint64    // of the last record
 	info    map[mailstore.GUID]*boxInfo
 	last    *boxInfo       // of lastOf: the mailbox of the record taken last; nil: none
 	lastOf  mailstore.GUID // see last
@@ -72,7 +73,6 @@ type boxInfo struct {
 	snapSeq uint64   // a snapshot holds all up to it
 	recs    []recPos // transactions after it
 	bytes   int64    // their length
-	lastSeq uint64   // of the last record of any kind
 	synced  bool     // the snapshot of snapSeq is certain to survive
 	size    int64    // its length, if this process wrote it
 }
@@ -185,7 +185,7 @@ func (u *User) Close() error {
 		}
 	}
 	if u.log != nil {
-		if cerr := u.log.f.Close(); err == nil {
+		if cerr := u.log.close(); err == nil {
 			err = cerr
 		}
 		u.log = nil

@@ -168,7 +168,9 @@ type userLog struct {
 	crc     uint32 // of the last record
 	clean   bool   // marked as synced
 	carried int64  // its length when it was made; 0: not known
-	other   bool   // written in another run of the machine: to be replaced before the first write
+	head    []byte // the header, mapped; nil: it is not
+	unmap   func() error
+	other   bool // written in another run of the machine: to be replaced before the first write
 }
 
 var errLog = errors.New("the log is damaged")
@@ -212,6 +214,7 @@ func newUserLog(fs vfs.FS, f vfs.File) (*userLog, error) {
 		}
 		l.other = true
 	}
+	l.mapHead()
 	return l, nil
 }
 
@@ -222,9 +225,16 @@ func bootOf(fs vfs.FS) string {
 	return id[:min(len(id), maxBoot)]
 }
 
-// mark reads how far the log is written.
+// mark reads how far the log is written: from the mapped header where there is
+// one, since who follows a log mostly finds no news.
 func (l *userLog) mark() (int64, error) {
 	var b [24]byte
+	if l.head != nil && peek(l.head, b[:], markOff) {
+		if m, clean, ok := decodeMarks(b[:]); ok {
+			l.clean = clean
+			return m, nil
+		}
+	}
 	for try := 0; ; try++ {
 		if _, err := l.f.ReadAt(b[:], markOff); err == io.EOF {
 			return 0, errLog
@@ -240,6 +250,24 @@ func (l *userLog) mark() (int64, error) {
 			return 0, errLog
 		}
 	}
+}
+
+// mapHead maps the header, if the file can be mapped: a copy would not change.
+func (l *userLog) mapHead() {
+	if m, ok := l.f.(vfs.Mapper); ok {
+		if head, unmap, err := m.Map(logHeader); err == nil {
+			l.head, l.unmap = head, unmap
+		}
+	}
+}
+
+// close gives the file up.
+func (l *userLog) close() error {
+	if l.unmap != nil {
+		l.unmap()
+		l.head, l.unmap = nil, nil
+	}
+	return l.f.Close()
 }
 
 // Octets of the log that are read at a time: by who reads it through, and by who

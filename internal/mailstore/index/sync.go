@@ -16,7 +16,7 @@ import (
 // forgetLog gives up what is known of a log. u.mu is held, but in Open.
 func (u *User) forgetLog() {
 	if u.log != nil {
-		u.log.f.Close()
+		u.log.close()
 	}
 	u.log, u.seq, u.info, u.last, u.carried = nil, 0, map[mailstore.GUID]*boxInfo{}, nil, 0
 }
@@ -67,23 +67,33 @@ func (u *User) sync(locked bool) error {
 	return u.openLog(path, fileID{on.Inode, on.Device})
 }
 
+// homeTrust is how long the directory of the log is taken for the one at its
+// path without a look: nobody moves a user's index away and leaves his processes
+// running, but who does finds them in the new place soon.
+const homeTrust = time.Second
+
 // statLog tells of the log that is in place. A reader looks below the directory
 // that it holds open, which is one system call in place of three; a writer, and
 // who finds nothing there, goes by the whole path.
 func (u *User) statLog(path string, locked bool) (vfs.Info, error) {
-	if !locked && u.home != nil {
+	now := u.opt.FS.Now()
+	since := now.Sub(u.homeAt)
+	fresh := u.home != nil && since >= 0 && since < homeTrust
+	if fresh && !locked {
 		if on, err := u.home.Stat(logFile); err == nil {
 			return on, nil
 		}
+		fresh = false
 	}
-	u.home = nil
 	on, err := u.opt.FS.Stat(path)
-	if err == nil && path != logFile {
-		if home, herr := u.opt.FS.Sub(u.opt.LogDir); herr == nil {
-			u.home = home
-		}
+	if err != nil || path == logFile || fresh && u.log != nil && u.log.inode == on.Inode {
+		return on, err
 	}
-	return on, err
+	if u.home, err = u.opt.FS.Sub(u.opt.LogDir); err != nil {
+		u.home = nil
+	}
+	u.homeAt = now
+	return on, nil
 }
 
 // readOn reads the open log on.
@@ -145,7 +155,7 @@ func (u *User) openLog(path string, id fileID) error {
 	if u.log != nil {
 		// The old one first: then all that open mailboxes lack is in the new one.
 		if err := u.readOn(); err != nil {
-			l.f.Close()
+			l.close()
 			return err
 		}
 	}
@@ -195,7 +205,6 @@ func (u *User) take(r *logRec) error {
 	if len(u.boxes) > 0 {
 		b = u.boxes[r.guid]
 	}
-	in.lastSeq = r.seq
 	if r.kind == kindTx {
 		reset := isReset(r.body)
 		if (reset || b != nil) && !r.whole() {
@@ -657,5 +666,7 @@ func (u *User) writeLog(h logHead, records []byte, crc uint32) (*userLog, error)
 	if records == nil {
 		crc = first
 	}
-	return &userLog{logHead: h, f: file, inode: info.Inode, dev: info.Device, pos: int64(mark), carried: int64(mark), crc: crc}, nil
+	l := &userLog{logHead: h, f: file, inode: info.Inode, dev: info.Device, pos: int64(mark), carried: int64(mark), crc: crc}
+	l.mapHead()
+	return l, nil
 }

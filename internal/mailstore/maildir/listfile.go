@@ -21,7 +21,7 @@ import (
 //	uvarint count of directories, each: text path, stamp, u8 1 if it is a mailbox,
 //	  uvarint count of folders in it, each: text name
 //	uvarint count of answers to STATUS, each: text name, text directory, text
-//	  control directory, stamps of cur/, new/ and dovecot-uidlist, 32 octets of an
+//	  control directory, stamps of cur/, new/ and dovecot-uidlist, 24 octets of an
 //	  index.Stamp, 16 octets GUID, uvarints messages, recent, unseen, deleted,
 //	  UIDNEXT, UIDVALIDITY, size, HIGHESTMODSEQ, u8 1 if the size is known
 //

@@ -139,6 +139,8 @@ type Store struct {
 	idle   []*mailbox                  // closed by all, kept a while: last used last
 	boxes  map[mailstore.GUID]*mailbox // who uses an index
 	places map[mailstore.GUID]place    // where mailboxes were seen last
+	root   vfs.FS                      // the mail directory, held open; nil: not yet
+	rootAt time.Time                   // when root was last the directory of that path
 	closed bool
 
 	listing  listing

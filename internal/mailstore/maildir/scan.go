@@ -3,6 +3,7 @@ package maildir
 import (
 	"hash/maphash"
 	"io/fs"
+	"strings"
 	"time"
 
 	"rookery/internal/vfs"
@@ -116,4 +117,31 @@ func (f *files) merge(old *files) {
 			}
 		}
 	}
+}
+
+// rootTrust is how long the mail directory that is held open is taken for the one
+// at its path without a look.
+const rootTrust = time.Second
+
+// glance is vfs.StatIn for who only asks whether something changed: below the mail
+// directory that is held open, which spares the way there.
+func (s *Store) glance(dir string, names []string, out []vfs.Info) error {
+	rel, below := strings.CutPrefix(dir, s.opt.MailPath+"/")
+	if !below {
+		return vfs.StatIn(s.fs, dir, names, out)
+	}
+	now := s.now()
+	s.mu.Lock()
+	root, since := s.root, now.Sub(s.rootAt)
+	s.mu.Unlock()
+	if root == nil || since < 0 || since >= rootTrust {
+		var err error
+		if root, err = s.fs.Sub(s.opt.MailPath); err != nil {
+			return vfs.StatIn(s.fs, dir, names, out)
+		}
+		s.mu.Lock()
+		s.root, s.rootAt = root, now
+		s.mu.Unlock()
+	}
+	return vfs.StatIn(root, rel, names, out)
 }

@@ -63,11 +63,11 @@ func (s *Store) recall(name mailstore.Name, want mailstore.StatusWant) (st mails
 	mail := len(names)
 	if m.ctl != m.dir {
 		mail--
-		if vfs.StatIn(s.fs, m.ctl, names[mail:], at[mail:]) != nil {
+		if s.glance(m.ctl, names[mail:], at[mail:]) != nil {
 			return st, false
 		}
 	}
-	if vfs.StatIn(s.fs, m.dir, names[:mail], at[:mail]) != nil || m.cur.inode == 0 ||
+	if s.glance(m.dir, names[:mail], at[:mail]) != nil || m.cur.inode == 0 ||
 		stampOrNone(at[0]) != m.cur || stampOrNone(at[1]) != m.new || stampOrNone(at[2]) != m.uids {
 		return st, false
 	}

@@ -53,11 +53,11 @@ func (mb *mailbox) changed() (bool, error) {
 	control := len(names)
 	if mb.ctl != mb.dir {
 		control -= 2
-		if err := vfs.StatIn(mb.s.fs, mb.dir, names[control:], at[control:]); err != nil {
+		if err := mb.s.glance(mb.dir, names[control:], at[control:]); err != nil {
 			return true, mb.s.fail("stat mailbox", err)
 		}
 	}
-	if err := vfs.StatIn(mb.s.fs, mb.ctl, names[:control], at[:control]); err != nil {
+	if err := mb.s.glance(mb.ctl, names[:control], at[:control]); err != nil {
 		return true, mb.s.fail("stat mailbox", err)
 	}
 	for i, was := range known {
