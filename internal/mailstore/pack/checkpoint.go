@@ -44,15 +44,34 @@ func appendBlock(dst, p []byte) []byte {
 	return append(dst, p...)
 }
 
-// writeBox writes a checkpoint, certain.
-func (p *format) writeBox(h boxHead, l *list) error {
-	path := p.boxPath(h.guid)
-	tmp := path + ".tmp"
+// put writes a file anew by fill, certain: whole under its name, or not at all.
+// tmp is the name that it has until then.
+func (p *format) put(tmp, path string, fill func(f vfs.File) error) error {
 	f, err := p.fs.OpenFile(tmp, vfs.Write|vfs.Create|vfs.Trunc, 0o600)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
+	if err = fill(f); err == nil {
+		err = f.Sync()
+	}
+	if err == nil {
+		err = p.fs.Rename(tmp, path)
+	}
+	if err != nil {
+		p.fs.Remove(tmp)
+		return err
+	}
+	return f.Sync() // the name
+}
+
+// writeBox writes a checkpoint, certain.
+func (p *format) writeBox(h boxHead, l *list) error {
+	path := p.boxPath(h.guid)
+	return p.put(path+".tmp", path, func(f vfs.File) error { return fillBox(f, h, l) })
+}
+
+func fillBox(f vfs.File, h boxHead, l *list) error {
 	var e enc
 	e.guid(h.guid)
 	e.u32(h.uidv)
@@ -69,26 +88,14 @@ func (p *format) writeBox(h boxHead, l *list) error {
 			e.b = e.b[:0]
 		}
 		if len(out) >= 4*boxBlock {
-			if _, err = f.Write(out); err != nil {
-				break
+			if _, err := f.Write(out); err != nil {
+				return err
 			}
 			out = out[:0]
 		}
 	}
-	if err == nil {
-		_, err = f.Write(out)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if err == nil {
-		err = p.fs.Rename(tmp, path)
-	}
-	if err != nil {
-		p.fs.Remove(tmp)
-		return err
-	}
-	return f.Sync() // the name
+	_, err := f.Write(out)
+	return err
 }
 
 // readBox reads a checkpoint.
@@ -166,9 +173,8 @@ func readBlock(r *logReader, off int64) (p []byte, next int64, err error) {
 	return p, off + 8 + int64(n), nil
 }
 
-// history reads every record from the journal's base on, in order. Under the
-// user's lock.
-func (p *format) history() ([]event, error) {
+// journalRecords reads all records of the journal that is on the disk now.
+func (p *format) journalRecords() ([]rec, error) {
 	j, ok, err := openLog(p.fs, p.journalPath())
 	if err != nil {
 		return nil, err
@@ -177,7 +183,13 @@ func (p *format) history() ([]event, error) {
 	if !ok {
 		return nil, errJournal
 	}
-	recs, err := j.advance(true, func(int64, int64) {})
+	return j.advance(true, func(int64, int64) {})
+}
+
+// history reads every record from the journal's base on, in order. Under the
+// user's lock.
+func (p *format) history() ([]event, error) {
+	recs, err := p.journalRecords()
 	if err != nil {
 		return nil, err
 	}
@@ -381,15 +393,7 @@ func (p *format) renewJournal(b base, seq uint64) error {
 
 // carried gives the records of the journal after seq that tell of messages; mu is held.
 func (p *format) carried(seq uint64) ([]event, error) {
-	j, ok, err := openLog(p.fs, p.journalPath())
-	if err != nil {
-		return nil, err
-	}
-	defer j.close()
-	if !ok {
-		return nil, errJournal
-	}
-	recs, err := j.advance(true, func(int64, int64) {})
+	recs, err := p.journalRecords()
 	if err != nil {
 		return nil, err
 	}

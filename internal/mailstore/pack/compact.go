@@ -250,23 +250,7 @@ func (p *format) measure(k *packFile, live []int64) (keep []kept, size, newest i
 // octet, and the table of where they are. It takes the old one's place by a rename.
 func (p *format) rewrite(k *packFile, keep []kept, path string) error {
 	tmp := path + ".new" + strconv.FormatUint(uint64(newNonce()), 36)
-	f, err := p.fs.OpenFile(tmp, vfs.Write|vfs.Create|vfs.Excl, 0o600)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	err = p.fill(f, k, keep)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err == nil {
-		err = p.fs.Rename(tmp, path)
-	}
-	if err != nil {
-		p.fs.Remove(tmp)
-		return err
-	}
-	return f.Sync()
+	return p.put(tmp, path, func(f vfs.File) error { return p.fill(f, k, keep) })
 }
 
 func (p *format) fill(f vfs.File, k *packFile, keep []kept) error {
