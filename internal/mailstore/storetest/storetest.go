@@ -94,6 +94,8 @@ type env struct {
 	disk  *memfs.FS
 	clock *clock
 	procs []*process
+	// coarse says that the disk's times step by more than a moment.
+	coarse bool
 }
 
 // clock is the disk's: it goes a little at each look, and jumps when a test says so.
@@ -117,7 +119,7 @@ func (c *clock) jump(d time.Duration) {
 
 func newEnv(t *testing.T, h Harness, granularity time.Duration) *env {
 	c := &clock{t: time.Date(2026, 5, 4, 3, 2, 1, 123456789, time.UTC)}
-	e := &env{T: t, h: h, clock: c, disk: memfs.New(memfs.Options{Now: c.now, Granularity: granularity})}
+	e := &env{T: t, h: h, clock: c, coarse: granularity > 0, disk: memfs.New(memfs.Options{Now: c.now, Granularity: granularity})}
 	t.Cleanup(func() {
 		for _, p := range e.procs {
 			p.fault.Kill()

@@ -471,7 +471,14 @@ func (w *underWay) fill() {
 // testUnderWay damages index files before each disk operation of each act.
 func testUnderWay(e *env) {
 	w := newUnderWay(e, faultfs.New(e.disk), 1)
-	w.rounds(func(stride int) int { return 1 + w.rnd.IntN(stride) })
+	for _, how := range w.spoils() {
+		for _, act := range acts {
+			w.rounds(how, act.name, act.do)
+			if e.Failed() {
+				return
+			}
+		}
+	}
 	w.close()
 }
 
@@ -534,26 +541,22 @@ func (w *underWay) mapped(how, name string, act func(*underWay) error, which int
 	w.notes()
 }
 
-// rounds does each act under each damage, at operations as far apart as first's
-// argument says; first gives the first one.
-func (w *underWay) rounds(first func(stride int) int) {
-	stride := 1
+// allRounds is up to which of its disk operations an act has one round for each,
+// under one damage; of the rest it has some.
+const allRounds = 24
+
+// rounds does an act with a damage before each of its disk operations.
+func (w *underWay) rounds(how, name string, act func(*underWay) error) {
+	step := 1
 	switch {
 	case testing.Short():
-		stride = 11
-	case w.h.Sampled:
-		stride = 5
+		step = 11
+	case w.h.Sampled || w.coarse:
+		step = 7
 	}
-	for _, how := range w.spoils() {
-		for _, act := range acts {
-			for k := first(stride); ; k += stride {
-				if !w.round(how, act.name, act.do, k) {
-					break
-				}
-				if w.Failed() {
-					return
-				}
-			}
+	for k := 1 + w.rnd.IntN(step); w.round(how, name, act, k) && !w.Failed(); {
+		if k += step; k > allRounds {
+			k += w.rnd.IntN(max(k/4, 1))
 		}
 	}
 }
