@@ -35,7 +35,9 @@ const (
 func ParseAddresses(value string, limit int) []Address {
 	p := addressParser{cursor: cursor{s: value}, limit: limit}
 	for p.more() && len(p.list) < limit {
-		p.element()
+		if !p.common() {
+			p.element()
+		}
 	}
 	if p.inGroup {
 		p.list = append(p.list, Address{Kind: GroupEnd})
@@ -154,7 +156,11 @@ func (p *addressParser) closes() bool {
 // isWordByte reports what may stand in an atom here: all but the specials (RFC
 // 5322 §3.2.3), the dot among them. Control and 8-bit bytes pass.
 func isWordByte(b byte) bool {
-	return !isBlank(b) && strings.IndexByte("()<>@,;:\".", b) < 0
+	switch b {
+	case ' ', '\t', '\r', '\n', '(', ')', '<', '>', '@', ',', ';', ':', '"', '.':
+		return false
+	}
+	return true
 }
 
 // word reads one atom, quoted string or dot of a phrase or local-part.

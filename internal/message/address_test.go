@@ -2,6 +2,7 @@ package message
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -104,6 +105,33 @@ func FuzzParseAddresses(f *testing.F) {
 		e := &Envelope{From: s, To: s}
 		if rest := wantList(t, AppendEnvelope(nil, e, Limits{}), 0); len(rest) > 0 {
 			t.Fatalf("%q follows", rest)
+		}
+	})
+}
+
+// slowAddresses is ParseAddresses without its short way.
+func slowAddresses(value string, limit int) []Address {
+	p := addressParser{cursor: cursor{s: value}, limit: limit}
+	for p.more() && len(p.list) < limit {
+		p.element()
+	}
+	if p.inGroup {
+		p.list = append(p.list, Address{Kind: GroupEnd})
+	}
+	return p.list
+}
+
+func FuzzCommonAddresses(f *testing.F) {
+	for _, seed := range []string{"", "a@b", "a.b@c.d, Joe Public <joe@example.org>,x@y", `"Public, Joe" <j@e.org>, "" <a@b>, "a\\"b" <c@d>`, "Joe  Public <j@e>", "A. Archer <a@b>",
+		"g: a@b, c@d;, e@f", "<a@b>, a b@c, a@b@c, a@[1.2.3.4], .a@b, a.@b., a@b <c@d>", "Joe <a@b> x, y@z", "Joe <a@b>\t,c@d", "Joe <@r:a@b>", "Joe (x) <a@b>, (c) a@b", `x@y, "no end <a@b>`,
+		" , ,a@b ,c@d", "Jörg <j@ö>", "Joe <a@b>,", "Joe <.a@b>", "Joe <a@.>", "Joe <a@b>;c@d", `" <a@b>`, `"a" <b@c>"d" <e@f>`} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, value string) {
+		for _, limit := range []int{1, 2, 1000} {
+			if got, want := ParseAddresses(value, limit), slowAddresses(value, limit); !slices.Equal(got, want) {
+				t.Fatalf("%q, %d: %+v, want %+v", value, limit, got, want)
+			}
 		}
 	})
 }
