@@ -77,8 +77,16 @@ func mailRows() []row {
 		{name: "namespace.list", lines: inbox(`list = "no"`), without: `.*Listed.*`, with: `OK .*`, probe: func(r *rig) string {
 			return r.imap("LOGIN u2 pass", "CREATE Listed", `LIST "" Listed`)
 		}},
-		{name: "namespace.subscriptions", unit: "internal/confload.TestDiagnostics"},
+		{name: "namespace.subscriptions", unit: "internal/worker.TestSpaces"},
 		{name: "namespace.mail_path", lines: inbox(`mail_path = "~/OfNamespace"`), without: "", with: "OfNamespace/cur", probe: storeOf("OfNamespace/cur")},
+		{name: "namespace.mail_driver", lines: inbox(`mail_driver = "pack"`, `mail_path = "~/PackedSpace"`), without: "", with: "PackedSpace/00000001.pack", probe: storeOf("PackedSpace/00000001.pack")},
+		{name: "namespace.mail_control_path", lines: inbox(`mail_control_path = "~/control-of-space"`), without: "", with: "control-of-space.*", probe: storeOf("control-of-space", "control-of-space/dovecot-uidlist")},
+		{name: "namespace.mail_index_path", lines: inbox(`mail_index_path = "~/index-of-space"`), without: "", with: "index-of-space", probe: storeOf("index-of-space")},
+		{name: "namespace.mail_alt_path", unit: "internal/worker.TestSpaces"},
+		{name: "namespace.mailbox_list_layout", lines: inbox(`mailbox_list_layout = "fs"`), without: `Maildir/\.Lay\.Out`, with: `(Maildir/\.Lay\.Out )?Maildir/Lay/Out`, probe: func(r *rig) string {
+			r.imap("LOGIN u3 pass", "CREATE Lay/Out", "CREATE Lay.Out", "LOGOUT")
+			return r.which(3, "Maildir/.Lay.Out", "Maildir/Lay/Out")
+		}},
 		{name: "namespace.mailbox.name", lines: box(`special_use = ["\\Archive"]`), without: `.*\\Sent.*`, with: `[^S]*\\Archive\) "\." Special.*|OK .*`, probe: list(`LIST (SPECIAL-USE) "" *`)},
 		{name: "namespace.mailbox.enabled", unit: "internal/confload.TestTablesReplaceAndVanish"},
 		{name: "namespace.mailbox.auto", lines: box(`auto = "create"`), without: `OK .*`, with: `.*"\." Special\n.*`, probe: list(`LIST "" Special`)},
