@@ -148,6 +148,9 @@ func (b *Body) withoutNULs(p []byte) []byte {
 // cut ends the piece after the lines that TOP asked for, and notes where the
 // header ends.
 func (b *Body) cut(p []byte) []byte {
+	if b.lines < 0 && !b.addEOH {
+		return p // nobody asks where the header ends
+	}
 	i := 0
 	for !b.inBody && i < len(p) {
 		switch c := p[i]; {
