@@ -16,7 +16,8 @@ import (
 
 // adopt looks at a store that another server has kept, as this one would serve
 // it, and compares it with what that server tells of it, if rookeryctl passes a
-// connection to it (option against). The exit code is 65 if a client would
+// connection to it (option against, and against-pop3 for its POP3 side; the streams
+// come in this order). The exit code is 65 if a client would
 // notice a difference.
 func adopt(c *call) error {
 	all, err := c.store.List()
@@ -44,6 +45,13 @@ func adopt(c *call) error {
 	}
 	if old != nil {
 		n, err := c.adoptRest(boxes, old)
+		if err != nil {
+			return err
+		}
+		differ += n
+	}
+	if c.is("against-pop3") {
+		n, err := c.adoptUIDLs()
 		if err != nil {
 			return err
 		}

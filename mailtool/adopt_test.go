@@ -150,3 +150,53 @@ func TestAdopt(t *testing.T) {
 		t.Errorf("%v", lines)
 	}
 }
+
+// POP3's unique ids are compared in the order of its numbers; those that another
+// server gave are told as they are.
+func TestAdoptUIDLs(t *testing.T) {
+	h := newHome(t)
+	s := h.current(t)
+	put(t, s, "INBOX", "Subject: 1\r\n\r\n", mailstore.AppendMeta{})
+	put(t, s, "INBOX", "Subject: 2\r\n\r\n", mailstore.AppendMeta{UIDL: "kept id", Order: 1})
+	st, err := s.Status("INBOX", mailstore.StatusWant{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hash := cleanUIDL("kept id") // no client may be told a space
+	first := fmt.Sprintf("00000001%08x", st.UIDValidity)
+	for _, c := range []struct{ answer, want string }{
+		{"+OK\r\n1 " + hash + "\r\n2 " + first + "\r\n.\r\n", "same:true"},
+		{"+OK\r\n1 " + first + "\r\n2 " + hash + "\r\n.\r\n", "message 1 has the UIDL " + hash + " here, " + first + " there"},
+		{"+OK\r\n1 " + hash + "\r\n.\r\n", "there are 2 messages here, 1 there"},
+		{"-ERR no\r\n", "answers UIDL with"},
+		{"+OK\r\nx\r\n.\r\n", "has the line"},
+		{"+OK\r\n1 a\r\n", "the other server"},
+	} {
+		mine, theirs, err := ipc.StreamPair()
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := os.NewFile(uintptr(mine), "old server")
+		go func() {
+			in := bufio.NewScanner(f)
+			in.Scan()
+			_, _ = f.WriteString(c.answer)
+			if !strings.HasSuffix(c.answer, ".\r\n") {
+				f.Close()
+			}
+		}()
+		cl := dial(t, h)
+		if err := cl.flow.Send(&toolmsg.Request{Verb: toolmsg.Adopt, Options: []string{"against-pop3"}}); err != nil {
+			t.Fatal(err)
+		}
+		if err := cl.flow.SendFD(&toolmsg.Stream{}, theirs); err != nil {
+			t.Fatal(err)
+		}
+		unix.Close(theirs)
+		lines, done := cl.finish()
+		if text := fmt.Sprint(lines, done.Text); !strings.Contains(text, c.want) || (done.Exit == 0) != (c.want == "same:true") {
+			t.Errorf("%q: %d %s", c.answer, done.Exit, text)
+		}
+		f.Close()
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strconv"
 	"time"
 
 	"rookery/internal/child"
@@ -28,8 +29,20 @@ func run(ctx context.Context, host *worker.Host, channel int) error {
 		return err
 	}
 	defer flow.Close()
-	s := &service{flow: flow, user: host.User.User, home: hostHome{host}, changed: host.Changed, now: time.Now}
+	s := &service{flow: flow, user: host.User.User, home: hostHome{host}, changed: host.Changed, now: time.Now, uidl: uidlOf(host.Settings)}
 	return s.serve(ctx)
+}
+
+// uidlOf gives a message's POP3 UIDL as the settings have it.
+func uidlOf(set *settings.Set) func(uidlVars) (string, error) {
+	format := settings.POP3UIDLFormat.Get(set)
+	return func(v uidlVars) (string, error) {
+		if format.Uses("md5") {
+			return "", failf(exitUsage, "UIDLs are not compared where pop3_uidl_format has %%{md5}")
+		}
+		return format.Expand(settings.Vars{"uid": strconv.FormatUint(uint64(v.uid), 10), "uidvalidity": strconv.FormatUint(uint64(v.validity), 10),
+			"filename": v.filename, "guid": v.guid})
+	}
 }
 
 // home is where a service gets the user's stores from.
@@ -68,6 +81,7 @@ type service struct {
 	now     func() time.Time
 	store   mailstore.Store // nil until a request needs it
 	conv    *converting     // of convert alone
+	uidl    func(uidlVars) (string, error)
 	reloc   vfs.File        // of relocate alone: the lock
 }
 

@@ -235,7 +235,8 @@ func dialHome(t *testing.T, h home) *client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &service{flow: theirs, user: "ann", home: h, changed: func() {}, now: func() time.Time { return testTime }}
+	s := &service{flow: theirs, user: "ann", home: h, changed: func() {}, now: func() time.Time { return testTime },
+		uidl: func(v uidlVars) (string, error) { return fmt.Sprintf("%08x%08x", v.uid, v.validity), nil }}
 	c := &client{t: t, flow: mine, over: make(chan error, 1)}
 	go func() {
 		err := s.serve(context.Background())

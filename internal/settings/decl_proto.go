@@ -52,7 +52,7 @@ var (
 		`Let a user have only one POP3 session at a time; another one waits 10 seconds and then reads [IN-USE].`)
 
 	POP3UIDLFormat = template("pop3_uidl_format", "%{uid | hex(8)}%{uidvalidity | hex(8)}",
-		[]string{"uid", "uidvalidity", "md5", "filename", "guid"}, RolePOP3, filePOP3,
+		[]string{"uid", "uidvalidity", "md5", "filename", "guid"}, RoleWorkers, filePOP3,
 		`The unique id of a message: %{uid}, %{uidvalidity}, %{filename} (Maildir's), %{guid}, %{md5} (of the headers). A change lets clients that leave mail on the server load all of it again. Servers to move from: Courier "%{filename}" or "%{uidvalidity}-%{uid}", Cyrus "%{uid}" or "%{uidvalidity}.%{uid}".`,
 		checked(func(v any) error {
 			t := v.(Template)
