@@ -2,6 +2,7 @@ package master
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -222,8 +223,9 @@ func (m *master) stopTools(within time.Duration) {
 
 // holds are the users that one connection of rookeryctl holds. The loop's.
 type holds struct {
-	users []string
-	move  *moving // what its MoveTool is for; nil if it has none
+	users   []string
+	granted bool    // the last of them has no session left
+	move    *moving // what its MoveTool is for; nil if it has none
 }
 
 // mailHold ends a user's sessions and keeps him out, until releaseHolds: what
@@ -243,13 +245,10 @@ func (m *master) mailHold(h *holds, user string, to func(reply)) {
 				n++
 			}
 		}
-		for _, p := range m.tools.procs {
-			if p.user == user {
-				n++
-			}
-		}
+		n += len(m.toolsOf(user))
 		switch {
 		case n <= 1:
+			h.granted = true
 			to(reply{body: struct{}{}})
 		case time.Now().After(deadline):
 			to(failed(75, "%d processes of %s are there after %s, one may be; try again, or look with rookeryctl who", n, user, holdLimit))
@@ -260,9 +259,38 @@ func (m *master) mailHold(h *holds, user string, to func(reply)) {
 	look()
 }
 
-// releaseHolds lets the connection's users in again. It does not run in the
-// loop.
-func (m *master) releaseHolds(h *holds) { m.post(func() { m.letIn(h) }) }
+func (m *master) toolsOf(users ...string) (procs []*proc) {
+	for _, p := range m.tools.procs {
+		if slices.Contains(users, p.user) {
+			procs = append(procs, p)
+		}
+	}
+	return procs
+}
+
+// releaseHolds lets the connection's users in again: rookeryctl has gone, and may
+// have been killed. Its tool may still be at what a session must not meet, so
+// that they come in once it has ended. It does not run in the loop.
+func (m *master) releaseHolds(h *holds) {
+	deadline := time.Now().Add(holdLimit)
+	var look func()
+	look = func() {
+		left := m.toolsOf(h.users...)
+		if !h.granted || len(left) == 0 {
+			m.letIn(h)
+			return
+		}
+		if time.Now().After(deadline) {
+			for _, p := range left {
+				m.log.Errorf("mailtool[%d] of %s is killed: it works on though nobody listens", p.pid, p.user)
+				p.kill()
+			}
+			deadline = time.Now().Add(holdLimit)
+		}
+		m.after(50*time.Millisecond, look)
+	}
+	m.post(look)
+}
 
 func (m *master) letIn(h *holds) {
 	for _, user := range h.users {
@@ -270,5 +298,5 @@ func (m *master) letIn(h *holds) {
 			delete(m.tools.held, user)
 		}
 	}
-	h.users = nil
+	h.users, h.granted = nil, false
 }

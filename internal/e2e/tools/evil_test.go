@@ -35,17 +35,24 @@ func evilPrograms(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
-	out, err := exec.Command(filepath.Join(good, "rookeryctl"), "version").Output()
+	build(t, "./evil", filepath.Join(dir, "rookery-mailtool"))
+	return dir
+}
+
+// build makes a program of this folder that talks to the ones under test: it has
+// their build's name.
+func build(t *testing.T, source, program string) {
+	t.Helper()
+	out, err := exec.Command(filepath.Join(harness.Bin(t), "rookeryctl"), "version").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, id, _ := strings.Cut(strings.TrimSpace(string(out)), "build ")
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-X rookery/internal/buildid.stamp="+id, "-o", filepath.Join(dir, "rookery-mailtool"), "./evil")
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-X rookery/internal/buildid.stamp="+id, "-o", program, source)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	return dir
 }
 
 // A tool that was taken over is its user and sees his mail alone; rookeryctl,
