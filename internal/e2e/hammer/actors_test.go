@@ -19,6 +19,8 @@ type field struct {
 	l    *ledger
 	stop chan struct{}
 	ids  atomic.Int64
+	// damages counts the index files that the vandal hit.
+	damages atomic.Int64
 }
 
 func (f *field) over() bool {

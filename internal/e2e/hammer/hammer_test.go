@@ -3,6 +3,7 @@ package hammer
 import (
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -56,12 +57,42 @@ func hammer(t *testing.T, driver string, place func(*harness.Demo) place) {
 	close(f.stop)
 	actors.Wait()
 	f.l.judge(map[string][]string{"INBOX": f.there(t, "INBOX"), "Box": f.there(t, "Box")})
+	f.saidOnce(t)
 	for _, w := range f.l.wrong {
 		t.Error(w)
 	}
 	t.Logf("%d acknowledged changes, %d readings", f.l.acked, f.l.readings)
 	if f.l.acked < 50 {
 		t.Errorf("%d changes in %v prove nothing", f.l.acked, length())
+	}
+}
+
+var builtAnew = regexp.MustCompile(`rookery\.index was built anew, messages=\d+: (.*)`)
+
+// Each damage of an index file may make each process build each mailbox's index
+// anew, and say so once: two workers and the tool, two mailboxes and those for
+// what is held.
+const (
+	linesPerDamage = 4
+	linesAtFirst   = 20
+)
+
+// saidOnce checks that the log says what was rebuilt, and why, and does not go on
+// saying it.
+func (f *field) saidOnce(t *testing.T) {
+	lines := builtAnew.FindAllStringSubmatch(f.d.Log(), -1)
+	damages := int(f.damages.Load())
+	t.Logf("%d index files damaged, %d lines of what was built anew", damages, len(lines))
+	if len(lines) > linesPerDamage*damages+linesAtFirst {
+		t.Errorf("%d lines of the log say that an index was built anew, after %d damages", len(lines), damages)
+	}
+	if damages > 20 && len(lines) == 0 {
+		t.Error("no line of the log says that an index was built anew")
+	}
+	for _, l := range lines {
+		if strings.Trim(l[1], `" `) == "" {
+			t.Errorf("a line without a reason: %q", l[0])
+		}
 	}
 }
 

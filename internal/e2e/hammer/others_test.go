@@ -174,6 +174,7 @@ func (f *field) vandal() {
 		})
 		if len(files) > 0 {
 			spoil(files[rand.IntN(len(files))])
+			f.damages.Add(1)
 		}
 		f.pause(900 * time.Millisecond)
 	}
