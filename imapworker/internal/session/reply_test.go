@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"testing"
 
+	"rookery/imapworker/internal/sessiontest/peers"
 	"rookery/internal/errkind"
 	"rookery/internal/imapwire"
 	"rookery/internal/mailstore/memstore"
@@ -53,7 +54,7 @@ func TestRefusals(t *testing.T) {
 
 // A client that is gone ends the session; nothing more is run.
 func TestClientGone(t *testing.T) {
-	out := &output{broken: true}
+	out := &peers.Output{Broken: true}
 	store := memstore.New(memstore.Options{})
 	s := New(Config{Settings: Defaults(), Store: store, Out: out, Log: &keepLog{}, Changes: make(chan struct{}, 1)}, start)
 	s.Input(start, []byte("a NOOP\r\n"))
@@ -81,15 +82,15 @@ func FuzzSession(f *testing.F) {
 		}
 		p := openPeer(t, []string{"mailbox INBOX 2", "quota 10000", "max-message 5000"}).(*peer)
 		log := &keepLog{}
-		out := &output{}
+		out := &peers.Output{}
 		s := New(Config{Settings: p.settings, Store: p.store, Out: out, Log: log, Changes: make(chan struct{}, 1), Jobs: Jobs{Fetch: parseFetchFully, Search: parseSearchFully}}, start)
 		s.Input(start, []byte(in))
 		end, _ := s.Ended()
 		if end == Running && s.framer.Idle() && s.idle == nil {
-			out.buf = nil
+			out.Take()
 			s.Input(start, []byte("sync NOOP\r\n"))
-			if !strings.HasSuffix(string(out.buf), "sync OK NOOP completed.\r\n") && s.end == Running {
-				t.Fatalf("%q: not in step: %q", in, out.buf)
+			if got := string(out.Take()); !strings.HasSuffix(got, "sync OK NOOP completed.\r\n") && s.end == Running {
+				t.Fatalf("%q: not in step: %q", in, got)
 			}
 		}
 		for _, line := range log.lines {
@@ -116,7 +117,7 @@ func TestDiskPermissionIsLogged(t *testing.T) {
 // number of them.
 func TestFirstBadCommandIsLogged(t *testing.T) {
 	log := &keepLog{}
-	s := New(Config{Settings: Defaults(), Store: memstore.New(memstore.Options{}), Out: &output{}, Log: log, Changes: make(chan struct{}, 1)}, start)
+	s := New(Config{Settings: Defaults(), Store: memstore.New(memstore.Options{}), Out: &peers.Output{}, Log: log, Changes: make(chan struct{}, 1)}, start)
 	s.Input(start, []byte("a NONSENSE\r\nb NOOP\r\nc NO\x00OP\r\n"))
 	if len(log.lines) != 1 || log.lines[0] != "info Bad command, answered: Unknown command." {
 		t.Errorf("%q", log.lines)

@@ -11,7 +11,7 @@ import (
 
 	"rookery/imapworker/internal/fetch"
 	"rookery/imapworker/internal/search"
-	"rookery/internal/imapwire"
+	"rookery/imapworker/internal/sessiontest/peers"
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/maildir"
 	"rookery/internal/mailstore/memstore"
@@ -25,49 +25,19 @@ var (
 	parseSearchFully = search.Parser(search.Config{Limits: message.DefaultLimits()})
 )
 
-// output keeps what a client would get.
-type output struct {
-	buf    []byte
-	broken bool
-}
-
-func (o *output) Flush(enc *imapwire.Encoder) error {
-	if o.broken {
-		return io.ErrClosedPipe
-	}
-	o.buf = append(o.buf, enc.Bytes()...)
-	enc.Reset()
-	return nil
-}
-
-func (o *output) Body(m mailstore.Message, off, n int64) error {
-	p := make([]byte, n)
-	_, err := m.ReadAt(p, off)
-	o.buf = append(o.buf, p...)
-	return err
-}
-
-type logLines struct{ t *testing.T }
-
-func (l logLines) Info(text string)  {}
-func (l logLines) Warn(text string)  { l.t.Logf("warning: %s", text) }
-func (l logLines) Error(text string) { l.t.Errorf("error logged: %s", text) }
-
 // peer is some sessions of one user on one store, with a clock of their own.
 type peer struct {
+	peers.Peers[*Session]
 	t        *testing.T
 	store    mailstore.Store
 	settings Settings
-	now      time.Time
-	sessions [transcript.Sessions + 1]*Session
-	outs     [transcript.Sessions + 1]*output
-	changes  [transcript.Sessions + 1]chan struct{}
 }
 
 var start = time.Date(2024, 3, 1, 12, 0, 0, 0, time.UTC)
 
 func openPeer(t *testing.T, given []string) transcript.Peer {
-	p := &peer{t: t, now: start, settings: Defaults()}
+	p := &peer{t: t, settings: Defaults()}
+	p.Now, p.Begin = start, p.begin
 	opt, driver, space := memstore.Options{}, "", mailstore.Namespace{}
 	var boxes [][]string
 	for _, line := range given {
@@ -156,39 +126,16 @@ func (p *peer) fill(words []string) {
 	}
 }
 
-func (p *peer) session(n int) *Session {
-	if p.sessions[n] == nil {
-		p.outs[n], p.changes[n] = &output{}, make(chan struct{}, 1)
-		p.sessions[n] = New(Config{Settings: p.settings, Store: p.store, Out: p.outs[n], Log: logLines{p.t}, Changes: p.changes[n],
-			Jobs: Jobs{Fetch: parseFetchFully, Search: parseSearchFully}}, p.now)
-	}
-	return p.sessions[n]
-}
-
-func (p *peer) Send(n int, bytes []byte) {
-	p.session(n).Input(p.now, bytes)
-	p.settle()
-}
-
-// settle delivers what the sessions' mailboxes told.
-func (p *peer) settle() {
-	for i, s := range p.sessions {
-		if s == nil {
-			continue
-		}
-		select {
-		case <-p.changes[i]:
-			s.Changed(p.now)
-		default:
-		}
-	}
+func (p *peer) begin(out *peers.Output, changes chan struct{}) *Session {
+	return New(Config{Settings: p.settings, Store: p.store, Out: out, Log: peers.Lines{T: p.t}, Changes: changes,
+		Jobs: Jobs{Fetch: parseFetchFully, Search: parseSearchFully}}, p.Now)
 }
 
 func (p *peer) Event(words string) {
 	verb, rest, _ := strings.Cut(words, " ")
 	switch verb {
 	case "login":
-		p.session(1).Start(rest)
+		p.Session(1).Start(rest)
 	case "pass": // time
 		d, err := time.ParseDuration(rest)
 		if err != nil {
@@ -196,57 +143,37 @@ func (p *peer) Event(words string) {
 		}
 		p.advance(d)
 	case "bye":
-		p.session(1).Bye(p.now, rest)
+		p.Session(1).Bye(p.Now, rest)
 	case "deliver":
 		p.fill([]string{rest, "1"})
 	case "gone":
-		p.session(1).Close("gone")
+		p.Session(1).Close("gone")
 	default:
 		p.t.Fatalf("event %q is not understood", words)
 	}
-	p.settle()
+	p.Settle()
 }
 
 // advance moves the clock and calls Tick whenever a session has asked for it.
 func (p *peer) advance(d time.Duration) {
-	end := p.now.Add(d)
+	end := p.Now.Add(d)
 	for {
 		next := end
-		for _, s := range p.sessions {
-			if s == nil {
-				continue
-			}
+		p.Each(func(s *Session) {
 			if due := s.Deadline(); !due.IsZero() && due.Before(next) {
 				next = due
 			}
-		}
-		p.now = next
-		for _, s := range p.sessions {
-			if s != nil {
-				s.Tick(p.now)
-			}
-		}
+		})
+		p.Now = next
+		p.Each(func(s *Session) { s.Tick(p.Now) })
 		if !next.Before(end) {
 			return
 		}
 	}
 }
 
-func (p *peer) Take(n int) []byte {
-	if p.outs[n] == nil {
-		return nil
-	}
-	out := p.outs[n].buf
-	p.outs[n].buf = nil
-	return out
-}
-
 func (p *peer) Close() {
-	for _, s := range p.sessions {
-		if s != nil {
-			s.Close("end of test")
-		}
-	}
+	p.Peers.Close()
 	if err := p.store.Close(); err != nil {
 		p.t.Error(err)
 	}

@@ -16,8 +16,8 @@ import (
 	"time"
 
 	"rookery/imapworker/internal/session"
+	"rookery/imapworker/internal/sessiontest/peers"
 	"rookery/imapworker/internal/view"
-	"rookery/internal/imapwire"
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/memstore"
 	"rookery/internal/numset"
@@ -36,6 +36,7 @@ var Start = time.Date(2024, 3, 1, 12, 0, 0, 0, time.UTC)
 func Opener(jobs session.Jobs) func(*testing.T, []string) transcript.Peer {
 	return func(t *testing.T, given []string) transcript.Peer {
 		p := &peer{t: t, store: memstore.New(memstore.Options{Now: func() time.Time { return Start }}), jobs: jobs}
+		p.Now, p.Begin = Start, p.begin
 		for _, g := range given {
 			words := strings.Fields(g)
 			if words[0] != "mail" {
@@ -48,29 +49,10 @@ func Opener(jobs session.Jobs) func(*testing.T, []string) transcript.Peer {
 }
 
 type peer struct {
-	t        *testing.T
-	store    *memstore.Store
-	jobs     session.Jobs
-	sessions [transcript.Sessions + 1]*session.Session
-	outs     [transcript.Sessions + 1]*output
-	changes  [transcript.Sessions + 1]chan struct{}
-}
-
-type output struct{ buf []byte }
-
-func (o *output) Flush(enc *imapwire.Encoder) error {
-	o.buf = append(o.buf, enc.Bytes()...)
-	enc.Reset()
-	return nil
-}
-
-func (o *output) Body(m mailstore.Message, off, n int64) error {
-	p := make([]byte, n)
-	if got, err := m.ReadAt(p, off); int64(got) < n {
-		return err
-	}
-	o.buf = append(o.buf, p...)
-	return nil
+	peers.Peers[*session.Session]
+	t     *testing.T
+	store *memstore.Store
+	jobs  session.Jobs
 }
 
 // add appends a file of testdata; LF in it becomes CRLF.
@@ -121,32 +103,8 @@ func split(words []string) (flags mailstore.Flags, keywords []string) {
 	return flags, keywords
 }
 
-type logLines struct{ t *testing.T }
-
-func (l logLines) Info(string)       {}
-func (l logLines) Warn(text string)  { l.t.Logf("warning: %s", text) }
-func (l logLines) Error(text string) { l.t.Errorf("error logged: %s", text) }
-
-func (p *peer) Send(n int, b []byte) {
-	if p.sessions[n] == nil {
-		p.outs[n], p.changes[n] = &output{}, make(chan struct{}, 1)
-		p.sessions[n] = session.New(session.Config{Settings: session.Defaults(), Store: p.store, Out: p.outs[n], Log: logLines{p.t}, Changes: p.changes[n], Jobs: p.jobs}, Start)
-	}
-	p.sessions[n].Input(Start, b)
-	p.settle()
-}
-
-func (p *peer) settle() {
-	for i, s := range p.sessions {
-		if s == nil {
-			continue
-		}
-		select {
-		case <-p.changes[i]:
-			s.Changed(Start)
-		default:
-		}
-	}
+func (p *peer) begin(out *peers.Output, changes chan struct{}) *session.Session {
+	return session.New(session.Config{Settings: session.Defaults(), Store: p.store, Out: out, Log: peers.Lines{T: p.t}, Changes: changes, Jobs: p.jobs}, Start)
 }
 
 func (p *peer) Event(words string) {
@@ -173,23 +131,10 @@ func (p *peer) Event(words string) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	p.settle()
-}
-
-func (p *peer) Take(n int) []byte {
-	if p.outs[n] == nil {
-		return nil
-	}
-	out := p.outs[n].buf
-	p.outs[n].buf = nil
-	return out
+	p.Settle()
 }
 
 func (p *peer) Close() {
-	for _, s := range p.sessions {
-		if s != nil {
-			s.Close("end of the test")
-		}
-	}
+	p.Peers.Close()
 	p.store.Close()
 }

@@ -306,44 +306,6 @@ func TestTicketRefused(t *testing.T) {
 	tb.empty()
 }
 
-// A login process that shows another's ticket is ended at once; one that shows
-// tickets that nobody knows, after too many in a row. Late ones cost it nothing.
-func TestLoginShowsBadTickets(t *testing.T) {
-	tb := newTable(t, Limits{})
-	tb.request(1, 1)
-	tb.skip()
-	tb.TicketRefused(1, errkind.AuthFailed)
-	tb.want("no 1/1 unavailable: Temporary authentication failure.", "close 101",
-		"drop login 1: it showed a ticket that was issued for another session")
-	tb.LoginGone(1)
-	tb.LoginUp(2, 4)
-	asked := uint64(1)
-	show := func(kind errkind.Kind) {
-		asked++
-		tb.request(2, asked)
-		tb.TicketRefused(tb.next, kind)
-	}
-	for range 100 {
-		show(errkind.Expired)
-	}
-	for range 4 + maxUnknown {
-		show(errkind.NotFound)
-	}
-	asked++
-	tb.request(2, asked)
-	tb.redeemed(tb.next, grant("ann")) // one that is known forgives them
-	for range 4 + maxUnknown {
-		show(errkind.NotFound)
-	}
-	if tb.Counters.LoginsDropped != 1 {
-		t.Fatalf("an honest process is ended: %+v", tb.Counters)
-	}
-	tb.skip()
-	show(errkind.NotFound)
-	tb.want(fmt.Sprintf("redeem %d", tb.next), fmt.Sprintf("no 2/%d unavailable: Temporary authentication failure.", asked), fmt.Sprintf("close %d", tb.fd),
-		"drop login 2: it showed 21 tickets in a row that authd never issued")
-}
-
 func TestAuthdDies(t *testing.T) {
 	tb := newTable(t, Limits{})
 	_, w := tb.login("ann", 10)
