@@ -1,8 +1,11 @@
 package mailtool
 
 import (
+	"fmt"
+	"io"
 	"math/rand/v2"
 	"path"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,7 +18,6 @@ import (
 	"rookery/internal/vfs"
 	"rookery/internal/vfs/faultfs"
 	"rookery/internal/vfs/memfs"
-	"rookery/internal/vfs/overlay"
 	"rookery/internal/worker"
 )
 
@@ -48,10 +50,6 @@ func (h diskHome) Open() (mailstore.Store, error) {
 	}
 	return h.OpenPlace(p)
 }
-
-func (h diskHome) Dry() home { return diskHome{overlay.New(h.fs)} }
-
-func (h diskHome) Inspect(bool, func(mailstore.Finding)) error { return nil }
 
 func (h diskHome) Controls() (controls, error) { return controls{h.fs, []string{"m"}}, nil }
 
@@ -155,4 +153,44 @@ func TestConvertDriversPowerCut(t *testing.T) {
 		c.must(toolmsg.Convert, nil, "phase=discard")
 		c.hang()
 	}
+}
+
+// Mail that came with an mbox's own headers loses them in an mbox, and nothing else:
+// the conversion says so, and goes on.
+func TestConvertForeignHeaders(t *testing.T) {
+	h := diskHome{memfs.New(memfs.Options{})}
+	if err := vfs.MkdirAll(h.fs, "m", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	h.with(t, func(s mailstore.Store) {
+		put(t, s, "INBOX", "Subject: plain\r\n\r\nbody\r\n", mailstore.AppendMeta{})
+		put(t, s, "INBOX", "X-UID: 7\r\nStatus: RO\r\nSubject: forwarded\r\nX-IMAPbase: 5 9\r\nContent-Length: 99\r\n\r\nbody\r\n", mailstore.AppendMeta{})
+		put(t, s, "INBOX", "X-Status: AF\r\n", mailstore.AppendMeta{Flags: mailstore.Seen})
+	})
+	for i, to := range []string{"mbox", "pack", "mbox", "maildir"} {
+		c := dialHome(t, h)
+		c.must(toolmsg.Convert, []string{to}, "phase=copy")
+		lines := c.must(toolmsg.Convert, []string{to}, "phase=finish")
+		c.must(toolmsg.Convert, nil, "phase=discard")
+		c.hang()
+		if text := fmt.Sprint(lines); strings.Contains(text, "stripped:2") != (i == 0) {
+			t.Errorf("to %s: %s", to, text)
+		}
+	}
+	h.with(t, func(s mailstore.Store) {
+		box, err := s.Open("INBOX")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer box.Close()
+		m, err := box.Message(2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		b := make([]byte, m.Size())
+		if _, err := m.ReadAt(b, 0); err != nil && err != io.EOF || string(b) != "Subject: forwarded\r\n\r\nbody\r\n" {
+			t.Errorf("%q, %v", b, err)
+		}
+	})
 }

@@ -184,7 +184,7 @@ func (c *call) openBoth(v conversion) error {
 	if !ok {
 		return failf(exitSoftware, "the format %s cannot take over UIDs: no conversion to it", v.to.Driver)
 	}
-	c.conv.replica = &replica{from: from, to: to, restorer: restorer, checked: map[mailstore.GUID]mailstore.UID{}, left: map[mailstore.Name]bool{}}
+	c.conv.replica = &replica{from: from, to: to, restorer: restorer, checked: map[mailstore.GUID]mailstore.UID{}, left: map[mailstore.Name]bool{}, strips: v.to.Driver == "mbox"}
 	return nil
 }
 
@@ -238,6 +238,9 @@ func (c *call) convertFinish(ctl controls) error {
 	o.add("below", c.conv.conversion.to.Below)
 	if n := len(c.conv.replica.left); n > 0 {
 		o.add("note", fmt.Sprintf("expunged messages of %d mailboxes, which wait for undelete, stay in the old mail: this format has no place for them", n))
+	}
+	if n := c.conv.replica.stripped; n > 0 {
+		o.add("stripped", n)
 	}
 	return c.line(o)
 }

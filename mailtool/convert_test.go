@@ -271,7 +271,7 @@ func TestConvertChecks(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.close()
-	if err := sameOctets(p, 1); err == nil {
+	if err := new(replica).sameOctets(p, 1); err == nil {
 		t.Error("another text was taken for the same")
 	}
 }

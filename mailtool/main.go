@@ -53,12 +53,16 @@ type home interface {
 	Place() (worker.Place, error)
 	// OpenPlace opens the bare store of a place.
 	OpenPlace(worker.Place) (mailstore.Store, error)
+	// Controls gives the files of conversions.
+	Controls() (controls, error)
+}
+
+// inspector is a home that can be looked at without opening it.
+type inspector interface {
 	// Dry gives the same mail, whose changes stay in memory.
 	Dry() home
 	// Inspect looks at what opening the mail mends by itself; see worker.Host.
 	Inspect(repair bool, found func(mailstore.Finding)) error
-	// Controls gives the files of conversions.
-	Controls() (controls, error)
 }
 
 type hostHome struct{ *worker.Host }
@@ -82,7 +86,7 @@ type service struct {
 	store   mailstore.Store // nil until a request needs it
 	conv    *converting     // of convert alone
 	uidl    func(uidlVars) (string, error)
-	reloc   vfs.File        // of relocate alone: the lock
+	reloc   vfs.File // of relocate alone: the lock
 }
 
 // serve answers requests until rookeryctl goes.

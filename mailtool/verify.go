@@ -30,9 +30,14 @@ type verifying struct {
 // crash left.
 func verify(c *call) error {
 	v := &verifying{call: c, repair: c.is("repair") && !c.is("dry-run")}
+	in, ok := c.home.(inspector)
+	if !ok {
+		return lacks("be verified here")
+	}
 	at := c.home
 	if !v.repair {
-		at = c.home.Dry()
+		at = in.Dry()
+		in = at.(inspector)
 	}
 	c.close() // what was open may know what is damaged by now
 	whole := len(c.args) == 0
@@ -41,7 +46,7 @@ func verify(c *call) error {
 		if err := c.progress("looking at indexes and journals", 0, 0); err != nil {
 			return err
 		}
-		if err := at.Inspect(v.repair, func(f mailstore.Finding) { before = append(before, f) }); err != nil {
+		if err := in.Inspect(v.repair, func(f mailstore.Finding) { before = append(before, f) }); err != nil {
 			return err
 		}
 	}
@@ -58,7 +63,7 @@ func verify(c *call) error {
 	if err := v.all(whole); err != nil {
 		return err
 	}
-	if err := v.inspected(at, before); err != nil {
+	if err := v.inspected(in, before); err != nil {
 		return err
 	}
 	switch {
@@ -74,7 +79,7 @@ func verify(c *call) error {
 
 // inspected tells what was found before the mail was opened. A repair counts if it
 // is not found any more now.
-func (v *verifying) inspected(at home, before []mailstore.Finding) error {
+func (v *verifying) inspected(at inspector, before []mailstore.Finding) error {
 	if v.repair && len(before) > 0 {
 		var after []mailstore.Finding
 		if err := at.Inspect(false, func(f mailstore.Finding) { after = append(after, f) }); err != nil {
