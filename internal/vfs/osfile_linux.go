@@ -1,7 +1,9 @@
 package vfs
 
 import (
+	"bytes"
 	"encoding/binary"
+	"io/fs"
 	"os"
 	"runtime"
 	"time"
@@ -131,8 +133,8 @@ func (f *osFile) Fd() (uintptr, bool) { return uintptr(f.fd), true }
 // Directories are read in large pieces: one call for some 3,000 names.
 const direntBytes = 128 << 10
 
-// readDir passes the names of a directory descriptor to yield.
-func readDir(fd int, buf []byte, yield func(DirEntry) bool) error {
+// readDir passes the names of a directory descriptor to yield; name is in buf.
+func readDir(fd int, buf []byte, yield func(name []byte, inode uint64, kind fs.FileMode) bool) error {
 	for {
 		n, err := retry(func() (int, error) { return unix.Getdents(fd, buf) })
 		if err != nil || n <= 0 {
@@ -145,19 +147,15 @@ func readDir(fd int, buf []byte, yield func(DirEntry) bool) error {
 				return unix.EIO
 			}
 			name := p[19:size]
-			for i, c := range name {
-				if c == 0 {
-					name = name[:i]
-					break
-				}
+			if i := bytes.IndexByte(name, 0); i >= 0 {
+				name = name[:i]
 			}
-			e := DirEntry{Inode: binary.NativeEndian.Uint64(p), Type: direntType(p[18])}
+			inode, kind := binary.NativeEndian.Uint64(p), direntType(p[18])
 			p = p[size:]
-			if e.Inode == 0 || string(name) == "." || string(name) == ".." {
+			if inode == 0 || string(name) == "." || string(name) == ".." {
 				continue
 			}
-			e.Name = string(name)
-			if !yield(e) {
+			if !yield(name, inode, kind) {
 				return nil
 			}
 		}
@@ -166,6 +164,19 @@ func readDir(fd int, buf []byte, yield func(DirEntry) bool) error {
 
 // ReadDir reads a directory; see FS.
 func (o *OS) ReadDir(path string, yield func(DirEntry) bool) error {
+	return o.readPath(path, func(name []byte, inode uint64, kind fs.FileMode) bool {
+		return yield(DirEntry{Name: string(name), Inode: inode, Type: kind})
+	})
+}
+
+var _ NameReader = (*OS)(nil)
+
+// ReadNames reads a directory; see NameReader.
+func (o *OS) ReadNames(path string, yield func(name []byte, kind fs.FileMode) bool) error {
+	return o.readPath(path, func(name []byte, _ uint64, kind fs.FileMode) bool { return yield(name, kind) })
+}
+
+func (o *OS) readPath(path string, yield func(name []byte, inode uint64, kind fs.FileMode) bool) error {
 	fd, err := o.openDir(path)
 	if err != nil {
 		return pathErr("readdir", path, err)

@@ -30,3 +30,17 @@ func StatIn(f FS, dir string, names []string, out []Info) error {
 	}
 	return nil
 }
+
+// NameReader is an FS that reads a directory without a string for each name.
+type NameReader interface {
+	// ReadNames is ReadDir; name is valid only during the call of yield.
+	ReadNames(path string, yield func(name []byte, kind fs.FileMode) bool) error
+}
+
+// ReadNames passes on the names of a directory and what they are; see NameReader.
+func ReadNames(f FS, path string, yield func(name []byte, kind fs.FileMode) bool) error {
+	if r, ok := f.(NameReader); ok {
+		return r.ReadNames(path, yield)
+	}
+	return f.ReadDir(path, func(e DirEntry) bool { return yield([]byte(e.Name), e.Type) })
+}

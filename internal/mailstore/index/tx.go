@@ -35,6 +35,7 @@ type Tx struct {
 	edits, extras []uint32
 	added         int
 	lastEdit      uint32
+	locs          *strings.Builder // see keep
 }
 
 // Begin begins a transaction, under User.Lock. errkind.NotFound if the mailbox
@@ -236,13 +237,34 @@ func (tx *Tx) Add(r Record) error {
 		return errkind.Newf("add to index", errkind.Invalid, "the UID "+strconv.Itoa(int(r.UID))+" was given before")
 	}
 	nr := recOf(r)
-	nr.loc = strings.Clone(nr.loc)
+	nr.loc = tx.keep(nr.loc)
 	tx.remember(&nr)
 	if nr.modseq == 0 {
 		nr.modseq = tx.ModSeq()
 	}
 	tx.put(nr)
 	return nil
+}
+
+// A transaction that adds few messages keeps each text by itself, so that none
+// holds the others' memory; one that adds many puts them together.
+const (
+	fewAdded  = 64
+	locsPiece = 64 << 10
+)
+
+// keep copies a text that the caller may have cut out of a larger one.
+func (tx *Tx) keep(s string) string {
+	if tx.added < fewAdded {
+		return strings.Clone(s)
+	}
+	if tx.locs == nil || tx.locs.Cap()-tx.locs.Len() < len(s) {
+		tx.locs = new(strings.Builder)
+		tx.locs.Grow(locsPiece)
+	}
+	from := tx.locs.Len()
+	tx.locs.WriteString(s)
+	return tx.locs.String()[from:]
 }
 
 // put adds a record.
@@ -255,7 +277,11 @@ func (tx *Tx) put(nr rec) {
 		if len(tx.owned) == 0 {
 			tx.v.pages = slices.Clone(tx.v.pages)
 		}
-		tx.v.pages = append(tx.v.pages, &page{recs: []rec{}})
+		room := 0
+		if tx.added > pageSize { // a whole mailbox
+			room = pageSize
+		}
+		tx.v.pages = append(tx.v.pages, &page{recs: make([]rec, 0, room)})
 		last++
 		tx.owned[last], tx.dirty = true, true
 	}

@@ -129,6 +129,46 @@ func withSizes(base string, phys, virt int64) string {
 
 // goodFile reports whether a name of new/ or cur/ can be a message: not hidden,
 // and fit for a line of the uidlist.
-func goodFile(name string) bool {
-	return name != "" && name[0] != '.' && name[0] != ':' && len(name) <= 255 && !strings.ContainsAny(name, "\n\r\x00")
+func goodFile[T string | []byte](name T) bool {
+	if len(name) == 0 || name[0] == '.' || name[0] == ':' || len(name) > 255 {
+		return false
+	}
+	for i := 0; i < len(name); i++ {
+		if c := name[i]; c == '\n' || c == '\r' || c == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// plainInfo reads information that holds nothing but system flags, written as we
+// write it: the usual case, which needs no memory.
+func plainInfo(info string) (f mailstore.Flags, ok bool) {
+	text, ok := strings.CutPrefix(info, ":2,")
+	if !ok {
+		return 0, false
+	}
+	last := byte(0)
+	for i := 0; i < len(text); i++ {
+		c := text[i]
+		if c <= last {
+			return 0, false
+		}
+		last = c
+		switch c {
+		case 'D':
+			f |= mailstore.Draft
+		case 'F':
+			f |= mailstore.Flagged
+		case 'R':
+			f |= mailstore.Answered
+		case 'S':
+			f |= mailstore.Seen
+		case 'T':
+			f |= mailstore.Deleted
+		default:
+			return 0, false
+		}
+	}
+	return f, true
 }

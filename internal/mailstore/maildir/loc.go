@@ -96,8 +96,12 @@ func toldSize(base, ext string) int64 {
 // toldSaved is SAVEDATE as the uidlist tells it, Unix seconds, 0 if it does not.
 func toldSaved(ext string) int64 {
 	text, ok := extKey(ext, 'T')
-	if sec, err := strconv.ParseInt(text, 10, 64); ok && err == nil {
-		return sec
+	if !ok {
+		return 0
 	}
-	return 0
+	sec, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return sec
 }

@@ -403,6 +403,9 @@ type shape struct {
 // message has beyond the letters.
 func (mb *mailbox) shapeOf(name, ext string, more []uint16) shape {
 	base, info := splitName(name[1:])
+	if flags, ok := plainInfo(info); ok && name[0] == 'c' && len(more) == 0 {
+		return shape{flags: flags, loc: joinLoc(base, ext, "", false)}
+	}
 	nf := parseInfo(info)
 	sh := shape{flags: nf.sys, names: mb.kw.list(nf, more)}
 	want := ""

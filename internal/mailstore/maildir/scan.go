@@ -40,17 +40,27 @@ func (s *Store) scan(dir string) (*files, error) {
 	if f.cur, f.new, err = s.stampDirs(dir); err != nil {
 		return nil, err
 	}
+	// All names go into one text: no string, and no place in memory, for each.
+	var text []byte
+	var ends []int
 	for _, d := range []string{"new", "cur"} {
-		err := s.fs.ReadDir(join(dir, d), func(e vfs.DirEntry) bool {
-			if goodFile(e.Name) && (e.Type == 0 || e.Type == fs.ModeIrregular) {
-				base, _ := splitName(e.Name)
-				f.list = append(f.list, found{name: d[:1] + e.Name, base: len(base)})
+		err := vfs.ReadNames(s.fs, join(dir, d), func(name []byte, kind fs.FileMode) bool {
+			if goodFile(name) && (kind == 0 || kind == fs.ModeIrregular) {
+				text = append(append(text, d[0]), name...)
+				ends = append(ends, len(text))
 			}
 			return true
 		})
 		if err != nil {
 			return nil, s.fail("read "+d, err)
 		}
+	}
+	names, from := string(text), 0
+	f.list = make([]found, len(ends))
+	for i, end := range ends {
+		base, _ := splitName(names[from+1 : end])
+		f.list[i] = found{name: names[from:end], base: len(base)}
+		from = end
 	}
 	cur, new, err := s.stampDirs(dir)
 	if err != nil {

@@ -3,6 +3,7 @@ package maildir
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -113,6 +114,7 @@ func (l *uidList) addRecords(text string) {
 	if n := len(l.recs); n > 0 {
 		last = l.recs[n-1].uid
 	}
+	l.recs = slices.Grow(l.recs, strings.Count(text, "\n"))
 	for {
 		i := strings.IndexByte(text, '\n')
 		if i < 0 {
