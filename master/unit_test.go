@@ -1,20 +1,26 @@
 package master
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"rookery/internal/child"
 	"rookery/internal/ipc"
 	"rookery/internal/ipc/logmsg"
 	"rookery/internal/ipc/workermsg"
 	"rookery/internal/maillog"
+	"rookery/internal/sandbox"
 	"rookery/internal/settings"
+	"rookery/master/internal/policy"
 )
 
 // Where lines of each level go, with neighbours of one place in one sink.
@@ -177,5 +183,43 @@ func TestDebugSetting(t *testing.T) {
 	}
 	if _, err := maillog.ParseFilter(debugSetting(set)); err != nil {
 		t.Error(err)
+	}
+}
+
+// A directory that somebody else can change is no place for a user's mail, but for
+// root's own and what a group of the user's shares.
+func TestOwnerOfAMailRoot(t *testing.T) {
+	if !asRoot() {
+		t.Skip("needs root")
+	}
+	const uid, gid, other, shared = 64301, 64302, 64303, 64304
+	id := policy.Identity{UID: uid, GID: gid, Groups: []uint32{shared}}
+	for _, c := range []struct {
+		uid, gid int
+		mode     os.FileMode
+		ok       bool
+	}{
+		{uid, other, 0o700, true},
+		{0, 0, 0o755, true},
+		{other, other, 0o700, false},
+		{other, other, 0o777, false},
+		{other, gid, 0o755, false}, // the group may not write
+		{other, gid, 0o770, true},
+		{other, shared, 0o2770, true},
+	} {
+		dir := t.TempDir()
+		if err := errors.Join(os.Chown(dir, c.uid, c.gid), os.Chmod(dir, c.mode)); err != nil {
+			t.Fatal(err)
+		}
+		fd, _, err := sandbox.OpenRoot(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = checkOwner(fd, dir, id)
+		unix.Close(fd)
+		var refused *policy.Refusal
+		if c.ok && err != nil || !c.ok && !errors.As(err, &refused) {
+			t.Errorf("%+v: %v", c, err)
+		}
 	}
 }
