@@ -96,7 +96,7 @@ func (h *Host) place(paths settings.MailPaths) (Place, error) {
 	}
 	data, err := vfs.ReadFile(h.FS(), strings.TrimPrefix(path.Join(at, PlaceFile), "/"), maxPlace)
 	if errors.Is(err, fs.ErrNotExist) {
-		return Place{Driver: settings.MailDriver.Get(h.Settings)}, nil
+		return Place{Driver: h.Settings.SpaceDriver(h.Settings.InboxSpace())}, nil
 	}
 	if err != nil {
 		return Place{}, errkind.Wrap("read "+PlaceFile, err)
