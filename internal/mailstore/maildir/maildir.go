@@ -9,7 +9,7 @@
 // # Files
 //
 // Mail: new/, cur/ and tmp/ of each folder; a folder a/b is the directory .a.b
-// beside INBOX's.
+// beside INBOX's. A message may be stored compressed (squeeze.go).
 //
 // Control: dovecot-uidlist (UIDs, UIDVALIDITY, GUIDs), dovecot-keywords (names
 // of the flag letters a to z), rookery-keywords (keywords beyond those),
@@ -46,11 +46,18 @@
 // appended to the uidlist, neither synced, and the answer is given. The journal's
 // checkpoint syncs files, directories and uidlist later.
 //
-// A larger one, and a copy, is put in place, synced (rename before fsync: the sync
-// then keeps the name, too), its line appended to the uidlist and synced. What is
-// linked or renamed and may lie in the journal alone (bitUnsynced) is synced first.
-// All of it happens under the user's lock and dovecot-uidlist.lock, so that nobody
-// gives the file another UID meanwhile.
+// Copies and moves of small messages go the same way: the record holds the bytes,
+// and of a move what leaves the other mailbox, so that one sync makes all of it
+// certain at once. The checkpoint syncs the file of a copy only where the source's
+// was not synced yet.
+//
+// What is larger, or more than the journal takes in one piece, is put in place,
+// synced (rename before fsync: the sync then keeps the name, too), its line appended
+// to the uidlist and synced. What is linked or renamed and may lie in the journal
+// alone (bitUnsynced) is synced first. Where there are several messages an intent
+// in the journal stands before it all, and is ended before anybody is shown them
+// (intent.go). All of it happens under the user's lock and dovecot-uidlist.lock, so
+// that nobody gives a file another UID meanwhile.
 //
 // Renames for flags and removals for expunges are not synced: they are noted in
 // the journal afterwards, which is synced within a second, or before the answer
