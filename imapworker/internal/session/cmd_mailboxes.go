@@ -68,6 +68,12 @@ func parseRename(p *parser) (request, bool) {
 }
 
 func (c *rename) run(s *Session) (view.Reply, error) {
+	spaces := s.cfg.Store.Namespaces()
+	from, _ := spaceOf(spaces, string(c.from))
+	to, _ := spaceOf(spaces, string(c.to))
+	if from.Prefix != to.Prefix && c.from != imapname.Inbox && c.to != imapname.Inbox {
+		return view.No("CANNOT", "A mailbox cannot be renamed into another namespace; create one there and move the messages."), nil
+	}
 	if err := s.cfg.Store.Rename(string(c.from), string(c.to)); err != nil {
 		return view.Reply{}, err
 	}

@@ -30,7 +30,7 @@ func (s *Store) List() ([]mailstore.Folder, error) {
 	}
 	for _, sp := range s.spaces {
 		root := imapname.Name(sp.root())
-		if root != "" && sp.ns.List && hasBelow(all, root) {
+		if root != "" && sp.ns.List && (sp.ns.ListPrefix || hasBelow(all, root)) {
 			s.imply(all, string(root))
 		}
 	}
