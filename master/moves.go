@@ -107,7 +107,7 @@ func (m *master) mailMove(h *holds, what string, to func(reply)) {
 	switch what {
 	case "switch", "switch-keep":
 		// A session of now would go on at the old place.
-		if !slices.Contains(h.users, v.User) || m.tools.held[v.User] == 0 {
+		if !slices.Contains(h.users, v.User) || !h.granted {
 			to(failed(exitUsage, "%s is not held", v.User))
 			return
 		}

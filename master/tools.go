@@ -239,12 +239,7 @@ func (m *master) mailHold(h *holds, user string, to func(reply)) {
 	var look func()
 	look = func() {
 		m.table.LetUserGo(user)
-		n := 0
-		for _, w := range m.workers.byID {
-			if w.user == user {
-				n++
-			}
-		}
+		n := m.table.WorkersOf(user) // one that is being started was told the place of before
 		n += len(m.toolsOf(user))
 		switch {
 		case n <= 1:

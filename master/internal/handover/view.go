@@ -70,6 +70,18 @@ func (m *Machine) Now() Numbers {
 	return n
 }
 
+// WorkersOf counts a user's workers, those included that are being started or
+// have not ended yet.
+func (m *Machine) WorkersOf(user string) int {
+	n := 0
+	for _, w := range m.workers {
+		if w.key.User == user {
+			n++
+		}
+	}
+	return n
+}
+
 // UserOf names the user of a worker.
 func (m *Machine) UserOf(worker uint64) string {
 	if w := m.workers[worker]; w != nil {
