@@ -1,7 +1,7 @@
-// Package prelogin is what the two protocols have in common before a login:
-// the effects that their machines ask for and the states around authd and master
-// (Core), what the machines are told of the
-// connection, and the words of the lines that end it.
+// Package prelogin is what the two protocols have in common before a login: the
+// effects that their machines ask for, the states around authd and master (Core),
+// what the machines are told of the connection, and the words of the lines that
+// end it.
 //
 // login and its machines (preimap, prepop3) use it. It is pure: no input and
 // output, no clock. It must never know a password's worth or a user's place.
