@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"errors"
 	"slices"
 
 	"rookery/internal/errkind"
@@ -57,8 +56,8 @@ func (mb *mailbox) eachStep(op string, set numset.Set, f func(c *change, uids []
 }
 
 // editing runs f on an edit of the mailbox, with the box locked and synced, and
-// commits what it left. f begins again, with another edit, if it says errPicture
-// before it has changed anything. The user's lock is held.
+// commits what it left. f begins again, with another edit, if the picture turns out
+// damaged and it fails before it has changed anything. The user's lock is held.
 func (mb *mailbox) editing(op string, f func(c *change) error) error {
 	if err := mb.alive(); err != nil {
 		return err
@@ -76,8 +75,8 @@ func (mb *mailbox) editing(op string, f func(c *change) error) error {
 			return err
 		}
 		err = f(c)
-		if !c.dirty && errors.Is(err, errPicture) && try < looks {
-			c.abort()
+		if err != nil && !c.dirty && c.Sound() != nil && try < looks {
+			c.abort() // what the format says of a blank place is no error of the mailbox
 			continue
 		}
 		if c.dirty {
@@ -126,6 +125,7 @@ func (mb *mailbox) storeStep(fc mailstore.FlagChange, c *change, uids []uint32, 
 			return errkind.Newf("store", errkind.Limit, "a message would have too many keywords")
 		}
 		if ch.Flags != ch.Was || !slices.Equal(ch.Keywords, ch.KeywordsWas) {
+			c.Loc(pos) // the format will need it: see Sound
 			list = append(list, ch)
 		}
 	}

@@ -1,8 +1,6 @@
 package engine
 
 import (
-	"errors"
-
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
 	"rookery/internal/numset"
@@ -62,7 +60,7 @@ func (mb *mailbox) reading(f func(c *change) error) error {
 		}
 		err = f(c)
 		c.abort()
-		if !errors.Is(err, errPicture) || try == looks {
+		if err == nil || c.Sound() == nil || try == looks {
 			return err
 		}
 	}

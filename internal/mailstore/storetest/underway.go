@@ -571,12 +571,23 @@ func (w *underWay) round(how, name string, act func(*underWay) error, k int) boo
 	}
 	w.check()
 	w.h.Notes.take()
-	w.t.arm(k, func() { w.spoil(how) })
+	beside := make(chan error, 1)
+	beside <- nil
+	both := w.rnd.IntN(2) == 0
+	w.t.arm(k, func() {
+		w.spoil(how)
+		if both {
+			w.beside(beside)
+		}
+	})
 	err := act(w)
 	where := w.t.disarm()
 	w.what += " (" + where + ")"
 	if err != nil {
 		w.Fatalf("%s: %v", w.what, err)
+	}
+	if err := <-beside; err != nil {
+		w.Fatalf("%s: another session of the process: %v", w.what, err)
 	}
 	w.check()
 	if where == "" {
@@ -590,6 +601,32 @@ func (w *underWay) round(how, name string, act func(*underWay) error, k int) boo
 		}
 	}
 	return true
+}
+
+// besideWait is how long an act stands still for another session to find the
+// damage, if it is not the act that this session waits for.
+const besideWait = 2 * time.Millisecond
+
+// beside has other sessions of the process look while the act is at its operation.
+func (w *underWay) beside(result chan error) {
+	<-result
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		var first error
+		for _, i := range []int{4, 1} { // of b, and of INBOX
+			if _, err := w.who[i].mb.Sync(); err != nil && first == nil {
+				first = err
+			}
+		}
+		result <- first
+	}()
+	timer := time.NewTimer(besideWait)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+	}
 }
 
 // notesPerDamage bounds what two processes say of two mailboxes.
