@@ -55,11 +55,6 @@ func Cache(box Mailbox) CacheAppender {
 	return plainCache{box}
 }
 
-// AppendCached appends one derived fact of a mailbox to dst.
-func AppendCached(box Mailbox, dst []byte, uid UID, field string) (out []byte, ok bool) {
-	return Cache(box).AppendCached(dst, uid, field)
-}
-
 // plainCache does without CacheAppender.
 type plainCache struct{ box Mailbox }
 
