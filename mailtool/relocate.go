@@ -435,13 +435,13 @@ func (m *move) carry(rel, as string) error {
 	defer dst.Close()
 	sum, err := one.pour(dst, src)
 	if err == nil {
-		err = dst.Sync()
-	}
-	if err == nil {
 		err = one.readBack(rel, dst, sum)
 	}
 	if err == nil {
 		err = dst.SetModTime(info.ModTime)
+	}
+	if err == nil {
+		err = dst.Sync()
 	}
 	if err == nil {
 		err = one.fs.Rename(at, m.tree.dst(as))

@@ -279,7 +279,7 @@ func (t *tree) copyOnce(rel string) (sure bool, err error) {
 	defer func() { err = errors.Join(err, dst.Close()) }()
 	sum, err := t.pour(dst, src)
 	if err == nil {
-		err = dst.Sync()
+		err = dst.DataSync()
 	}
 	if err == nil {
 		err = t.readBack(rel, dst, sum)
@@ -295,7 +295,12 @@ func (t *tree) copyOnce(rel string) (sure bool, err error) {
 	if !sure {
 		return false, dst.SetModTime(unsureTime)
 	}
-	return true, dst.SetModTime(before.ModTime)
+	// The time says that the octets are there, so they are on disk before it; a
+	// Maildir's file has its INTERNALDATE in it, so it is on disk before the switch.
+	if err := dst.SetModTime(before.ModTime); err != nil {
+		return false, err
+	}
+	return true, dst.Sync()
 }
 
 // pour copies octets and gives their CRC.
