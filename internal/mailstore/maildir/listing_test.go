@@ -313,3 +313,30 @@ func TestListingFile(t *testing.T) {
 	m.same("an older version", m.status(s), want)
 	m.must(s.Close())
 }
+
+// Folders that another program made are remembered from the first answer on.
+func TestUnchangedAdopted(t *testing.T) {
+	m := &many{tree: newTree(t), layout: maildir.MaildirPP}
+	for i := range 80 { // more than stay open
+		name := fmt.Sprintf("f%03d", i)
+		m.names = append(m.names, name)
+		m.put(fmt.Sprintf(".%s/new/x", name), "")
+		m.must(m.disk.Remove(fmt.Sprintf("Maildir/.%s/new/x", name)))
+		for k := range 3 {
+			m.put(fmt.Sprintf(".%s/cur/17%08d.M%dP1.host,S=4,W=4:2,S", name, i, k), "a\r\n\n")
+		}
+		m.put(fmt.Sprintf(".%s/tmp/x", name), "")
+		m.must(m.disk.Remove(fmt.Sprintf("Maildir/.%s/tmp/x", name)))
+	}
+	m.settle()
+	disk := faultfs.New(m.disk)
+	s := m.open(disk)
+	want := m.status(s)
+	if st := want["f000"]; st.Messages != 3 || st.Recent != 0 || st.UIDNext != 4 {
+		t.Fatalf("%+v", st)
+	}
+	if ops := looks(disk, func() { m.same("again", m.status(s), want) }); slices.ContainsFunc(ops, notList) {
+		t.Errorf("%q", ops[:min(len(ops), 20)])
+	}
+	m.must(s.Close())
+}
