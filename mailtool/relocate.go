@@ -496,7 +496,7 @@ func (m *move) free() error {
 		if err := m.progress("freeing", done, max(len(known), done+1)); err != nil {
 			return err
 		}
-		if k, ok := known[rel]; (!ok || k != factsOf(info)) && !leftOut(rel, info) {
+		if k, ok := known[rel]; (!ok || !k.still(info)) && !leftOut(rel, info) {
 			kept = append(kept, rel)
 			return nil
 		}

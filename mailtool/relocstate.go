@@ -21,7 +21,8 @@ import (
 //	end N
 //
 // Times are of the old file, in nanoseconds since 1970; PATH is below the old
-// place, quoted as Go does. Only a file that is still exactly so is freed.
+// place, quoted as Go does. Only a file that is still exactly so is freed. CTIME is 0
+// for a file with several names: to remove one of them changes it for the others.
 const (
 	relocMagic = "rookery-relocate-list 1"
 	maxLine    = 64 << 10
@@ -34,7 +35,20 @@ type fileFacts struct {
 }
 
 func factsOf(i vfs.Info) fileFacts {
-	return fileFacts{i.Size, i.ModTime.UnixNano(), i.ChangeTime.UnixNano(), i.Inode}
+	f := fileFacts{i.Size, i.ModTime.UnixNano(), i.ChangeTime.UnixNano(), i.Inode}
+	if i.Links > 1 {
+		f.ctime = 0
+	}
+	return f
+}
+
+// still reports whether a file is as it was.
+func (f fileFacts) still(i vfs.Info) bool {
+	now := factsOf(i)
+	if f.ctime == 0 {
+		now.ctime = 0
+	}
+	return f == now
 }
 
 // manifest makes a last pass and writes the list of what is the same at both
