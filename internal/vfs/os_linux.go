@@ -233,17 +233,9 @@ func (o *OS) OpenFile(path string, flag Flag, perm fs.FileMode) (File, error) {
 	if err != nil {
 		return nil, pathErr("open", path, err)
 	}
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
+	if _, err := regular(fd); err != nil {
 		unix.Close(fd)
-		return nil, pathErr("stat", path, err)
-	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG {
-		unix.Close(fd)
-		if st.Mode&unix.S_IFMT == unix.S_IFDIR {
-			return nil, pathErr("open", path, unix.EISDIR)
-		}
-		return nil, pathErr("open", path, fs.ErrInvalid)
+		return nil, pathErr("open", path, err)
 	}
 	return &osFile{f: os.NewFile(uintptr(fd), path), fd: fd}, nil
 }
@@ -276,7 +268,7 @@ func infoOf(st *unix.Stat_t) Info {
 		mode |= fs.ModeDevice
 	}
 	return Info{Size: st.Size, Mode: mode, ModTime: time.Unix(st.Mtim.Unix()), ChangeTime: time.Unix(st.Ctim.Unix()),
-		Inode: st.Ino, Device: uint64(st.Dev), Links: uint64(st.Nlink)}
+		Inode: st.Ino, Device: uint64(st.Dev), Links: uint64(st.Nlink), Owner: st.Uid}
 }
 
 // Mkdir makes a directory.
