@@ -29,9 +29,9 @@ func many() int {
 	return 400
 }
 
-// withMutt says that mutt works on the mbox, too. It and procmail take the two locks
-// in opposite orders and can wait for each other until one gives up, so that a run
-// takes minutes.
+// withMutt says that mutt works on the mbox, too. With it deliveries were once kept
+// from the lock for two minutes; by whom is not known yet, so that only the long
+// runs have it.
 func withMutt() bool { return os.Getenv("ROOKERY_SOAK") != "" }
 
 // listener is a session in IDLE.
