@@ -527,7 +527,8 @@ func (m *move) free() error {
 	return m.line(o)
 }
 
-// prune removes empty directories below the old place.
+// prune removes empty directories below the old place. What is gone is gone on disk
+// when it returns: the list may be forgotten then.
 func (m *move) prune(rel string, depth int) error {
 	if depth > maxTree {
 		return nil
@@ -537,15 +538,13 @@ func (m *move) prune(rel string, depth int) error {
 		return err
 	}
 	for n, info := range all {
-		if info.IsDir() {
-			if err := m.prune(vfs.Join(rel, n), depth+1); err != nil {
-				return err
-			}
+		if !info.IsDir() {
+			continue
 		}
+		if err := m.prune(vfs.Join(rel, n), depth+1); err != nil {
+			return err
+		}
+		_ = m.tree.fs.RemoveDir(m.tree.src(vfs.Join(rel, n))) // what is not empty stays
 	}
-	if rel == "" {
-		return m.tree.fs.SyncDir(m.tree.from)
-	}
-	_ = m.tree.fs.RemoveDir(m.tree.src(rel)) // what is not empty stays
-	return nil
+	return m.tree.fs.SyncDir(m.tree.src(rel))
 }

@@ -397,28 +397,31 @@ type narrow struct{ vfs.FS }
 func (narrow) Space(string) (free, total uint64, err error) { return 4096, 1 << 30, nil }
 
 func TestRelocateList(t *testing.T) {
-	const good = relocMagic + "\n1 2 3 4 \"a b\"\n5 6 7 8 \"c/\\n\"\nend 2\n"
-	got, err := decodeList(strings.NewReader(good))
+	const good = relocMagic + "\nboot \"b\"\n1 2 3 4 \"a b\"\n5 6 7 8 \"c/\\n\"\nend 2\n"
+	got, err := decodeList(strings.NewReader(good), "b")
 	if want := (map[string]fileFacts{"a b": {1, 2, 3, 4}, "c/\n": {5, 6, 7, 8}}); err != nil || !reflect.DeepEqual(got, want) {
 		t.Error(got, err)
 	}
+	if got, err := decodeList(strings.NewReader(good), "another"); err != nil || got["a b"] != (fileFacts{1, 2, 0, 4}) {
+		t.Error(got, err)
+	}
 	for n := range len(good) - 1 {
-		if got, err := decodeList(strings.NewReader(good[:n])); !errkind.Is(err, errkind.Corrupt) {
+		if got, err := decodeList(strings.NewReader(good[:n]), "b"); !errkind.Is(err, errkind.Corrupt) {
 			t.Errorf("%d octets: %v %v", n, got, err)
 		}
 	}
-	for _, bad := range []string{good + "x\n", relocMagic + "\n1 2 3 \"a\"\nend 1\n", relocMagic + "\n1 2 3 4 \"a\"\n1 2 3 4 \"a\"\nend 2\n", relocMagic + "\n1 2 3 4 \"\"\nend 1\n", relocMagic + "\n1 2 3 4 a\nend 1\n",
-		relocMagic + "\n" + strings.Repeat("1", maxLine+1) + "\nend 1\n"} {
-		if got, err := decodeList(strings.NewReader(bad)); !errkind.Is(err, errkind.Corrupt) {
+	for _, bad := range []string{good + "x\n", relocMagic + "\nboot \"b\"\n1 2 3 \"a\"\nend 1\n", relocMagic + "\nboot \"b\"\n1 2 3 4 \"a\"\n1 2 3 4 \"a\"\nend 2\n", relocMagic + "\nboot \"b\"\n1 2 3 4 \"\"\nend 1\n", relocMagic + "\nboot \"b\"\n1 2 3 4 a\nend 1\n",
+		relocMagic + "\nboot \"b\"\n" + strings.Repeat("1", maxLine+1) + "\nend 1\n"} {
+		if got, err := decodeList(strings.NewReader(bad), "b"); !errkind.Is(err, errkind.Corrupt) {
 			t.Errorf("%.80q: %v %v", bad, got, err)
 		}
 	}
 }
 
 func FuzzDecodeList(f *testing.F) {
-	f.Add([]byte(relocMagic + "\n1 2 3 4 \"a b\"\n5 6 7 8 \"c/\\n\"\nend 2\n"))
+	f.Add([]byte(relocMagic + "\nboot \"b\"\n1 2 3 4 \"a b\"\n5 6 7 8 \"c/\\n\"\nend 2\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		list, err := decodeList(bytes.NewReader(data))
+		list, err := decodeList(bytes.NewReader(data), "b")
 		if err != nil {
 			return
 		}

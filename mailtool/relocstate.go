@@ -17,12 +17,15 @@ import (
 // target:
 //
 //	rookery-relocate-list 1
+//	boot "ID"
 //	SIZE MTIME CTIME INODE "PATH"
 //	end N
 //
 // Times are of the old file, in nanoseconds since 1970; PATH is below the old
 // place, quoted as Go does. Only a file that is still exactly so is freed. CTIME is 0
-// for a file with several names: to remove one of them changes it for the others.
+// for a file with several names: to remove one of them changes it for the others. ID
+// names the boot of the machine: in another one CTIMEs do not count, since a power
+// cut may have taken back the removal of a file but not what that did to its CTIME.
 const (
 	relocMagic = "rookery-relocate-list 1"
 	maxLine    = 64 << 10
@@ -54,10 +57,7 @@ func (f fileFacts) still(i vfs.Info) bool {
 // manifest makes a last pass and writes the list of what is the same at both
 // places.
 func (m *move) manifest() error {
-	at := vfs.Join(m.tree.to, relocList)
-	if err := m.tree.fs.Remove(at); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
+	at := vfs.Join(m.tree.to, relocList) // one that is there stays until the new one is
 	tmp := at + ".tmp"
 	if err := m.tree.fs.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -81,7 +81,7 @@ func (m *move) manifest() error {
 		return err
 	}
 	w := bufio.NewWriter(f)
-	fmt.Fprintln(w, relocMagic)
+	fmt.Fprintf(w, "%s\nboot %q\n", relocMagic, m.tree.fs.BootID())
 	for _, l := range all {
 		fmt.Fprintf(w, "%d %d %d %d %q\n", l.size, l.mtime, l.ctime, l.inode, l.rel)
 	}
@@ -102,20 +102,30 @@ func (m *move) manifest() error {
 func (m *move) readManifest() (map[string]fileFacts, error) {
 	f, err := m.tree.fs.OpenFile(vfs.Join(m.tree.to, relocList), vfs.Read, 0)
 	if errors.Is(err, fs.ErrNotExist) {
+		some := errors.New("a file")
+		if m.walk("", 0, func(string, vfs.Info) error { return some }) == nil {
+			return map[string]fileFacts{}, nil // all was freed, and that was not noted any more
+		}
 		return nil, failf(exitNoInput, "there is no list of what was copied to %s: nothing is freed; compare both directories yourself", m.to)
 	}
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	return decodeList(f)
+	return decodeList(f, m.tree.fs.BootID())
 }
 
-func decodeList(r io.Reader) (map[string]fileFacts, error) {
+// decodeList reads a list as it counts in a boot of the machine.
+func decodeList(r io.Reader, boot string) (map[string]fileFacts, error) {
 	bad := errkind.Newf("read "+relocList, errkind.Corrupt, "it is not in the form of this version; nothing is freed")
 	s := bufio.NewScanner(r)
 	s.Buffer(make([]byte, 4<<10), maxLine)
-	if !s.Scan() || s.Text() != relocMagic {
+	if !s.Scan() || s.Text() != relocMagic || !s.Scan() {
+		return nil, bad
+	}
+	text, ok := strings.CutPrefix(s.Text(), "boot ")
+	written, err := strconv.Unquote(text)
+	if !ok || err != nil {
 		return nil, bad
 	}
 	out := map[string]fileFacts{}
@@ -140,6 +150,9 @@ func decodeList(r io.Reader) (map[string]fileFacts, error) {
 		errs[4] = err
 		if _, twice := out[rel]; errors.Join(errs[:]...) != nil || twice || rel == "" {
 			return nil, bad
+		}
+		if written != boot {
+			v.ctime = 0
 		}
 		out[rel] = v
 	}
