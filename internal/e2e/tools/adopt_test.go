@@ -33,6 +33,13 @@ func TestAdopt(t *testing.T) {
 	if err == nil || !strings.Contains(out, "UIDVALIDITY is") || !strings.Contains(out, "subscribed here alone") {
 		t.Errorf("%v %s", err, out)
 	}
+	pop3 := fmt.Sprintf("pop3s://127.0.0.1:%d", d.Port("pop3s"))
+	if out, err := adopt("--against", url, "--against-pop3", pop3, "--insecure"); err != nil || !strings.Contains(out, `"pop3_messages":`) || strings.Contains(out, `"same":false`) {
+		t.Errorf("%v %s", err, out)
+	}
+	if out, err := adopt("--against-pop3", pop3, "--insecure", "--against-user", "u2"); err == nil || !strings.Contains(out, "messages here, 0 there") {
+		t.Errorf("%v %s", err, out)
+	}
 	if out, err := adopt(); err != nil || !strings.Contains(out, `"uidnext":7`) {
 		t.Errorf("%v %s", err, out)
 	}

@@ -87,3 +87,46 @@ func TestTransfer(t *testing.T) {
 	ctl(t, d, 64, "export", "-u", "u3", "--format", "zip", filepath.Join(dir, "zip"))
 	d.NoCrash(t)
 }
+
+// A Maildir of Dovecot's or Courier's comes with UIDs, UIDVALIDITY, UIDNEXT, keywords
+// and subscriptions, where the mailbox is empty.
+func TestImportKeepsUIDs(t *testing.T) {
+	d := harness.Start(t, "--users", "1", "--empty")
+	dir := filepath.Join(d.Dir, "old")
+	for path, text := range map[string]string{
+		"cur/1000.M1P1.x:2,Sa": "Subject: one\n\n1\n", "cur/1001.M1P1.x:2,": "Subject: two\n\n2\n", "new/1002.M1P1.x": "Subject: three\n\n3\n",
+		"dovecot-uidlist":  "3 V77 N40 G0123456789abcdef0123456789abcdef\n5 :1001.M1P1.x\n9 W17 :1000.M1P1.x\n",
+		"dovecot-keywords": "0 $Job\n", "subscriptions": "V\t2\n\nINBOX\nOld\tCourier\n",
+		".Old.Courier/cur/2000.M1P1.x:2,": "Subject: four\n\n4\n", ".Old.Courier/new/.k": "", ".Old.Courier/courierimapuiddb": "1 88 12\n11 2000.M1P1.x\n",
+		".Old.Courier/courierimapkeywords/:list": "urgent\nlater\n\n2000.M1P1.x:1\n",
+	} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, path)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := writeFile(filepath.Join(dir, path), text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctl(t, d, 0, "import", "-u", "u1", "--keep-uids", dir)
+	facts := func(box string) string {
+		var b strings.Builder
+		for _, r := range rows(t, d, "fetch", "-u", "u1", "-m", box, "-f", "uid,flags,subject", "all") {
+			fmt.Fprint(&b, r["uid"], " ", r["flags"], " ", r["subject"], "; ")
+		}
+		st := rows(t, d, "mailbox", "status", "-u", "u1", box)[0]
+		return fmt.Sprint(b.String(), st["uidvalidity"], " ", st["uidnext"])
+	}
+	if got := facts("INBOX"); got != `5  two; 9 \Seen $Job one; 10  three; 77 40` {
+		t.Error(got)
+	}
+	if got := facts("Old.Courier"); got != "11 later four; 88 12" {
+		t.Error(got)
+	}
+	if got := fmt.Sprint(column(rows(t, d, "mailbox", "list", "-u", "u1", "--subscribed"), "mailbox")); !strings.Contains(got, "Old.Courier") {
+		t.Error(got)
+	}
+	if out := ctl(t, d, 73, "import", "-u", "u1", "--keep-uids", dir); !strings.Contains(out, "empty mailbox") {
+		t.Error(out)
+	}
+	d.NoCrash(t)
+}

@@ -42,3 +42,30 @@ func TestUpkeep(t *testing.T) {
 	}
 	d.NoCrash(t)
 }
+
+// What is expunged and deleted comes back in every format and layout, and no client
+// sees where it waits.
+func TestUndeleteFormats(t *testing.T) {
+	for name, c := range map[string]struct {
+		driver string
+		lines  []string
+	}{"mbox": {"mbox", nil}, "fs layout": {"maildir", []string{`mailbox_list_layout = "fs"`}}} {
+		t.Run(name, func(t *testing.T) {
+			d := harness.StartWith(t, c.lines, "--users", "1", "--empty", "--driver", c.driver)
+			fill(t, d, 10) // with two expunged from INBOX
+			ctl(t, d, 0, "mailbox", "delete", "-u", "u1", "Lists.Go")
+			if got := fmt.Sprint(column(rows(t, d, "mailbox", "list", "-u", "u1"), "mailbox")); strings.Contains(got, "rookery") || strings.Contains(got, "Lists.Go") {
+				t.Errorf("%s", got)
+			}
+			got := fmt.Sprint(rows(t, d, "undelete", "-u", "u1"))
+			if !strings.Contains(got, "mailbox:INBOX messages:2") || !strings.Contains(got, "mailbox:Lists.Go messages:5") {
+				t.Errorf("%s", got)
+			}
+			if got := fmt.Sprint(rows(t, d, "search", "-u", "u1", "--count", "all")); !strings.Contains(got, "count:5 mailbox:INBOX") || !strings.Contains(got, "count:5 mailbox:Lists.Go") {
+				t.Errorf("%s", got)
+			}
+			ctl(t, d, 0, "verify", "-u", "u1")
+			d.NoCrash(t)
+		})
+	}
+}
