@@ -359,7 +359,7 @@ func (m *move) late() error {
 
 // forget takes the move's own files away.
 func (m *move) forget() error {
-	for _, name := range []string{relocList, relocFile} {
+	for _, name := range []string{relocPart, relocList, relocFile} {
 		if err := m.tree.fs.Remove(vfs.Join(m.tree.to, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}

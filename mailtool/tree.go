@@ -16,8 +16,8 @@ import (
 
 // tree makes one directory the same as another, again and again until they are:
 // same names, octets, modification times (a Maildir's INTERNALDATEs) and links
-// between files. A file whose copy has its size and time is taken for copied:
-// the time is set once the octets are on disk and were read back.
+// between files. A file whose copy has its size and time is taken for copied: it
+// got its name once it was on disk and was read back.
 //
 // A file that may be changed within the tick of the clock in which it was copied
 // gets a time that no file has, so that the next pass copies it again; final is
@@ -47,6 +47,7 @@ const racy = 2 * time.Second
 const (
 	relocFile = "rookery-relocate"
 	relocList = "rookery-relocate.list"
+	relocPart = "rookery-relocate.part" // a file while it is copied
 )
 
 // leftOut reports whether a file is none of those that are moved.
@@ -212,15 +213,20 @@ func (t *tree) entry(rel string, info, was vfs.Info, there bool, depth int) (cha
 	if t.measure {
 		return true, nil
 	}
+	if !linked {
+		return true, t.file(rel)
+	}
 	if there {
 		if err := t.fs.Remove(t.dst(rel)); err != nil {
 			return false, err
 		}
 	}
-	if linked {
-		return true, t.fs.Link(t.dst(first), t.dst(rel))
+	err = t.fs.Link(t.dst(first), t.dst(rel))
+	if errors.Is(err, fs.ErrNotExist) { // the first one vanished before it was copied
+		t.links[info.Inode] = rel
+		return true, t.file(rel)
 	}
-	return true, t.file(rel)
+	return true, err
 }
 
 func (t *tree) tell() error {
@@ -256,12 +262,11 @@ func (t *tree) file(rel string) error {
 		if n == tries {
 			return failf(exitTemp, "another program writes %s all the time; stop it, then give the command again", t.src(rel))
 		}
-		if err := t.fs.Remove(t.dst(rel)); err != nil {
-			return err
-		}
 	}
 }
 
+// copyOnce makes a copy under a name of the move's and renames it: what has its
+// name is on disk, with its time, which is a Maildir's INTERNALDATE.
 func (t *tree) copyOnce(rel string) (sure bool, err error) {
 	src, err := t.fs.OpenFile(t.src(rel), vfs.Read, 0)
 	if err != nil {
@@ -272,19 +277,29 @@ func (t *tree) copyOnce(rel string) (sure bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	dst, err := t.fs.OpenFile(t.dst(rel), vfs.Read|vfs.Write|vfs.Create|vfs.Excl, before.Mode.Perm())
+	tmp := below(t.to, relocPart)
+	if err := t.fs.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
+	dst, err := t.fs.OpenFile(tmp, vfs.Read|vfs.Write|vfs.Create|vfs.Excl, before.Mode.Perm())
 	if err != nil {
 		return false, err
 	}
-	defer func() { err = errors.Join(err, dst.Close()) }()
+	sure, err = t.fill(rel, dst, src, before)
+	if err = errors.Join(err, dst.Close()); err != nil {
+		return false, err
+	}
+	return sure, t.fs.Rename(tmp, t.dst(rel))
+}
+
+// fill copies octets and time, and puts them on disk. sure is false if the file may
+// have changed meanwhile.
+func (t *tree) fill(rel string, dst, src vfs.File, before vfs.Info) (sure bool, err error) {
 	sum, err := t.pour(dst, src)
-	if err == nil {
-		err = dst.DataSync()
-	}
-	if err == nil {
-		err = t.readBack(rel, dst, sum)
-	}
 	if err != nil {
+		return false, err
+	}
+	if err := t.readBack(rel, dst, sum); err != nil {
 		return false, err
 	}
 	after, err := src.Stat()
@@ -292,15 +307,14 @@ func (t *tree) copyOnce(rel string) (sure bool, err error) {
 		return false, err
 	}
 	sure = after.Size == before.Size && after.ModTime.Equal(before.ModTime) && (t.final || t.fs.Now().Sub(after.ModTime) > racy)
+	at := before.ModTime
 	if !sure {
-		return false, dst.SetModTime(unsureTime)
+		at = unsureTime
 	}
-	// The time says that the octets are there, so they are on disk before it; a
-	// Maildir's file has its INTERNALDATE in it, so it is on disk before the switch.
-	if err := dst.SetModTime(before.ModTime); err != nil {
+	if err := dst.SetModTime(at); err != nil {
 		return false, err
 	}
-	return true, dst.Sync()
+	return sure, dst.Sync()
 }
 
 // pour copies octets and gives their CRC.

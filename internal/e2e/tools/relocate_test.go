@@ -227,7 +227,7 @@ func (b *busy) store() {
 		case <-b.stop:
 			c.Close()
 			return
-		case <-time.After(50 * time.Millisecond):
+		case <-time.After(150 * time.Millisecond):
 		}
 		if err != nil {
 			c.Close()
@@ -293,7 +293,7 @@ func (b *busy) end() {
 // server itself, loses nothing while a user delivers and reads, and the same
 // command ends it. A client with its state downloads nothing again.
 func TestRelocateKilled(t *testing.T) {
-	const kills, most = 12, 120
+	const kills, most = 9, 90
 	d := harness.Start(t, "--users", "1", "--empty")
 	fill(t, d, 150)
 	sync := newMbsync(t, d)
