@@ -79,13 +79,13 @@ func TestQuotaWarningSettings(t *testing.T) {
 	}
 	settings.Hostname.Put(set, "mx.example")
 	set.PutRow("quota_warning", settings.Row{Name: "a", Values: map[string]any{"percentage": int64(80), "subject": subject}})
-	set.PutRow("quota_warning", settings.Row{Name: "b", Values: map[string]any{"percentage": int64(95), "resource": "message", "from": "help@example", "text": subject}})
+	set.PutRow("quota_warning", settings.Row{Name: "b", Values: map[string]any{"percentage": int64(95), "resource": "message", "threshold": "under", "from": "help@example", "text": subject}})
 	w := warnings(set)
-	if len(w) != 2 || w[0].Percent != 80 || w[0].Messages || w[0].From != "postmaster@mx.example" || w[0].Text != nil ||
+	if len(w) != 2 || w[0].Percent != 80 || w[0].Messages || w[0].Under || w[0].From != "postmaster@mx.example" || w[0].Text != nil ||
 		w[0].Subject(map[string]string{"percent": "81"}) != "at 81" {
 		t.Errorf("%+v", w)
 	}
-	if len(w) == 2 && (w[1].Percent != 95 || !w[1].Messages || w[1].From != "help@example" || w[1].Subject != nil || w[1].Text == nil) {
+	if len(w) == 2 && (w[1].Percent != 95 || !w[1].Messages || !w[1].Under || w[1].From != "help@example" || w[1].Subject != nil || w[1].Text == nil) {
 		t.Errorf("%+v", w[1])
 	}
 }

@@ -45,6 +45,7 @@ func quotaRows() []row {
 		{name: "namespace.mailbox.quota_storage_percentage", unit: boxes}, {name: "namespace.mailbox.quota_storage_extra", unit: boxes},
 		{name: "quota_warning.name", unit: warnings}, {name: "quota_warning.enabled", unit: "internal/confload.TestTablesReplaceAndVanish"},
 		{name: "quota_warning.resource", unit: warnings}, {name: "quota_warning.percentage", unit: warnings}, {name: "quota_warning.from", unit: warnings},
+		{name: "quota_warning.threshold", unit: warnings},
 		{name: "quota_warning.subject", unit: warnings}, {name: "quota_warning.text", unit: warnings},
 	}
 }
