@@ -20,6 +20,7 @@ type tripwire struct {
 	do    func() // under no lock
 	count int    // operations so far
 	where string // what do ran before
+	runs  sync.WaitGroup
 }
 
 // arm has do run before the k-th operation from now on.
@@ -29,25 +30,32 @@ func (t *tripwire) arm(k int, do func()) {
 	t.left, t.do, t.where = k, do, ""
 }
 
-// disarm ends it and tells before what it ran, "" if it did not.
+// disarm ends it and tells before what it ran, "" if it did not. It may have run
+// in work that a store does in the background: what it does has ended then.
 func (t *tripwire) disarm() string {
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	t.left, t.do = 0, nil
-	return t.where
+	where := t.where
+	t.mu.Unlock()
+	t.runs.Wait()
+	return where
 }
 
 func (t *tripwire) step(what, path string) {
 	t.mu.Lock()
 	t.count++
-	do := func() {}
+	var do func()
 	if t.left > 0 {
 		if t.left--; t.left == 0 {
 			do, t.where = t.do, what+" "+path
+			t.runs.Add(1)
 		}
 	}
 	t.mu.Unlock()
-	do()
+	if do != nil {
+		defer t.runs.Done()
+		do()
+	}
 }
 
 // locked are files that nobody may open: what chmod does for who is not root. A
