@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -48,6 +49,7 @@ const prefix = ""
 func TestStore(t *testing.T) {
 	storetest.Run(t, func(*testing.T) storetest.Harness {
 		return storetest.Harness{
+			Sampled:   os.Getenv("ROOKERY_SOAK") == "", // maildir below it is tested whole
 			DropIndex: func(vfs.FS) error { return nil },
 			Open:      func(disk vfs.FS) (mailstore.Store, error) { return open(disk, held.Options{Hold: 168 * time.Hour}) }}
 	})
