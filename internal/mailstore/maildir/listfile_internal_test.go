@@ -25,6 +25,13 @@ func TestListingCodec(t *testing.T) {
 	if _, _, ok := parseListing(l.encode(7), 8); ok {
 		t.Error("a file of another key was believed")
 	}
+	for i := range l.encode(7) {
+		b := l.encode(7)
+		b[i] ^= 1
+		if _, _, ok := parseListing(b, 7); ok {
+			t.Errorf("a file with octet %d changed was believed", i)
+		}
+	}
 }
 
 func FuzzListing(f *testing.F) {

@@ -2,6 +2,7 @@ package maildir_test
 
 import (
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -13,7 +14,7 @@ import (
 	"rookery/internal/mailstore/maildir"
 	"rookery/internal/numset"
 	"rookery/internal/vfs"
-	"rookery/internal/vfs/faultfs"
+	"rookery/internal/vfs/memfs"
 )
 
 // many is a store of many folders, some with mail.
@@ -109,19 +110,43 @@ func (m *many) same(what string, got, want map[string]mailstore.Status) {
 	}
 }
 
-// looks gives the operations of f on the disk but for looks at stamps and at the
-// index's log.
-func looks(disk *faultfs.FS, f func()) (out []string) {
-	before := len(disk.Traced())
-	disk.Trace(true)
-	f()
-	disk.Trace(false)
-	for _, op := range disk.Traced()[before:] {
-		if !strings.HasPrefix(op, "stat ") && !strings.Contains(op, "rookery.index.log") && !strings.HasPrefix(op, "sub ") {
-			out = append(out, op)
-		}
+// watched is a disk that notes which files are opened and which directories read,
+// also below a Sub: faultfs traces changes alone.
+type watched struct {
+	vfs.FS
+	on  *bool
+	ops *[]string
+}
+
+func watch(disk vfs.FS) *watched { return &watched{disk, new(bool), new([]string)} }
+
+func (w *watched) note(op string) {
+	if *w.on {
+		*w.ops = append(*w.ops, op)
 	}
-	return out
+}
+
+func (w *watched) OpenFile(path string, flag vfs.Flag, perm fs.FileMode) (vfs.File, error) {
+	w.note("open " + path)
+	return w.FS.OpenFile(path, flag, perm)
+}
+
+func (w *watched) ReadDir(path string, yield func(vfs.DirEntry) bool) error {
+	w.note("readdir " + path)
+	return w.FS.ReadDir(path, yield)
+}
+
+func (w *watched) Sub(path string) (vfs.FS, error) {
+	in, err := w.FS.Sub(path)
+	return &watched{in, w.on, w.ops}, err
+}
+
+// during gives what f opens and reads.
+func (w *watched) during(f func()) []string {
+	*w.ops, *w.on = nil, true
+	f()
+	*w.on = false
+	return *w.ops
 }
 
 func bothLayouts(t *testing.T, f func(t *testing.T, layout maildir.Layout)) {
@@ -129,14 +154,17 @@ func bothLayouts(t *testing.T, f func(t *testing.T, layout maildir.Layout)) {
 	t.Run("fs", func(t *testing.T) { f(t, maildir.FSLayout) })
 }
 
-// STATUS of a folder that did not change costs stats, and LIST reads no directory
-// that did not: in this process and in the next.
+// STATUS of a folder that did not change costs stats, in this process and in the
+// next, and LIST reads no directory that did not.
 func TestUnchangedFolders(t *testing.T) {
 	bothLayouts(t, func(t *testing.T, layout maildir.Layout) {
 		m := newMany(t, layout, 80)
-		disk := faultfs.New(m.disk)
+		disk := watch(m.disk)
 		s := m.open(disk)
-		want := m.status(s)
+		var want map[string]mailstore.Status
+		if ops := disk.during(func() { want = m.status(s) }); len(ops) < 80 {
+			t.Fatalf("the first answers opened %d files: the watch is blind", len(ops))
+		}
 		list, err := s.List()
 		m.must(err)
 		if len(list) != 81 {
@@ -149,10 +177,13 @@ func TestUnchangedFolders(t *testing.T) {
 			var got map[string]mailstore.Status
 			var again []mailstore.Folder
 			m.settle()
-			if ops := looks(disk, func() { got = m.status(s) }); slices.ContainsFunc(ops, notList) {
+			if ops := disk.during(func() { got = m.status(s) }); slices.ContainsFunc(ops, notList) {
 				t.Errorf("%s: STATUS: %q", when, ops[:min(len(ops), 5)])
 			}
-			if ops := looks(disk, func() { again, err = s.List() }); err != nil || slices.ContainsFunc(ops, notList) {
+			// Who closes or opens a store makes and renames files in the mail directory
+			// itself: that one is read again, and no other.
+			root := func(op string) bool { return notList(op) && (op != "readdir Maildir" || when == "the same process") }
+			if ops := disk.during(func() { again, err = s.List() }); err != nil || slices.ContainsFunc(ops, root) {
 				t.Errorf("%s: LIST: %v, %q", when, err, ops)
 			}
 			m.same(when, got, want)
@@ -278,6 +309,98 @@ func (m *many) write(path string) error {
 	return err
 }
 
+// LIST tells of a subscription that another process made, where nothing else changed.
+func TestSubscribedList(t *testing.T) {
+	m := newMany(t, maildir.MaildirPP, 4)
+	m.must(m.disk.Mkdir("control", 0o700))
+	open := func() mailstore.Store {
+		s, err := maildir.Open(maildir.Options{FS: m.disk, MailPath: "Maildir", ControlPath: "control", Host: "test.example", LockWait: 20e9})
+		m.must(err)
+		return s
+	}
+	s, other := open(), open()
+	for _, on := range []bool{true, false, true} {
+		m.must(other.Subscribe("f001", on))
+		m.settle()
+		list, err := s.List()
+		m.must(err)
+		i := slices.IndexFunc(list, func(f mailstore.Folder) bool { return f.Name == "f001" })
+		if got := list[i].Attrs&mailstore.Subscribed != 0; got != on {
+			t.Errorf("subscribed: %v, want %v", got, on)
+		}
+	}
+	m.must(s.Close())
+	m.must(other.Close())
+}
+
+// A change that only the index and rookery-keywords show raises HIGHESTMODSEQ.
+func TestStatusOfManyKeywords(t *testing.T) {
+	m := newMany(t, maildir.MaildirPP, 1)
+	s, other := m.open(m.disk), m.open(m.disk)
+	mb, err := other.Open("f000")
+	m.must(err)
+	last := mailstore.ModSeq(0)
+	for i := range 30 { // more than there are letters
+		_, err := mb.Store(mailstore.FlagChange{UIDs: numset.Of(1), Op: mailstore.AddFlags, Keywords: []string{fmt.Sprintf("k%02d", i)}})
+		m.must(err)
+		for range 2 {
+			m.settle()
+			st, err := s.Status("f000", mailstore.StatusWant{})
+			m.must(err)
+			if want := mb.Snapshot().HighestModSeq(); st.HighestModSeq != want || want <= last {
+				t.Fatalf("keyword %d: HIGHESTMODSEQ %d, want %d", i, st.HighestModSeq, want)
+			}
+		}
+		last = mb.Snapshot().HighestModSeq()
+	}
+	m.must(mb.Close())
+	m.must(s.Close())
+	m.must(other.Close())
+}
+
+// A UIDVALIDITY that another program gave is told, though no message moved.
+func TestStatusOfAnotherList(t *testing.T) {
+	m := newMany(t, maildir.MaildirPP, 1)
+	s := m.open(m.disk)
+	m.status(s)
+	m.settle()
+	m.status(s)
+	list := m.get(".f000/dovecot-uidlist")
+	at := strings.IndexByte(list, 'V')
+	m.put(".f000/other", list[:at]+"V1999999999"+list[at+strings.IndexByte(list[at:], ' '):])
+	m.must(m.disk.Rename("Maildir/.f000/other", "Maildir/.f000/dovecot-uidlist"))
+	m.settle()
+	if st := m.status(s)["f000"]; st.UIDValidity != 1999999999 {
+		t.Errorf("%+v", st)
+	}
+	m.must(s.Close())
+}
+
+// What arrives in the same tick of the clock as the last answer hides behind the
+// same stamp: such an answer is not remembered.
+func TestStatusWithinATick(t *testing.T) {
+	m := &many{tree: newTree(t)}
+	m.disk = memfs.New(memfs.Options{Now: func() time.Time { return m.now }, Granularity: 10 * time.Millisecond})
+	for _, d := range []string{"cur", "new", "tmp", ".f000/cur", ".f000/new", ".f000/tmp"} {
+		m.must(vfs.MkdirAll(m.disk, "Maildir/"+d, 0o700))
+	}
+	m.names = []string{"f000"}
+	m.settle()
+	s := m.open(m.disk)
+	m.status(s)
+	m.settle()
+	for i := range 5 {
+		m.must(m.write(fmt.Sprintf("Maildir/.f000/new/17%d.0.other", i)))
+		m.status(s)
+		m.must(m.write(fmt.Sprintf("Maildir/.f000/new/17%d.1.other", i)))
+		m.settle()
+		if st := m.status(s)["f000"]; st.Messages != uint32(2*i+2) {
+			t.Fatalf("round %d: %+v", i, st)
+		}
+	}
+	m.must(s.Close())
+}
+
 // The file of folders is believed only where it is whole and of this run of the
 // machine; without it all is found again.
 func TestListingFile(t *testing.T) {
@@ -331,13 +454,13 @@ func TestUnchangedAdopted(t *testing.T) {
 		m.must(m.disk.Remove(fmt.Sprintf("Maildir/.%s/tmp/x", name)))
 	}
 	m.settle()
-	disk := faultfs.New(m.disk)
+	disk := watch(m.disk)
 	s := m.open(disk)
 	want := m.status(s)
 	if st := want["f000"]; st.Messages != 3 || st.Recent != 0 || st.UIDNext != 4 {
 		t.Fatalf("%+v", st)
 	}
-	if ops := looks(disk, func() { m.same("again", m.status(s), want) }); slices.ContainsFunc(ops, notList) {
+	if ops := disk.during(func() { m.same("again", m.status(s), want) }); slices.ContainsFunc(ops, notList) {
 		t.Errorf("%q", ops[:min(len(ops), 20)])
 	}
 	m.must(s.Close())
