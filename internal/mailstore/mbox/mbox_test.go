@@ -3,6 +3,7 @@ package mbox_test
 import (
 	"io"
 	"io/fs"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -144,5 +145,9 @@ func harness() storetest.Harness {
 }
 
 func TestStore(t *testing.T) {
-	storetest.Run(t, func(*testing.T) storetest.Harness { return harness() })
+	storetest.Run(t, func(*testing.T) storetest.Harness {
+		h := harness()
+		h.Sampled = os.Getenv("ROOKERY_SOAK") == "" // whole it takes minutes
+		return h
+	})
 }
