@@ -336,7 +336,11 @@ func (s *Store) forgetListing() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.folders)+len(l.memos) > smallListing && l.news == 0 {
-		*l = listing{round: l.round}
+		// Field by field: the mutex is held. The round goes on.
+		l.loaded, l.dirs, l.folders = false, nil, nil
+		l.subs, l.subNames = fileStamp{}, nil
+		l.list, l.listOf, l.listSubs = nil, nil, nil
+		l.memos = nil
 	}
 }
 
