@@ -68,8 +68,8 @@ func (h moveHome) dump(t *testing.T, dir string) (text string) {
 // millisecond with each look.
 func newMove(t *testing.T, driver string) (moveHome, *memfs.FS) {
 	t.Helper()
-	now := testTime
-	disk := memfs.New(memfs.Options{Now: func() time.Time { now = now.Add(time.Millisecond); return now }})
+	clock := memfs.NewClock(testTime)
+	disk := memfs.New(memfs.Options{Now: clock.Now})
 	for _, dir := range []string{"a", "b"} {
 		if err := disk.Mkdir(dir, 0o700); err != nil {
 			t.Fatal(err)

@@ -30,17 +30,17 @@ type sickHome struct {
 	t      *testing.T
 	fs     vfs.FS
 	driver string
-	now    *time.Time
+	clock  *memfs.Clock
 }
 
 func newSick(t *testing.T, driver string) sickHome {
 	t.Helper()
-	now := testTime
-	disk := memfs.New(memfs.Options{Now: func() time.Time { now = now.Add(time.Microsecond); return now }})
+	clock := memfs.NewClock(testTime)
+	disk := memfs.New(memfs.Options{Now: clock.Now})
 	if err := disk.Mkdir("m", 0o700); err != nil {
 		t.Fatal(err)
 	}
-	h := sickHome{t, disk, driver, &now}
+	h := sickHome{t, disk, driver, clock}
 	h.fill()
 	return h
 }
@@ -232,8 +232,8 @@ func sicknesses() []sickness {
 		}},
 		{"maildir", "keyword-unnamed", func(h sickHome) { h.put("m/dovecot-keywords", "5 other\n") }},
 		{"maildir", "keywords-damaged", func(h sickHome) { h.change("m/dovecot-keywords", func(s string) string { return s + "noise\n" }) }},
-		{"maildir", "tmp-old", func(h sickHome) { h.put("m/tmp/old", "x"); *h.now = h.now.Add(48 * time.Hour) }},
-		{"maildir", "left-over", func(h sickHome) { h.put("m/dovecot-keywords.lock", ""); *h.now = h.now.Add(time.Hour) }},
+		{"maildir", "tmp-old", func(h sickHome) { h.put("m/tmp/old", "x"); h.clock.Jump(48 * time.Hour) }},
+		{"maildir", "left-over", func(h sickHome) { h.put("m/dovecot-keywords.lock", ""); h.clock.Jump(time.Hour) }},
 		{"maildir", "folder-incomplete", func(h sickHome) { h.must(h.fs.RemoveDir("m/.Work/new")) }},
 		{"maildir", "folder-left", func(h sickHome) { h.put("m/rookery-gone.x/cur/y", "z") }},
 		{"maildir", "mode-wrong", func(h sickHome) {
@@ -267,7 +267,7 @@ func sicknesses() []sickness {
 		}},
 		{"maildir", "journal-damaged", func(h sickHome) { h.put("m/rookery-journal", strings.Repeat("noise", 200_000)) }},
 		{"maildir", "subscription-stale", func(h sickHome) { h.change("m/subscriptions", func(s string) string { return s + "Gone\n" }) }},
-		{"maildir", "held-expired", func(h sickHome) { *h.now = h.now.Add(30 * 24 * time.Hour) }},
+		{"maildir", "held-expired", func(h sickHome) { h.clock.Jump(30 * 24 * time.Hour) }},
 		{"maildir", "held-nameless", func(h sickHome) { h.put("m/rookery-held", "") }},
 		{"maildir", "held-damaged", func(h sickHome) { h.change("m/rookery-held", func(s string) string { return s + "noise\n" }) }},
 		{"maildir", "maildirsize-wrong", func(h sickHome) { h.change("m/maildirsize", func(s string) string { return s + "5 1\n" }) }},
@@ -307,7 +307,7 @@ func sicknesses() []sickness {
 			h.change("m/.rookery/rookery-mboxes", func(s string) string { return s + "noise\n" })
 		}},
 		{"mbox", "record-stale", func(h sickHome) { h.must(h.fs.Remove("m/Work")) }},
-		{"mbox", "lock-left", func(h sickHome) { h.put("m/Work.lock", ""); *h.now = h.now.Add(time.Hour) }},
+		{"mbox", "lock-left", func(h sickHome) { h.put("m/Work.lock", ""); h.clock.Jump(time.Hour) }},
 		{"mbox", "held-nameless", func(h sickHome) { h.put("m/.rookery/rookery-held", "") }},
 	}
 }
@@ -321,7 +321,7 @@ func TestVerifyDamage(t *testing.T) {
 		kinds[c.kind] = true
 		t.Run(c.driver+"/"+c.kind, func(t *testing.T) {
 			h := newSick(t, c.driver)
-			*h.now = h.now.Add(time.Minute)
+			h.clock.Jump(time.Minute)
 			check := func(options ...string) (found, mended []string, exit uint8) {
 				t.Helper()
 				cl := dialHome(t, h)
@@ -344,7 +344,7 @@ func TestVerifyDamage(t *testing.T) {
 				t.Fatalf("before the damage: %q", found)
 			}
 			c.do(h)
-			*h.now = h.now.Add(time.Minute)
+			h.clock.Jump(time.Minute)
 			before := h.content()
 			for _, options := range [][]string{{}, {"dry-run"}, {"repair", "dry-run"}} {
 				found, mended, exit := check(options...)

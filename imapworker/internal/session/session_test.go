@@ -5,7 +5,6 @@ import (
 	"io"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -82,8 +81,7 @@ func openPeer(t *testing.T, given []string) transcript.Peer {
 // a little with each look, as a real one does.
 func (p *peer) openMaildir(space mailstore.Namespace) mailstore.Store {
 	p.t.Helper()
-	var ticks atomic.Int64
-	disk := memfs.New(memfs.Options{Now: func() time.Time { return start.Add(time.Duration(ticks.Add(1)) * time.Microsecond) }})
+	disk := memfs.New(memfs.Options{Now: memfs.NewClock(start).Now})
 	if err := disk.Mkdir("Maildir", 0o700); err != nil {
 		p.t.Fatal(err)
 	}

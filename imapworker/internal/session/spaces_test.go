@@ -2,7 +2,6 @@ package session
 
 import (
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,8 +18,7 @@ import (
 // that LIST and NAMESPACE do not show, and one whose subscriptions the first keeps.
 func openSpaces(t *testing.T, given []string) transcript.Peer {
 	t.Helper()
-	var ticks atomic.Int64
-	disk := memfs.New(memfs.Options{Now: func() time.Time { return start.Add(time.Duration(ticks.Add(1)) * time.Microsecond) }})
+	disk := memfs.New(memfs.Options{Now: memfs.NewClock(start).Now})
 	space := func(prefix string) mailstore.Namespace {
 		return mailstore.Namespace{Prefix: prefix, Separator: '.', List: true, ListPrefix: strings.HasPrefix(prefix, "Far")}
 	}

@@ -107,6 +107,14 @@ func (o Options) WithDefaults() Options {
 // is called once, under the user's lock.
 type Starter interface{ Start() error }
 
+// Finisher is a Format whose changes of names another process may have left
+// halfway when it ended: Unfinished says so (no lock, cheap), and Finish brings
+// them to their end, under the user's lock.
+type Finisher interface {
+	Unfinished() bool
+	Finish() error
+}
+
 // Open opens a user's store. Close closes the format, too, also when Open fails.
 func Open(opt Options, format Format) (*Store, error) {
 	opt = opt.WithDefaults()
@@ -164,6 +172,27 @@ func (s *Store) locked(f func() error) error {
 	}
 	defer s.index.Unlock()
 	return f()
+}
+
+// named runs f, which goes by the names of mailboxes, under the user's lock.
+func (s *Store) named(f func() error) error {
+	return s.locked(func() error {
+		if fin, ok := s.format.(Finisher); ok && fin.Unfinished() {
+			if err := fin.Finish(); err != nil {
+				return err
+			}
+		}
+		return f()
+	})
+}
+
+// finish sees to it that no mailbox is between two names: it waits for the process
+// that renames, or ends what a process that is gone began. No lock is held.
+func (s *Store) finish() error {
+	if fin, ok := s.format.(Finisher); !ok || !fin.Unfinished() {
+		return nil
+	}
+	return s.named(func() error { return nil })
 }
 
 // Locked runs f under the user's lock, for a format's work in the background.

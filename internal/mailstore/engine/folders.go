@@ -58,6 +58,9 @@ func (s *Store) find(name mailstore.Name) (Folder, error) {
 	if err := checkName("open", name); err != nil {
 		return Folder{}, err
 	}
+	if err := s.finish(); err != nil {
+		return Folder{}, vfs.Kinded("open", err)
+	}
 	f, ok, err := s.format.Find(name)
 	if ok || err != nil {
 		return f, vfs.Kinded("open", err)
@@ -98,6 +101,9 @@ func (s *Store) hasChildren(name mailstore.Name) (bool, error) {
 
 // List gives every mailbox and implied parent.
 func (s *Store) List() ([]mailstore.Folder, error) {
+	if err := s.finish(); err != nil {
+		return nil, vfs.Kinded("list", err)
+	}
 	list, err := s.format.Folders()
 	if err != nil {
 		return nil, vfs.Kinded("list", err)
@@ -179,7 +185,7 @@ func (s *Store) Create(name mailstore.Name, use mailstore.Attr) (mailstore.Name,
 
 // create makes a mailbox and subscribes it if the settings say so.
 func (s *Store) create(inner mailstore.Name) (f Folder, err error) {
-	err = s.locked(func() error {
+	err = s.named(func() error {
 		list, err := s.format.Folders()
 		if err != nil {
 			return err
@@ -220,7 +226,7 @@ func (s *Store) Delete(name mailstore.Name) error {
 		return errkind.Newf("delete", errkind.Invalid, "INBOX cannot be deleted")
 	}
 	var dead *mailbox
-	err := s.locked(func() error {
+	err := s.named(func() error {
 		f, ok, err := s.format.Find(inner)
 		if err != nil {
 			return err
@@ -289,7 +295,7 @@ func (s *Store) Rename(from, to mailstore.Name) error {
 			return errkind.Wrap("rename", err)
 		}
 	}
-	err := s.locked(func() error {
+	err := s.named(func() error {
 		moves, err := s.planRename(f, t)
 		if err != nil {
 			return err

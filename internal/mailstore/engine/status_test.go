@@ -34,13 +34,13 @@ type bench struct {
 	*testing.T
 	open  func(vfs.FS) (mailstore.Store, error)
 	disk  *memfs.FS
-	now   time.Time
+	clock *memfs.Clock
 	names []string
 }
 
 func newBench(t *testing.T, open func(vfs.FS) (mailstore.Store, error), n int) *bench {
-	b := &bench{T: t, open: open, now: time.Unix(1780000000, 0)}
-	b.disk = memfs.New(memfs.Options{Now: func() time.Time { b.now = b.now.Add(time.Microsecond); return b.now }})
+	b := &bench{T: t, open: open, clock: memfs.NewClock(time.Unix(1780000000, 0))}
+	b.disk = memfs.New(memfs.Options{Now: b.clock.Now})
 	s := b.start(b.disk)
 	defer s.Close()
 	for i := range n {
@@ -50,7 +50,7 @@ func newBench(t *testing.T, open func(vfs.FS) (mailstore.Store, error), n int) *
 		b.names = append(b.names, name)
 		b.add(s, name)
 	}
-	b.now = b.now.Add(time.Hour)
+	b.clock.Jump(time.Hour)
 	return b
 }
 
@@ -157,7 +157,7 @@ func TestUnchangedStatus(t *testing.T) {
 			if st := want["f00"]; st.Messages != 1 || st.Unseen != 1 || st.UIDNext != 2 || st.Size != 12 {
 				t.Fatalf("%+v", st)
 			}
-			b.now = b.now.Add(time.Hour)
+			b.clock.Jump(time.Hour)
 			b.status(s)
 			ops := disk.during(func() { got = b.status(s) })
 			b.same("again", got, want)
@@ -183,7 +183,7 @@ func TestChangedStatus(t *testing.T) {
 			defer other.Close()
 			for round := range 150 {
 				if rnd.IntN(3) == 0 {
-					b.now = b.now.Add(time.Hour)
+					b.clock.Jump(time.Hour)
 				}
 				who := []mailstore.Store{s, other}[rnd.IntN(2)]
 				box := b.names[rnd.IntN(len(b.names))]
@@ -240,13 +240,13 @@ func TestStatusOfForeignMail(t *testing.T) {
 			if st := b.status(s)["f00"]; st.Messages != uint32(1+i) {
 				t.Fatalf("round %d: %+v", i, st)
 			}
-			b.now = b.now.Add(time.Hour)
+			b.clock.Jump(time.Hour)
 		}
 		f, err := b.disk.OpenFile("mail/f00", vfs.Write|vfs.Append, 0)
 		b.must(err)
 		_, err = f.Write([]byte("From x@y Thu Jan  1 00:00:00 2026\nSubject: d\n\nbody\n\n"))
 		b.must(err)
 		b.must(f.Close())
-		b.now = b.now.Add(time.Hour)
+		b.clock.Jump(time.Hour)
 	}
 }

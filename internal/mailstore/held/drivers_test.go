@@ -15,6 +15,7 @@ import (
 	"rookery/internal/mailstore/mbox"
 	"rookery/internal/mailstore/pack"
 	"rookery/internal/vfs"
+	"rookery/internal/vfs/memfs"
 )
 
 // drivers are all formats, each with the settings under which names lie otherwise
@@ -90,7 +91,7 @@ func holdAll(t *testing.T, open func(vfs.FS, mailstore.Namespace) (mailstore.Sto
 		t.Errorf("%s has %q", box, got)
 	}
 	expunge(t, s, "INBOX", 2)
-	clock.jump(72 * time.Hour)
+	clock.Jump(72 * time.Hour)
 	var found []string
 	must(t, s.Check(context.Background(), false, func(f mailstore.Finding) { found = append(found, f.Kind) }))
 	if len(found) > 0 {
@@ -108,12 +109,12 @@ func holdAll(t *testing.T, open func(vfs.FS, mailstore.Namespace) (mailstore.Sto
 
 // Each damage of what is held is found, a look changes nothing, a repair mends it.
 func TestCheck(t *testing.T) {
-	for kind, do := range map[string]func(t *testing.T, disk vfs.FS, c *clock){
-		"held-expired": func(_ *testing.T, _ vfs.FS, c *clock) { c.jump(30 * 24 * time.Hour) },
-		"held-nameless": func(t *testing.T, disk vfs.FS, _ *clock) {
+	for kind, do := range map[string]func(t *testing.T, disk vfs.FS, c *memfs.Clock){
+		"held-expired": func(_ *testing.T, _ vfs.FS, c *memfs.Clock) { c.Jump(30 * 24 * time.Hour) },
+		"held-nameless": func(t *testing.T, disk vfs.FS, _ *memfs.Clock) {
 			must(t, disk.Remove("Maildir/rookery-held"))
 		},
-		"held-damaged": func(t *testing.T, disk vfs.FS, _ *clock) {
+		"held-damaged": func(t *testing.T, disk vfs.FS, _ *memfs.Clock) {
 			f, err := disk.OpenFile("Maildir/rookery-held", vfs.Write|vfs.Append, 0)
 			must(t, err)
 			defer f.Close()

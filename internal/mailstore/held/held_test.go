@@ -8,7 +8,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -55,20 +54,6 @@ func TestStore(t *testing.T) {
 	})
 }
 
-type clock struct {
-	mu sync.Mutex
-	t  time.Time
-}
-
-func (c *clock) now() time.Time { return c.jump(time.Microsecond) }
-
-func (c *clock) jump(d time.Duration) time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.t = c.t.Add(d)
-	return c.t
-}
-
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
@@ -76,9 +61,9 @@ func must(t *testing.T, err error) {
 	}
 }
 
-func newDisk() (*memfs.FS, *clock) {
-	c := &clock{t: time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)}
-	return memfs.New(memfs.Options{Now: c.now}), c
+func newDisk() (*memfs.FS, *memfs.Clock) {
+	c := memfs.NewClock(time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC))
+	return memfs.New(memfs.Options{Now: c.Now}), c
 }
 
 func start(t *testing.T, disk vfs.FS, opt held.Options) *held.Store {
@@ -173,8 +158,8 @@ func TestUndelete(t *testing.T) {
 	add(t, s, "INBOX", mailstore.Seen|mailstore.Deleted, "a", "b", "c", "d")
 	add(t, s, "box", mailstore.Flagged, "x", "y")
 	expunge(t, s, "INBOX", 2, 3)
-	clock.jump(24 * time.Hour)
-	day := clock.now()
+	clock.Jump(24 * time.Hour)
+	day := clock.Now()
 	expunge(t, s, "INBOX", 1)
 	expunge(t, s, "box", 1)
 	must(t, s.Rename("box", "new"))
@@ -308,12 +293,12 @@ func TestSweep(t *testing.T) {
 	}
 	mb.Close()
 	add(t, s, "INBOX", 0, "1", "2")
-	clock.jump(100 * time.Hour)
+	clock.Jump(100 * time.Hour)
 	expunge(t, s, "INBOX", 1)
 	if n := sweep(t, s); n != 0 {
 		t.Fatalf("%d purged before their time", n)
 	}
-	clock.jump(69 * time.Hour)
+	clock.Jump(69 * time.Hour)
 	if n, more, err := s.Sweep(context.Background()); n != 500 || !more || err != nil {
 		t.Fatal(n, more, err)
 	}
@@ -328,7 +313,7 @@ func TestSweep(t *testing.T) {
 	if r := undelete(t, s, held.Request{}); len(r) != 1 || r[0].Mailbox != "INBOX" || r[0].Messages != 1 {
 		t.Fatalf("%+v", r)
 	}
-	clock.jump(200 * time.Hour)
+	clock.Jump(200 * time.Hour)
 	expunge(t, s, "INBOX", 2) // its hidden mailbox was kept
 	if r := undelete(t, s, held.Request{DryRun: true}); len(r) != 1 {
 		t.Fatalf("%+v", r)
@@ -343,7 +328,7 @@ func TestNoHold(t *testing.T) {
 	expunge(t, s, "INBOX", 1)
 	s = start(t, disk, held.Options{})
 	expunge(t, s, "INBOX", 2)
-	clock.jump(time.Second)
+	clock.Jump(time.Second)
 	if n := sweep(t, s); n != 1 || hiddenFolders(t, s) != 0 {
 		t.Fatalf("%d purged, %d hidden mailboxes", n, hiddenFolders(t, s))
 	}
@@ -360,8 +345,8 @@ func hiddenFolders(t *testing.T, s *held.Store) int {
 // Below the floor the oldest go first, and an expunge is for good.
 func TestFloor(t *testing.T) {
 	free := uint64(1 << 30)
-	c := &clock{t: time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)}
-	disk := memfs.New(memfs.Options{Now: c.now, Space: func() (uint64, uint64) { return free, 1 << 40 }})
+	c := memfs.NewClock(time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC))
+	disk := memfs.New(memfs.Options{Now: c.Now, Space: func() (uint64, uint64) { return free, 1 << 40 }})
 	var log []string
 	s := start(t, disk, held.Options{Hold: 168 * time.Hour, MinFree: 1000, Note: func(text string) { log = append(log, text) }})
 	add(t, s, "INBOX", 0, "1", "2", "3")
@@ -471,7 +456,7 @@ func TestCutAfterEach(t *testing.T) {
 			} else {
 				f.Kill()
 			}
-			clock.jump(time.Hour)
+			clock.Jump(time.Hour)
 			q := start(t, after, week)
 			undelete(t, q, held.Request{})
 			got := strings.Split(show(t, q, "box"), ", ")

@@ -134,7 +134,8 @@ func TestBackground(t *testing.T) {
 	if err != nil || info.Size > 40<<10 {
 		t.Fatalf("the log has %d bytes, %v", info.Size, err)
 	}
-	if v := box.View(); v.heap != 0 || v.At(999).Flags&mailstore.Draft != 0 || v.At(1000).Flags&mailstore.Draft == 0 {
+	// What came after the background's last snapshot stays in the log if it is little.
+	if v := box.View(); v.heap > carryBytes/16 || v.At(999).Flags&mailstore.Draft != 0 || v.At(1000).Flags&mailstore.Draft == 0 {
 		t.Fatalf("%d changes in memory", v.heap)
 	}
 	box.Close()

@@ -113,13 +113,13 @@ func TestCourierPowerCut(t *testing.T) {
 				continue
 			}
 			tr.disk = f.Survivor(fate, seed)
-			tr.now = tr.now.Add(time.Hour)
+			tr.clock.Jump(time.Hour)
 			s := tr.open(maildir.Options{LockWait: 2e7})
 			mb, err := s.Open("INBOX")
 			if errkind.Is(err, errkind.InUse) {
 				// Two lock files, links of a kept file whose own name was lost: the first
 				// that is removed makes the other look young again.
-				tr.now = tr.now.Add(time.Hour)
+				tr.clock.Jump(time.Hour)
 				mb, err = s.Open("INBOX")
 			}
 			if err != nil {

@@ -20,13 +20,13 @@ import (
 type tree struct {
 	*testing.T
 	disk  *memfs.FS
-	now   time.Time
+	clock *memfs.Clock
 	notes []string
 }
 
 func newTree(t *testing.T) *tree {
-	tr := &tree{T: t, now: time.Unix(1780000000, 0)}
-	tr.disk = memfs.New(memfs.Options{Now: func() time.Time { tr.now = tr.now.Add(time.Microsecond); return tr.now }})
+	tr := &tree{T: t, clock: memfs.NewClock(time.Unix(1780000000, 0))}
+	tr.disk = memfs.New(memfs.Options{Now: tr.clock.Now})
 	for _, d := range []string{"Maildir/cur", "Maildir/new", "Maildir/tmp"} {
 		tr.must(vfs.MkdirAll(tr.disk, d, 0o700))
 	}
@@ -335,7 +335,7 @@ func TestDoublesAndReborn(t *testing.T) {
 	_, err = mb.Expunge(numset.Of(3))
 	tr.must(err)
 	tr.put("cur/linked:2,F", "third\r\n")
-	tr.now = tr.now.Add(time.Second)
+	tr.clock.Jump(time.Second)
 	_, err = mb.Sync()
 	tr.must(err)
 	if got := mb.Snapshot(); got.Len() != 3 || got.At(2).UID != 4 || got.At(2).Flags != mailstore.Flagged {
@@ -409,7 +409,7 @@ func TestTornLeftovers(t *testing.T) {
 	} {
 		n := mb.Snapshot().Len()
 		tr.put("new/"+strings.Replace(other, "Q77.", fmt.Sprintf("Q%d.", 100+i), 1), c.bytes)
-		tr.now = tr.now.Add(time.Second)
+		tr.clock.Jump(time.Second)
 		_, err := mb.Sync()
 		tr.must(err)
 		if kept := mb.Snapshot().Len() > n; kept != c.kept {
@@ -424,14 +424,14 @@ func TestStaleLocksAndTmp(t *testing.T) {
 	tr.put("tmp/old", "x")
 	tr.put("tmp/young", "x")
 	tr.put("new/a", "x\r\n")
-	tr.now = tr.now.Add(3 * time.Minute)
+	tr.clock.Jump(3 * time.Minute)
 	s := tr.open(maildir.Options{})
 	mb := tr.box(s, "INBOX")
 	tr.is(mb, "1:[]")
 	if len(tr.notes) != 1 || !strings.Contains(tr.notes[0], "dovecot-uidlist.lock") {
 		t.Fatalf("%q", tr.notes)
 	}
-	tr.now = tr.now.Add(36 * time.Hour)
+	tr.clock.Jump(36 * time.Hour)
 	tr.put("tmp/young", "y")
 	tr.must(mb.Close())
 	tr.must(s.Close())

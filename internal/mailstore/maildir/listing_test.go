@@ -46,7 +46,7 @@ func newMany(t *testing.T, layout maildir.Layout, n int) *many {
 }
 
 // settle lets time go by, so that nothing hides behind a stamp.
-func (m *many) settle() { m.now = m.now.Add(10 * time.Second) }
+func (m *many) settle() { m.clock.Jump(10 * time.Second) }
 
 func (m *many) open(disk vfs.FS) *maildir.Store {
 	m.Helper()
@@ -219,7 +219,7 @@ func TestChangedFolders(t *testing.T) {
 			if rnd.IntN(3) == 0 { // a doubt may hide what other programs did only as long as the clock stands
 				m.settle()
 			}
-			m.now = m.now.Add(100 * time.Millisecond)
+			m.clock.Jump(100 * time.Millisecond)
 			// First the one that remembers: what the other finds, it tells by the index.
 			got := m.status(s)
 			list, err := s.List()
@@ -380,7 +380,7 @@ func TestStatusOfAnotherList(t *testing.T) {
 // same stamp: such an answer is not remembered.
 func TestStatusWithinATick(t *testing.T) {
 	m := &many{tree: newTree(t)}
-	m.disk = memfs.New(memfs.Options{Now: func() time.Time { return m.now }, Granularity: 10 * time.Millisecond})
+	m.disk = memfs.New(memfs.Options{Now: m.clock.Still, Granularity: 10 * time.Millisecond})
 	for _, d := range []string{"cur", "new", "tmp", ".f000/cur", ".f000/new", ".f000/tmp"} {
 		m.must(vfs.MkdirAll(m.disk, "Maildir/"+d, 0o700))
 	}

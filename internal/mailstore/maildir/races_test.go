@@ -49,7 +49,7 @@ func TestMissedByReadDir(t *testing.T) {
 		tr.must(err)
 		mb := tr.box(s, "INBOX")
 		tr.is(mb, "1:[] 2:[]")
-		tr.now = tr.now.Add(time.Minute)
+		tr.clock.Jump(time.Minute)
 		flip := false
 		h.move = func() { // the other program's rename, which hides it
 			from, to := "a:2,", "a:2,S"
@@ -74,10 +74,7 @@ func TestMissedByReadDir(t *testing.T) {
 // background.
 func TestOwnChangesCostNoListing(t *testing.T) {
 	tr := newTree(t)
-	var clock atomic.Int64 // which the look in the background reads, too
-	clock.Store(tr.now.UnixNano())
-	pass := func(d time.Duration) { clock.Add(int64(d)) }
-	tr.disk = memfs.New(memfs.Options{Now: func() time.Time { return time.Unix(0, clock.Load()) }, Granularity: 10 * time.Millisecond})
+	tr.disk = memfs.New(memfs.Options{Now: tr.clock.Still, Granularity: 10 * time.Millisecond})
 	for i := range 3000 {
 		tr.put(fmt.Sprintf("cur/%04d:2,", i), "x\r\n")
 	}
@@ -92,7 +89,7 @@ func TestOwnChangesCostNoListing(t *testing.T) {
 			if time.Now().After(deadline) {
 				t.Fatal(what)
 			}
-			pass(time.Second)
+			tr.clock.Jump(time.Second)
 			time.Sleep(time.Millisecond)
 			_, err := mb.Sync()
 			tr.must(err)

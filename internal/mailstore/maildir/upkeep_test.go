@@ -46,7 +46,7 @@ func TestVerify(t *testing.T) {
 		{"no-uid", func(tr *tree) { tr.put("new/new", "x\r\n") }},
 		{"size-wrong", func(tr *tree) { tr.put("cur/c,S=3,W=3:2,", "longer\r\n") }},
 		{"index-stale", func(tr *tree) { tr.must(tr.disk.Rename("Maildir/cur/b:2,S", "Maildir/cur/b:2,F")) }},
-		{"tmp-old", func(tr *tree) { tr.put("tmp/old", "x"); tr.now = tr.now.Add(48 * time.Hour) }},
+		{"tmp-old", func(tr *tree) { tr.put("tmp/old", "x"); tr.clock.Jump(48 * time.Hour) }},
 		{"double-name", func(tr *tree) { tr.put("new/b", "another\r\n") }},
 		{"folder-incomplete", func(tr *tree) { tr.must(tr.disk.RemoveDir("Maildir/tmp")) }},
 		{"no-uid uidvalidity-missing", func(tr *tree) {
@@ -83,8 +83,8 @@ func TestVerify(t *testing.T) {
 		{"index-stale keyword-unnamed", func(tr *tree) { tr.must(tr.disk.Rename("Maildir/cur/a:2,", "Maildir/cur/a:2,c")) }},
 		{"keywords-damaged", func(tr *tree) { tr.put("dovecot-keywords", "0 $Work\nnoise\n1 $work\n30 beyond\n") }},
 		{"keywords-damaged", func(tr *tree) { tr.put("rookery-keywords", "00000000 K 26 x\n") }},
-		{"left-over", func(tr *tree) { tr.put("dovecot-uidlist.tmp", "x"); tr.now = tr.now.Add(time.Hour) }},
-		{"left-over", func(tr *tree) { tr.put("dovecot-uidlist.lock", "x"); tr.now = tr.now.Add(time.Hour) }},
+		{"left-over", func(tr *tree) { tr.put("dovecot-uidlist.tmp", "x"); tr.clock.Jump(time.Hour) }},
+		{"left-over", func(tr *tree) { tr.put("dovecot-uidlist.lock", "x"); tr.clock.Jump(time.Hour) }},
 		{"message-damaged", func(tr *tree) {
 			var b bytes.Buffer
 			w := new(compress.Codec).NewWriter(&b)
@@ -106,7 +106,7 @@ func TestVerify(t *testing.T) {
 				t.Fatalf("indexed: %+v, %v", f, err)
 			}
 			c.do(tr)
-			tr.now = tr.now.Add(time.Minute)
+			tr.clock.Jump(time.Minute)
 			before := tr.disk.Dump()
 			if got := strings.Join(kinds(tr, s, "INBOX", false), " "); got != c.kind {
 				t.Fatalf("found %q, want %q", got, c.kind)

@@ -129,7 +129,7 @@ func (f *Format) Start() error {
 			return err
 		}
 	}
-	if err := f.mendRename(); err != nil {
+	if err := f.Finish(); err != nil {
 		return err
 	}
 	return f.mend()

@@ -169,7 +169,7 @@ func (m *mover) shrink(list []splice) error {
 		if err := m.carry(&q, s.from, flush); err != nil {
 			return err
 		}
-		if len(m.buf)+len(s.lit) > m.chunk && len(m.buf) > 0 {
+		if len(m.buf)+len(s.lit) > m.chunk {
 			if err := flush(); err != nil {
 				return err
 			}
@@ -300,7 +300,7 @@ func (m *mover) grow(list []splice, delta int64) error {
 			}
 			take(b, src-n)
 		}
-		if have+len(list[i].lit) > m.chunk && len(m.buf) > 0 {
+		if have+len(list[i].lit) > m.chunk {
 			if err := flush(); err != nil {
 				return err
 			}

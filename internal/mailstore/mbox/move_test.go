@@ -226,3 +226,39 @@ func cutOnce(t *testing.T, c one, k int, fate memfs.Fate, seed uint64, appended 
 	}
 	return finished
 }
+
+// A file whose end just does not fit into one step together with what is put before
+// it grows all the same.
+func TestGrowRoundTheChunk(t *testing.T) {
+	lit := "X-Keywords: " + strings.Repeat(" ", 90) + "\n"
+	for tail := testChunk - len(lit) - 2; tail <= testChunk+2; tail++ {
+		for _, both := range []bool{false, true} {
+			disk := memfs.New(memfs.Options{})
+			text := "head\n" + strings.Repeat("x", tail)
+			f, err := disk.OpenFile("mbox", vfs.Read|vfs.Write|vfs.Create, 0o600)
+			if err == nil {
+				_, err = f.Write([]byte(text))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := &redo{fs: disk, path: "redo", sync: true, size: dataAt + 2*testChunk}
+			m, err := r.mover(f, "INBOX")
+			if err != nil {
+				t.Fatal(err)
+			}
+			list, want := []splice{{from: 5, to: 5, lit: []byte(lit)}}, "head\n"+lit+text[5:]
+			if both {
+				list, want = append([]splice{{from: 0, to: 0, lit: []byte("new\n")}}, list...), "new\n"+want
+			}
+			if err := m.apply(list); err != nil {
+				t.Errorf("%d octets behind it: %v", tail, err)
+			}
+			if got, err := vfs.ReadFile(disk, "mbox", 1<<20); err != nil || string(got) != want {
+				t.Errorf("%d octets behind it: %q, %v", tail, clip(got), err)
+			}
+			f.Close()
+			r.close()
+		}
+	}
+}

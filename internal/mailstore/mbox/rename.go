@@ -14,8 +14,8 @@ import (
 
 // rookery-mbox-rename is a control file that is there only while a RENAME is
 // under way: pairs of mailboxes' names, each followed by LF, old before new,
-// and at last a line with the CRC-32C of them in eight hexadecimal digits. Whoever opens
-// the store next finishes it.
+// and at last a line with the CRC-32C of them in eight hexadecimal digits. Whoever
+// opens the store next, or goes by a name in it, finishes it.
 const renameFile = "rookery-mbox-rename"
 
 // Rename renames mailboxes, all or none.
@@ -65,8 +65,14 @@ func crcText(s string) string {
 	return out
 }
 
-// mendRename finishes a RENAME that a crash cut short.
-func (f *Format) mendRename() error {
+// Unfinished reports whether a RENAME is under way, or was cut short.
+func (f *Format) Unfinished() bool {
+	_, err := f.fs.Stat(join(f.opt.ControlPath, renameFile))
+	return err == nil
+}
+
+// Finish finishes a RENAME that a crash cut short.
+func (f *Format) Finish() error {
 	data, err := vfs.ReadFile(f.fs, join(f.opt.ControlPath, renameFile), 64<<20)
 	if missing(err) {
 		return nil
@@ -81,7 +87,12 @@ func (f *Format) mendRename() error {
 		for i := 0; i+1 < len(lines); i += 2 {
 			list = append(list, [2]mailstore.Name{lines[i], lines[i+1]})
 		}
-		if err := f.finishRename(list); err != nil {
+		err := f.finishRename(list)
+		if errkind.Is(err, errkind.Exists) { // another program has taken a new name meanwhile
+			f.opt.Note("mbox " + lines[0] + ": a RENAME to " + lines[1] + " was cut short and is taken back: " + err.Error())
+			err = f.undoRename(list)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -152,6 +163,17 @@ func (f *Format) undoRename(list [][2]mailstore.Name) error {
 			rec, known, err := f.recs.get(now)
 			if err == nil && known {
 				err = f.recs.put([]change{{old, rec}, {now, record{}}}, nil)
+			}
+			if err != nil {
+				return err
+			}
+		case oldThere && nowThere: // the new one is another program's
+			rec, known, err := f.recs.get(old)
+			if err == nil && known {
+				var taken record
+				if taken, known, err = f.recs.get(now); known && taken.guid == rec.guid {
+					err = f.recs.put([]change{{now, record{}}}, nil)
+				}
 			}
 			if err != nil {
 				return err

@@ -11,6 +11,7 @@ import (
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/engine"
 	"rookery/internal/vfs"
+	"rookery/internal/vfs/faultfs"
 	"rookery/internal/vfs/memfs"
 )
 
@@ -211,5 +212,75 @@ func TestLFReader(t *testing.T) {
 				t.Errorf("%q in pieces of %d: %q, %v; want %q", in, size, out, err, want)
 			}
 		}
+	}
+}
+
+// A RENAME that was cut short and cannot be finished, because another program has
+// taken one of the new names, is taken back: all mail stays where LIST shows it.
+func TestRenameTakenMeanwhile(t *testing.T) {
+	disk := memfs.New(memfs.Options{})
+	var notes []string
+	s := openOn(t, disk, &notes)
+	for _, n := range []string{"t", "t/x"} {
+		if _, err := s.Create(n, 0); err != nil {
+			t.Fatal(err)
+		}
+		letterTo(t, s, n, "in "+n)
+	}
+	fault := faultfs.New(disk)
+	fault.Trace(true)
+	p := openOn(t, fault, &notes)
+	start := fault.Changes()
+	// The cut comes right after the first of the two renames.
+	for k := 1; ; k++ {
+		probe := faultfs.New(disk.Survive(memfs.Kept, 0))
+		probe.Trace(true)
+		q := openOn(t, probe, &notes)
+		at := probe.Changes()
+		probe.CutAfter(at+k, memfs.Kept, 0)
+		_ = q.Rename("t", "u")
+		if _, err := probe.Survivor(memfs.Kept, 0).Stat("mail/u"); err == nil {
+			fault.CutAfter(start+k, memfs.Kept, 0)
+			break
+		}
+	}
+	if err := p.Rename("t", "u"); err == nil {
+		t.Fatal("the rename was not cut short")
+	}
+	fault.Kill()
+	for _, f := range []string{"mail/.sub.u/x", "mail/.sub.u"} { // whichever is still to come
+		if _, err := disk.Stat(f); err == nil {
+			t.Fatal(f, "is there already")
+		}
+	}
+	if err := disk.Mkdir("mail/.sub.u", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	put(t, disk, "mail/.sub.u/x", fromLine+"Subject: another's\n\nbody\n\n")
+	list, err := s.List()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, f := range list {
+		if f.Attrs&mailstore.NonExistent == 0 {
+			got = append(got, f.Name)
+		}
+	}
+	if want := "INBOX t t/x u/x"; strings.Join(got, " ") != want {
+		t.Errorf("LIST shows %q, want %q (%q)", got, want, notes)
+	}
+	for name, want := range map[string]string{"t": "in t", "t/x": "in t/x", "u/x": "another's"} {
+		mb, err := s.Open(name)
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		if got := show(t, mb); strings.Count(got, "Subject: "+want) != 1 {
+			t.Errorf("%s shows %s", name, got)
+		}
+		mb.Close()
+	}
+	if _, err := disk.Stat("mail/" + renameFile); err == nil {
+		t.Error("the note of the rename is still there")
 	}
 }

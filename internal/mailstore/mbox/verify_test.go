@@ -103,8 +103,8 @@ func TestVerifyKinds(t *testing.T) {
 		}},
 	} {
 		t.Run(c.kind, func(t *testing.T) {
-			now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-			disk := memfs.New(memfs.Options{Now: func() time.Time { now = now.Add(time.Microsecond); return now }})
+			clock := memfs.NewClock(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
+			disk := memfs.New(memfs.Options{Now: clock.Now})
 			var notes []string
 			s := openOn(t, disk, &notes)
 			if _, err := s.Create("box", 0); err != nil {
@@ -113,9 +113,9 @@ func TestVerifyKinds(t *testing.T) {
 			for _, x := range []string{"a", "b", "c"} {
 				letterTo(t, s, "box", x)
 			}
-			now = now.Add(time.Minute)
+			clock.Jump(time.Minute)
 			c.do(t, disk)
-			now = now.Add(time.Minute)
+			clock.Jump(time.Minute)
 			before := disk.Dump()
 			if got := kindsOf(t, s, "box", false); got != c.kind {
 				t.Fatalf("found %q, want %q in\n%s", got, c.kind, get(t, disk, path))
@@ -176,15 +176,15 @@ func TestVerifyFiles(t *testing.T) {
 		{"lock-left", func(t *testing.T, disk *memfs.FS) { put(t, disk, "mail/box.lock", "") }},
 	} {
 		t.Run(c.kind, func(t *testing.T) {
-			now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-			disk := memfs.New(memfs.Options{Now: func() time.Time { now = now.Add(time.Microsecond); return now }})
+			clock := memfs.NewClock(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
+			disk := memfs.New(memfs.Options{Now: clock.Now})
 			var notes []string
 			s := openOn(t, disk, &notes)
 			_, err := s.Create("box", 0)
 			fine(t, err)
 			letterTo(t, s, "box", "a")
 			c.do(t, disk)
-			now = now.Add(time.Hour)
+			clock.Jump(time.Hour)
 			before := disk.Dump()
 			if got := kindsOf(t, s, "", false); got != c.kind {
 				t.Fatalf("found %q, want %q", got, c.kind)

@@ -26,18 +26,13 @@ type bed struct {
 	opt   pack.Options
 	mu    sync.Mutex
 	notes []string
-	clock time.Time
+	clock *memfs.Clock
 }
 
 func newBed(t *testing.T, change func(*pack.Options)) *bed {
 	t.Helper()
-	b := &bed{T: t, clock: time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)}
-	b.disk = memfs.New(memfs.Options{Now: func() time.Time {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		b.clock = b.clock.Add(time.Microsecond)
-		return b.clock
-	}})
+	b := &bed{T: t, clock: memfs.NewClock(time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC))}
+	b.disk = memfs.New(memfs.Options{Now: b.clock.Now})
 	b.opt = options(b.disk)
 	b.opt.Note = func(text string) {
 		b.mu.Lock()

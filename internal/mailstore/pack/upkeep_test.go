@@ -91,9 +91,7 @@ func TestPurgePowerCut(t *testing.T) {
 	b.must(b.disk.Mkdir("alt", 0o700))
 	inbox, box := b.setUp()
 	b.must(b.s.Close())
-	b.mu.Lock()
-	b.clock = b.clock.Add(100 * 24 * time.Hour)
-	b.mu.Unlock()
+	b.clock.Jump(100 * 24 * time.Hour)
 	origin := b.disk.Survive(memfs.Kept, 0)
 	for k := 1; ; k++ {
 		for seed := range uint64(4) {
@@ -133,9 +131,7 @@ func TestAltPath(t *testing.T) {
 	if n := b.files("alt"); len(n) != 0 {
 		t.Fatal("new mail went to the second tier:", n)
 	}
-	b.mu.Lock()
-	b.clock = b.clock.Add(31 * 24 * time.Hour)
-	b.mu.Unlock()
+	b.clock.Jump(31 * 24 * time.Hour)
 	_, err = b.s.Purge(context.Background(), nil)
 	b.must(err)
 	alt := b.files("alt")

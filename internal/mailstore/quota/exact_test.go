@@ -22,24 +22,9 @@ import (
 	"rookery/internal/vfs/memfs"
 )
 
-// clock goes a little at each look.
-type clock struct {
-	mu sync.Mutex
-	t  time.Time
-}
-
-func (c *clock) now() time.Time { return c.jump(time.Microsecond) }
-
-func (c *clock) jump(d time.Duration) time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.t = c.t.Add(d)
-	return c.t
-}
-
-func newDisk() (*memfs.FS, *clock) {
-	c := &clock{t: time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)}
-	return memfs.New(memfs.Options{Now: c.now}), c
+func newDisk() (*memfs.FS, *memfs.Clock) {
+	c := memfs.NewClock(time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC))
+	return memfs.New(memfs.Options{Now: c.Now}), c
 }
 
 func start(t *testing.T, disk vfs.FS, opt quota.Options) *quota.Store {
@@ -336,7 +321,7 @@ func TestCutAfterEach(t *testing.T) {
 			}
 			// Long enough for a lock to be stale; but the last look was just now: only
 			// what was left can tell.
-			clock.jump(3 * time.Minute)
+			clock.Jump(3 * time.Minute)
 			q := start(t, after, opt)
 			for range 2 {
 				if got, want := counted(t, q), recount(t, q); got != want {

@@ -193,7 +193,7 @@ func TestOtherPrograms(t *testing.T) {
 		f.Close()
 	}
 	deliver("1.a.b", 500)
-	clock.jump(1e9)
+	clock.Jump(1e9)
 	_, err = mb.Sync()
 	must(t, err)
 	if u := counted(t, s); u.Octets != 950 {
@@ -207,7 +207,7 @@ func TestOtherPrograms(t *testing.T) {
 		must(t, disk.ReadDir("Maildir/cur", func(e vfs.DirEntry) bool { file = "../cur/" + e.Name; return false }))
 	}
 	must(t, disk.Remove("Maildir/new/"+file))
-	clock.jump(31e9) // nobody looked for so long
+	clock.Jump(31e9) // nobody looked for so long
 	if _, err := add(s, "INBOX", 200); err != nil {
 		t.Errorf("room that another program made is not found: %v", err)
 	}
@@ -226,7 +226,7 @@ func TestOtherPrograms(t *testing.T) {
 			must(t, disk.Remove(f))
 		}
 	}
-	clock.jump(31e9)
+	clock.Jump(31e9)
 	if _, err := mb.Copy(numset.Of(1), "INBOX"); err != nil {
 		t.Errorf("room that another program made is not found by a copy: %v", err)
 	}

@@ -226,7 +226,7 @@ func testDates(e *env) {
 	mb := p.open("INBOX")
 	when := time.Date(1996, 7, 17, 2, 44, 25, 0, time.FixedZone("", -7*3600))
 	u := p.add("INBOX", mailstore.AppendMeta{InternalDate: when}, "old")[0]
-	now := e.clock.now()
+	now := e.clock.Now()
 	v := p.add("INBOX", mailstore.AppendMeta{}, "new")[0]
 	want := mailstore.FactsWant{InternalDate: true, SaveDate: true}
 	f, err := mb.Facts(u, want)
@@ -239,7 +239,7 @@ func testDates(e *env) {
 	if d := g.InternalDate.Sub(now); d < -time.Second || d > time.Minute {
 		e.Fatalf("%v, now is %v", g.InternalDate, now)
 	}
-	e.clock.jump(time.Hour)
+	e.clock.Jump(time.Hour)
 	r, err := mb.Copy(uids(u), "INBOX")
 	e.must(err)
 	h, err := mb.Facts(r.To[0], want)

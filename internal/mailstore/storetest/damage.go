@@ -94,7 +94,7 @@ func (e *env) damage(name string, do func(vfs.FS, string, []byte, *rand.Rand) er
 			}
 			e.must(do(e.disk, path, old, rnd))
 		}
-		e.clock.jump(time.Second)
+		e.clock.Jump(time.Second)
 	}
 	check := func(mb mailstore.Mailbox, want string) {
 		e.Helper()

@@ -135,7 +135,7 @@ func (e *env) sample() int {
 // cut runs a history on a new disk that loses power after change k; the next cut
 // is stride changes later, if there are as many.
 func (e *env) cut(name string, run func(*model), k, stride int, kind memfs.Fate, seed uint64, changes *int) {
-	disk := memfs.New(memfs.Options{Now: e.clock.now})
+	disk := memfs.New(memfs.Options{Now: e.clock.Now})
 	first, err := e.tryStart(disk) // INBOX is there, certain
 	e.must(err)
 	first.open("INBOX")
@@ -167,7 +167,7 @@ func (e *env) cut(name string, run func(*model), k, stride int, kind memfs.Fate,
 		p.Close()
 	}
 	e.procs = nil
-	e.clock.jump(time.Hour)
+	e.clock.Jump(time.Hour)
 	for round := range 2 { // what is found once is found again
 		p, err := e.tryStart(after)
 		if err != nil {
@@ -208,7 +208,7 @@ func testErrors(e *env) {
 }
 
 func (e *env) fail(run func(*model), k int, injected error, want errkind.Kind) int {
-	disk := memfs.New(memfs.Options{Now: e.clock.now})
+	disk := memfs.New(memfs.Options{Now: e.clock.Now})
 	f := faultfs.New(disk)
 	f.FailAt(k, 1, injected)
 	p, err := e.startOn(f)
@@ -233,7 +233,7 @@ func (e *env) fail(run func(*model), k int, injected error, want errkind.Kind) i
 	if left := f.OpenFiles(); left != 0 {
 		e.Errorf("%d files stay open after %s failed", left, f.Failed())
 	}
-	e.clock.jump(time.Hour)
+	e.clock.Jump(time.Hour)
 	q, err := e.tryStart(disk)
 	e.must(err)
 	m.check(q)
@@ -251,7 +251,7 @@ func (e *env) fail(run func(*model), k int, injected error, want errkind.Kind) i
 func testKilled(e *env) {
 	for _, h := range histories {
 		for k := 1; ; k += 3 * e.sample() {
-			disk := memfs.New(memfs.Options{Now: e.clock.now})
+			disk := memfs.New(memfs.Options{Now: e.clock.Now})
 			f := faultfs.New(disk)
 			f.CutAfter(k, memfs.Kept, 0)
 			p, err := e.startOn(f)

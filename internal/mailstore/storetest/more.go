@@ -351,7 +351,7 @@ func testModSeqs(e *env) {
 	}
 	for range 3 { // not lower after a restart, even if the clock went back
 		p.stop()
-		e.clock.jump(-24 * time.Hour)
+		e.clock.Jump(-24 * time.Hour)
 		p = e.start()
 		last--
 		step("restart")

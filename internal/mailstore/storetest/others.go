@@ -99,7 +99,7 @@ func testTwoAtOnce(e *env) {
 			rnd := rand.New(rand.NewPCG(uint64(g), 1))
 			var mine []mailstore.UID
 			for i := range 25 {
-				e.clock.jump(3 * time.Millisecond)
+				e.clock.Jump(3 * time.Millisecond)
 				switch n := rnd.IntN(6); {
 				case n < 3 || len(mine) == 0:
 					name := fmt.Sprintf("%d.%d", g, i)
@@ -155,7 +155,7 @@ func testTwoAtOnce(e *env) {
 
 // agree compares what old processes and a new one show with what was told.
 func agree(e *env, procs []*process, told map[mailstore.UID]string, want numset.Set) {
-	e.clock.jump(time.Minute)
+	e.clock.Jump(time.Minute)
 	procs = append(procs, e.start())
 	var first string
 	for i, p := range procs {
@@ -254,7 +254,7 @@ func testOthersAtOnce(e *env) {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for i := range n {
-			e.clock.jump(2 * time.Millisecond)
+			e.clock.Jump(2 * time.Millisecond)
 			if err := e.h.Deliver(e.disk, "INBOX", fmt.Sprintf("Subject: d%02d\r\n\r\n", i)); err != nil {
 				e.Errorf("deliver: %v", err)
 			}
@@ -297,12 +297,12 @@ func testOthersAtOnce(e *env) {
 		look()
 	}
 	wg.Wait()
-	e.clock.jump(time.Minute)
+	e.clock.Jump(time.Minute)
 	for range 100 {
 		if look(); len(uidOf) == n {
 			break
 		}
-		e.clock.jump(time.Second)
+		e.clock.Jump(time.Second)
 	}
 	if s := mb.Snapshot(); s.Len() != n || len(uidOf) != n {
 		e.Fatalf("%d messages were delivered, %d are shown, %d were seen", n, s.Len(), len(uidOf))

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -92,34 +91,15 @@ type env struct {
 	*testing.T
 	h     Harness
 	disk  *memfs.FS
-	clock *clock
+	clock *memfs.Clock
 	procs []*process
 	// coarse says that the disk's times step by more than a moment.
 	coarse bool
 }
 
-// clock is the disk's: it goes a little at each look, and jumps when a test says so.
-type clock struct {
-	mu sync.Mutex
-	t  time.Time
-}
-
-func (c *clock) now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.t = c.t.Add(time.Microsecond)
-	return c.t
-}
-
-func (c *clock) jump(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.t = c.t.Add(d)
-}
-
 func newEnv(t *testing.T, h Harness, granularity time.Duration) *env {
-	c := &clock{t: time.Date(2026, 5, 4, 3, 2, 1, 123456789, time.UTC)}
-	e := &env{T: t, h: h, clock: c, coarse: granularity > 0, disk: memfs.New(memfs.Options{Now: c.now, Granularity: granularity})}
+	c := memfs.NewClock(time.Date(2026, 5, 4, 3, 2, 1, 123456789, time.UTC))
+	e := &env{T: t, h: h, clock: c, coarse: granularity > 0, disk: memfs.New(memfs.Options{Now: c.Now, Granularity: granularity})}
 	t.Cleanup(func() {
 		for _, p := range e.procs {
 			p.fault.Kill()
@@ -310,7 +290,7 @@ func (e *env) seeSoon(mb mailstore.Mailbox, want string) {
 		if got = show(s); got == want {
 			return
 		}
-		e.clock.jump(50 * time.Millisecond)
+		e.clock.Jump(50 * time.Millisecond)
 		time.Sleep(time.Millisecond) // for a look in the background
 	}
 	e.Fatalf("the mailbox shows\n  %s\nwant\n  %s\n%s", got, want, e.disk.Dump())

@@ -310,7 +310,7 @@ func (w *underWay) fill() {
 			}
 		}
 	}
-	w.clock.jump(3 * time.Second) // no change hides behind a stamp
+	w.clock.Jump(3 * time.Second) // no change hides behind a stamp
 }
 
 // testUnderWay damages index files before each disk operation of each act.

@@ -93,7 +93,7 @@ var wholeTree = []string{"", "/x", "/x/y", "/z"}
 
 // prepare makes what is there before, certain.
 func (w *whole) prepare(e *env) (*memfs.FS, map[slot]string) {
-	disk := memfs.New(memfs.Options{Now: e.clock.now})
+	disk := memfs.New(memfs.Options{Now: e.clock.Now})
 	p, err := e.tryStart(disk)
 	e.must(err)
 	for _, n := range []string{"a", "b"} {
@@ -299,7 +299,7 @@ func (w *whole) crash(e *env, from *memfs.FS, before map[slot]string, kind crash
 	}
 	f.Kill()
 	p.Close() // what runs in the background
-	e.clock.jump(time.Hour)
+	e.clock.Jump(time.Hour)
 	if beside != nil {
 		w.check(e, beside, told, err == nil)
 		w.goOn(e, beside, told)
