@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"strconv"
 	"strings"
+	"time"
 
 	"rookery/internal/errkind"
 	"rookery/internal/vfs"
@@ -54,6 +55,22 @@ func (f fileFacts) still(i vfs.Info) bool {
 	return f == now
 }
 
+// settled is when the kernel has written a file's times by itself, and long so.
+const settled = 10 * time.Minute
+
+// settle makes the times of a file at the old place durable: a power cut that took
+// one back would make the file another than the list says.
+func (m *move) settle(rel string) error {
+	f, err := m.tree.fs.OpenFile(m.tree.src(rel), vfs.Read, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
 // manifest makes a last pass and writes the list of what is the same at both
 // places.
 func (m *move) manifest() error {
@@ -69,7 +86,10 @@ func (m *move) manifest() error {
 	var all []line
 	m.tree.seen = func(rel string, info vfs.Info) error {
 		all = append(all, line{rel, factsOf(info)})
-		return nil
+		if info.ChangeTime.Before(m.now().Add(-settled)) {
+			return nil
+		}
+		return m.settle(rel)
 	}
 	err := m.tree.run()
 	m.tree.seen = nil
