@@ -64,7 +64,7 @@ func (m *master) converse(fd int) {
 	}
 	defer conn.Close()
 	var held holds
-	defer m.releaseHolds(&held)
+	defer m.post(func() { m.endHolds(&held, func() {}) })
 	for {
 		msg, _, err := conn.Recv()
 		if err != nil {
@@ -148,6 +148,7 @@ func (m *master) command(r *ctlmsg.Request, held *holds, to func(reply)) {
 		}},
 		ctlmsg.MailMove:   {1, 1, func(r *ctlmsg.Request, to func(reply)) { m.mailMove(held, r.Args[0], to) }},
 		ctlmsg.MailLet:    {0, 0, func(_ *ctlmsg.Request, to func(reply)) { m.letIn(held); to(reply{body: struct{}{}}) }},
+		ctlmsg.MailEnd:    {0, 0, func(_ *ctlmsg.Request, to func(reply)) { m.endHolds(held, func() { to(reply{body: struct{}{}}) }) }},
 		ctlmsg.MailMoves:  {0, 0, func(_ *ctlmsg.Request, to func(reply)) { to(reply{body: m.moves.All()}) }},
 		ctlmsg.MailForget: {1, 1, m.mailForget},
 		ctlmsg.LogErrors:  {0, 0, m.logErrors},

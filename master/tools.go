@@ -228,7 +228,7 @@ type holds struct {
 	move    *moving // what its MoveTool is for; nil if it has none
 }
 
-// mailHold ends a user's sessions and keeps him out, until releaseHolds: what
+// mailHold ends a user's sessions and keeps him out, until endHolds: what
 // rookeryctl does then must not meet a session, whatever becomes of rookeryctl.
 // Of the user's tools only the one of the rookeryctl that asks may be left.
 func (m *master) mailHold(h *holds, user string, to func(reply)) {
@@ -263,16 +263,17 @@ func (m *master) toolsOf(users ...string) (procs []*proc) {
 	return procs
 }
 
-// releaseHolds lets the connection's users in again: rookeryctl has gone, and may
-// have been killed. Its tool may still be at what a session must not meet, so
-// that they come in once it has ended. It does not run in the loop.
-func (m *master) releaseHolds(h *holds) {
+// endHolds lets the connection's users in again: rookeryctl is done, or has gone,
+// and may have been killed. Its tool may still be at what a session must not meet,
+// so that they come in once it has ended; then done is called.
+func (m *master) endHolds(h *holds, done func()) {
 	deadline := time.Now().Add(holdLimit)
 	var look func()
 	look = func() {
 		left := m.toolsOf(h.users...)
 		if !h.granted || len(left) == 0 {
 			m.letIn(h)
+			done()
 			return
 		}
 		if time.Now().After(deadline) {
@@ -282,9 +283,9 @@ func (m *master) releaseHolds(h *holds) {
 			}
 			deadline = time.Now().Add(holdLimit)
 		}
-		m.after(50*time.Millisecond, look)
+		m.after(10*time.Millisecond, look)
 	}
-	m.post(look)
+	look()
 }
 
 func (m *master) letIn(h *holds) {

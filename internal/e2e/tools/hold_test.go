@@ -58,3 +58,20 @@ func TestHoldLastsAsLongAsTheTool(t *testing.T) {
 	}
 	d.NoCrash(t)
 }
+
+// When a command that has a user's mail for itself has ended, so has all it kept
+// out: his next login is let in, and the next command finds nobody in its way.
+func TestHoldEndsWithTheCommand(t *testing.T) {
+	d := harness.Start(t, "--users", "1", "--empty")
+	fill(t, d, 3)
+	for _, driver := range []string{"pack", "mbox", "maildir", "pack", "mbox"} {
+		ctl(t, d, 0, "convert", "-u", "u1", "--to", driver)
+		c := d.Dial("imap")
+		c.ExpectPrefix("* OK ")
+		c.OK("LOGIN u1 pass")
+		c.OK("SELECT INBOX")
+		c.Close()
+		ctl(t, d, 0, "convert", "-u", "u1", "--discard-old")
+	}
+	d.NoCrash(t)
+}

@@ -35,6 +35,7 @@ const (
 	MoveTool   = "move-tool"   // user, path, "look" to make nothing → {user, from, to, switched}; as MailTool, for a process that also has the path (or, where his mail is there already, the old place)
 	MailMove   = "mail-move"   // "switch" or "switch-keep" while held, "freed", of the MoveTool of this connection → {}
 	MailLet    = "mail-let"    // → {}; whom this connection holds may come again
+	MailEnd    = "mail-end"    // → {}, once his tool has ended, which must have been told to; then as MailLet
 	MailMoves  = "mail-moves"  // → list of {user, from, to, old}
 	MailForget = "mail-forget" // user → {}; his move is not kept any more
 	MailHold   = "mail-hold"   // user, as MailTool names him → {}; his sessions have ended, and he gets none until the connection is closed

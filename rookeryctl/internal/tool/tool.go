@@ -35,6 +35,7 @@ type Client struct {
 	User string // as the server calls him
 	ctl  *control.Client
 	flow *toolmsg.Flow
+	held bool // the user is kept out
 }
 
 // Move is a move of a user's mail, as the server sees it.
@@ -88,9 +89,14 @@ func start(ctl *control.Client, verb string, args ...string) (*Client, Move, err
 	return &Client{User: answer.User, ctl: ctl, flow: flow}, answer.Move, nil
 }
 
-// Close ends the process.
+// Close ends the process. After a Hold it waits until the user can come again, so
+// that who runs one command after the other finds nobody in the way.
 func (c *Client) Close() {
 	c.flow.Close()
+	if c.held {
+		// An error says that the server has gone: nobody is held then.
+		_, _ = c.ctl.Ask(holdLimit, ctlmsg.MailEnd, secret.Bytes{})
+	}
 	c.ctl.Close()
 }
 
@@ -99,12 +105,14 @@ const holdLimit = 45 * time.Second
 
 // Hold ends the user's sessions and keeps him out until LetIn or Close.
 func (c *Client) Hold() error {
+	c.held = true
 	_, err := c.ctl.Ask(holdLimit, ctlmsg.MailHold, secret.Bytes{}, c.User)
 	return err
 }
 
 // LetIn ends a Hold.
 func (c *Client) LetIn() error {
+	c.held = false
 	_, err := c.ctl.Ask(holdLimit, ctlmsg.MailLet, secret.Bytes{})
 	return err
 }
