@@ -465,3 +465,41 @@ func TestUnchangedAdopted(t *testing.T) {
 	}
 	m.must(s.Close())
 }
+
+// Trim gives up what a store of many folders remembers, once the file of folders
+// has it: the store goes on, and what it asks again costs no more than stats.
+func TestTrimmedListing(t *testing.T) {
+	m := newMany(t, maildir.MaildirPP, 160) // and as many answers: more than stay in memory
+	disk := watch(m.disk)
+	s := m.open(disk)
+	want := m.status(s)
+	list, err := s.List()
+	m.must(err)
+	for round := range 2 {
+		m.settle()
+		s.Trim()
+		var got map[string]mailstore.Status
+		var again []mailstore.Folder
+		ops := disk.during(func() {
+			got = m.status(s)
+			again, err = s.List()
+		})
+		m.must(err)
+		m.same(fmt.Sprintf("round %d", round), got, want)
+		if !slices.Equal(list, again) {
+			t.Errorf("round %d: another list", round)
+		}
+		if !slices.ContainsFunc(ops, func(op string) bool { return strings.HasPrefix(op, "open ") && strings.HasSuffix(op, "rookery.index.folders") }) {
+			t.Errorf("round %d: nothing was given up: %q", round, ops)
+		}
+		// The file itself was made in the mail directory: that one is read again.
+		if slices.ContainsFunc(ops, func(op string) bool { return notList(op) && op != "readdir Maildir" }) {
+			t.Errorf("round %d: %q", round, ops[:min(len(ops), 5)])
+		}
+	}
+	m.add(s, "f001")
+	if st := m.status(s)["f001"]; st.Messages != want["f001"].Messages+1 {
+		t.Errorf("after an APPEND: %+v", st)
+	}
+	m.must(s.Close())
+}
