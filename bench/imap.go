@@ -26,7 +26,7 @@ type client struct {
 type tally struct {
 	fetches, lists, statuses, expunges int
 	wanted                             int   // responses that had the wanted text in their first line
-	found                              int   // numbers in SEARCH
+	found                              int   // numbers in SEARCH, SORT and THREAD
 	exists                             int   // of the last EXISTS; -1 for none
 	literals                           int64 // bytes in literals
 	text                               [160]byte
@@ -131,8 +131,8 @@ func (c *client) untagged(line, want []byte) error {
 		c.got.lists++
 	case bytes.HasPrefix(line, []byte("STATUS")):
 		c.got.statuses++
-	case bytes.HasPrefix(line, []byte("SEARCH")):
-		c.got.found += bytes.Count(bytes.TrimRight(line, " \r\n"), []byte(" "))
+	case listsNumbers(line):
+		c.got.found += numbers(line, ' ')
 	case bytes.HasPrefix(line, []byte("BYE")):
 		return fmt.Errorf("%q", line)
 	}
@@ -152,21 +152,40 @@ func (c *client) untagged(line, want []byte) error {
 	}
 }
 
-// longLine counts a response longer than the buffer: only SEARCH may be one.
+// longLine counts a response longer than the buffer: only a list of numbers may be one.
 func (c *client) longLine(line []byte) error {
-	if !bytes.HasPrefix(line, []byte("* SEARCH")) {
+	if len(line) < 3 || !listsNumbers(line[2:]) {
 		return fmt.Errorf("a line of more than %d bytes: %.40q", len(line), line)
 	}
-	spaces := bytes.Count(line, []byte(" ")) - 1
+	c.got.found += numbers(line, ' ')
 	for {
-		line, err := c.r.ReadSlice('\n')
-		spaces += bytes.Count(line, []byte(" "))
+		last := line[len(line)-1]
+		var err error
+		line, err = c.r.ReadSlice('\n')
+		c.got.found += numbers(line, last)
 		if !errors.Is(err, bufio.ErrBufferFull) {
-			c.got.found += spaces
 			return err
 		}
 	}
 }
+
+// listsNumbers reports whether an untagged response is a list of messages.
+func listsNumbers(line []byte) bool {
+	return bytes.HasPrefix(line, []byte("SEARCH")) || bytes.HasPrefix(line, []byte("SORT")) || bytes.HasPrefix(line, []byte("THREAD"))
+}
+
+// numbers counts the numbers in a line that last came before.
+func numbers(line []byte, last byte) (n int) {
+	for _, c := range line {
+		if isDigit(c) && !isDigit(last) {
+			n++
+		}
+		last = c
+	}
+	return n
+}
+
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 
 // leadingNumber splits "123 FETCH …"; -1 where there is no number.
 func leadingNumber(line []byte) (int, []byte) {

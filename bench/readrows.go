@@ -174,6 +174,12 @@ func (b *bed) fetchAll(c *client, items, sign string) error {
 
 // searching gives a measurement of SEARCH; found tells how many must be found.
 func searching(key string, found func(n int) int) func(context.Context, *bed) (outcome, error) {
+	return asking("SEARCH "+key, found)
+}
+
+// asking gives a measurement of a command that answers with numbers of messages;
+// found tells how many.
+func asking(command string, found func(n int) int) func(context.Context, *bed) (outcome, error) {
 	return func(ctx context.Context, b *bed) (outcome, error) {
 		c, err := b.opened(ctx)
 		if err != nil {
@@ -181,7 +187,7 @@ func searching(key string, found func(n int) int) func(context.Context, *bed) (o
 		}
 		defer c.close()
 		search := func() error {
-			if err := c.ask("SEARCH " + key); err != nil {
+			if err := c.ask(command); err != nil {
 				return err
 			}
 			return want("found", c.got.found, found(b.n))

@@ -126,6 +126,12 @@ func TestLongSearch(t *testing.T) {
 			t.Errorf("%d found, want %d; %v", c.got.found, n, err)
 		}
 	}
+	for _, n := range []int{1, 3, 5000} { // however the buffer cuts it
+		c := serve(t, "* THREAD "+strings.Repeat("(7 (12345)(9 10))", n)+"\r\na OK done\r\n")
+		if err := c.ask("THREAD"); err != nil || c.got.found != 4*n {
+			t.Errorf("%d found, want %d; %v", c.got.found, 4*n, err)
+		}
+	}
 	if err := serve(t, "* 1 FETCH ("+strings.Repeat("x", 5000)+")\r\na OK done\r\n").ask("X"); err == nil {
 		t.Error("an endless line was taken")
 	}
