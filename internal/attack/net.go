@@ -92,6 +92,10 @@ func netAttempts() []Attempt {
 			if err != nil {
 				return err
 			}
+			// The program closes a listener that fails; ours stays.
+			if own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0); err == nil {
+				fd = own
+			}
 			if err := unix.Shutdown(fd, unix.SHUT_RDWR); err != nil {
 				return err
 			}

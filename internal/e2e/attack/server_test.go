@@ -127,6 +127,10 @@ func start(t *testing.T, s setup) *server {
 		}
 		return err == nil
 	})
+	if s.role == child.Login {
+		// One that is ready before its siblings have started could take their sockets away.
+		srv.eventually("all login processes have started", func() bool { return strings.Count(d.Log(), "serving on ") == 2 })
+	}
 	return srv
 }
 
@@ -141,7 +145,7 @@ func (s *server) stop() {
 	}
 	if s.t.Failed() {
 		log := s.demo.Log()
-		s.t.Logf("output:\n%s\nlog:\n%s", s.out.String(), log[max(0, len(log)-8000):])
+		s.t.Logf("master: %v, output:\n%s\nlog:\n%s", s.cmd.ProcessState, s.out.String(), log[max(0, len(log)-8000):])
 	}
 }
 
