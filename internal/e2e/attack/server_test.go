@@ -238,7 +238,7 @@ func takeOver(t *testing.T, s setup, env attack.Env) string {
 
 func (s *server) eventually(what string, ok func() bool) {
 	s.t.Helper()
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		select {
 		case <-s.done:
 			s.t.Fatalf("master has ended while waiting for: %s", what)

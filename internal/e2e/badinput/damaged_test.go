@@ -189,12 +189,12 @@ func processesOf(d *harness.Demo, user int) (list []harness.Process) {
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if ok() {
 			return
 		}
 	}
-	t.Errorf("not within ten seconds: %s", what)
+	t.Errorf("not within thirty seconds: %s", what)
 }
 
 // underOpen does the damage while a session has the mailbox selected.

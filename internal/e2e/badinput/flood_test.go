@@ -38,7 +38,7 @@ func flooded(t *testing.T, d *harness.Demo, what string, limit int64, flood func
 	c.OK("LOGOUT")
 	<-done
 	var after int64
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 		if after = loginRSS(d); after < warm+limit {
 			break
 		}

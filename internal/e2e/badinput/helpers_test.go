@@ -72,7 +72,7 @@ func mail(subject string) string {
 func sessionLine(t *testing.T, d *harness.Demo, pattern string) {
 	t.Helper()
 	re := regexp.MustCompile(`(?m)^.*(?:<\d+><[A-Za-z0-9+/]{16}>: .*` + pattern + `|` + pattern + `.*session=<[A-Za-z0-9+/]{16}>).*$`)
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if re.MatchString(d.Log()) {
 			return
 		}

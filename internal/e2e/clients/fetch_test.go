@@ -162,7 +162,7 @@ func TestFetchmailIdle(t *testing.T) {
 				cmd.Process.Signal(syscall.SIGTERM)
 				select {
 				case <-ended:
-				case <-time.After(10 * time.Second):
+				case <-time.After(30 * time.Second):
 					cmd.Process.Kill()
 					<-ended
 				}

@@ -197,7 +197,7 @@ func said(t *testing.T, w world, d words) string {
 	line := regexp.MustCompile(d.line)
 	d.run(t, w)
 	found := ""
-	for end := time.Now().Add(5 * time.Second); found == "" && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(20 * time.Second); found == "" && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		for _, l := range strings.Split(w.log()[before:], "\n") {
 			if line.MatchString(l) {
 				found = l

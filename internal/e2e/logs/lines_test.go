@@ -29,7 +29,7 @@ func show(t *testing.T, d *harness.Demo, shapes []shape) {
 			s.run(t, d)
 			for _, want := range s.want {
 				found := false
-				for end := time.Now().Add(5 * time.Second); !found && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+				for end := time.Now().Add(20 * time.Second); !found && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 					for line := range strings.Lines(d.Log()[before:]) {
 						found = found || normal(strings.TrimSuffix(line, "\n")) == want
 					}
