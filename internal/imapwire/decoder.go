@@ -173,6 +173,25 @@ func (d *Decoder) Number64(n *uint64) bool {
 // WantNumber64 demands a number64.
 func (d *Decoder) WantNumber64(n *uint64) bool { return d.want(d.Number64(n), "number") }
 
+// WantModSeq demands mod-sequence-value = 1*DIGIT, 1 to 2^63-1 (RFC 7162 §7).
+func (d *Decoder) WantModSeq(n *uint64) bool {
+	before := d.at
+	if d.Number64(n) && *n > 0 {
+		return true
+	}
+	d.at = before
+	return d.want(false, "mod-sequence from 1 to 9223372036854775807")
+}
+
+// WantModSeqZero demands mod-sequence-valzer = "0" / mod-sequence-value.
+func (d *Decoder) WantModSeqZero(n *uint64) bool {
+	if d.Peek() == '0' && (d.at+1 == len(d.p) || !abnf.Digit.Has(d.p[d.at+1])) {
+		*n = 0
+		return d.Byte('0')
+	}
+	return d.WantModSeq(n)
+}
+
 // WantNZNumber demands nz-number = digit-nz *DIGIT, 1 to 2^32-1.
 func (d *Decoder) WantNZNumber(n *uint32) bool {
 	return d.want(abnf.DigitNZ.Has(d.Peek()) && d.Number(n), "number above zero")

@@ -127,6 +127,15 @@ func (e *Encoder) Num64(n uint64) *Encoder {
 	return e
 }
 
+// ModSeq writes fetch-mod-resp = "MODSEQ" SP "(" permsg-modsequence ")", 1 to
+// 2^63-1 (RFC 7162 §7).
+func (e *Encoder) ModSeq(n uint64) *Encoder {
+	if n == 0 {
+		return e.fail("mod-sequence", "0")
+	}
+	return e.raw("MODSEQ (").Num64(n).raw(")")
+}
+
 // Set writes a sequence-set, which cannot be empty.
 func (e *Encoder) Set(s numset.Set) *Encoder {
 	if s.Empty() {

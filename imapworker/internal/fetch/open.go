@@ -50,7 +50,7 @@ func (o *one) prepare() (facts mailstore.Facts, err error) {
 		if err != nil {
 			return facts, err
 		}
-	} else if o.atts&^(attUID|attFlags) != 0 {
+	} else if o.atts&^(attUID|attFlags|attModSeq) != 0 {
 		if o.item.Gone {
 			return facts, errkind.New("fetch", errkind.Expunged, nil)
 		}

@@ -44,12 +44,14 @@ const (
 	attEnvelope
 	attBody
 	attStructure
+	attModSeq
 )
 
 // names of the items and macros (RFC 3501 §6.4.5, §9 fetch-att).
 var (
 	items = map[string]atts{"UID": attUID, "FLAGS": attFlags, "INTERNALDATE": attInternalDate, "RFC822.SIZE": attSize,
-		"ENVELOPE": attEnvelope, "BODY": attBody, "BODYSTRUCTURE": attStructure}
+		"ENVELOPE": attEnvelope, "BODY": attBody, "BODYSTRUCTURE": attStructure,
+		"MODSEQ": attModSeq}
 	macros = map[string]atts{
 		"FAST": attFlags | attInternalDate | attSize,
 		"ALL":  attFlags | attInternalDate | attSize | attEnvelope,
@@ -77,12 +79,14 @@ type command struct {
 	set      numset.Expr
 	atts     atts
 	sections []section
+	since    uint64 // CHANGEDSINCE; 0 where it was not given
 }
 
 // Parser gives the parser of FETCH and UID FETCH.
 //
 //	fetch = "FETCH" SP sequence-set SP ("ALL" / "FULL" / "FAST" / fetch-att /
 //	        "(" fetch-att *(SP fetch-att) ")")                RFC 3501 §9
+//	        [SP "(" fetch-modifier *(SP fetch-modifier) ")"]  RFC 4466 §2.4
 func Parser(cfg Config) view.Parse {
 	return func(d *imapwire.Decoder, uid bool) (view.Job, bool) {
 		c := &command{cfg: &cfg}
@@ -93,10 +97,27 @@ func Parser(cfg Config) view.Parse {
 			return nil, false
 		}
 		if d.Peek() == '(' {
-			return c, d.WantList(func() bool { return c.item(d, false) }) && d.WantEnd()
+			return c, d.WantList(func() bool { return c.item(d, false) }) && c.modifiers(d)
 		}
-		return c, c.item(d, true) && d.WantEnd()
+		return c, c.item(d, true) && c.modifiers(d)
 	}
+}
+
+// modifiers reads what may stand behind the items, up to the end.
+//
+//	chgsince-fetch-mod = "CHANGEDSINCE" SP mod-sequence-value   RFC 7162 §7
+func (c *command) modifiers(d *imapwire.Decoder) bool {
+	if !d.SP() {
+		return d.WantEnd()
+	}
+	ok := d.WantList(func() bool {
+		if c.since > 0 {
+			return d.Fail("CHANGEDSINCE once")
+		}
+		return d.WantKeyword("CHANGEDSINCE") && d.WantSP() && d.WantModSeq(&c.since)
+	})
+	c.atts |= attModSeq // RFC 7162 §3.1.4.1: implied
+	return ok && d.WantEnd()
 }
 
 // item reads one fetch-att, or a macro where it stands alone.

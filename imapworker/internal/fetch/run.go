@@ -42,6 +42,16 @@ func (c *command) Run(ctx *view.Context) (view.Reply, error) {
 	if err != nil {
 		return view.Bad("Message number beyond the last message."), nil
 	}
+	if c.atts&attModSeq != 0 {
+		if refused, ok := ctx.NeedModSeqs(); !ok {
+			return refused, nil
+		}
+	}
+	if ctx.View.ModSeqs() && c.atts&attFlags != 0 {
+		// Flags never come alone to who keeps mod-sequences (RFC 7162 §3.1: "MUST
+		// then include mod-sequence data in all subsequent untagged FETCH responses").
+		c.atts |= attModSeq
+	}
 	r := &run{command: c, ctx: ctx, box: ctx.View.Box()}
 	if seqs.Len() > few {
 		ctx.Enc.Reserve()
@@ -51,10 +61,10 @@ func (c *command) Run(ctx *view.Context) (view.Reply, error) {
 	if c.setsSeen() {
 		size, before = seenBatch, r.seen
 	}
-	if c.atts&^(attUID|attFlags) == 0 && len(c.sections) == 0 {
+	if c.atts&^(attUID|attFlags|attModSeq) == 0 && len(c.sections) == 0 {
 		do = r.flagsOnly
 	}
-	if err := ctx.View.Walk(seqs, make([]view.Item, min(size, seqs.Len())), before, do); err != nil {
+	if err := ctx.View.WalkChanged(seqs, mailstore.ModSeq(c.since), make([]view.Item, min(size, seqs.Len())), before, do); err != nil {
 		return view.Reply{}, err
 	}
 	return r.reply()
@@ -96,14 +106,18 @@ func (r *run) flagsOnly(items []view.Item) error {
 	for i := range items {
 		it := &items[i]
 		enc.Fetch(it.Seq, it.UID)
+		w := itemWriter{enc: enc}
 		if r.atts&attUID != 0 {
+			w.space()
 			enc.Append(uidName).Num(it.UID)
-			if r.atts&attFlags != 0 {
-				enc.SP()
-			}
 		}
 		if r.atts&attFlags != 0 {
+			w.space()
 			r.writeFlags(it)
+		}
+		if r.atts&attModSeq != 0 {
+			w.space()
+			enc.ModSeq(r.ctx.View.ModSeqOf(it.Entry))
 		}
 		enc.Append(closing).CRLF()
 		if err := r.ctx.Flush(); err != nil {
@@ -218,14 +232,22 @@ func (w *itemWriter) space() {
 // writeFacts writes what needs no look into the message, and reports whether
 // that was the flags, too.
 func (r *run) writeFacts(w *itemWriter, it *view.Item, facts mailstore.Facts) (flagged bool) {
-	if r.atts&attUID != 0 {
+	// A FETCH that set \Seen tells it as an unsolicited response would
+	// (RFC 7162 §3.2.4): with UID and MODSEQ to who keeps mod-sequences.
+	seen := r.changed.Contains(it.UID)
+	full := seen && r.ctx.View.ModSeqs()
+	if r.atts&attUID != 0 || full {
 		w.space()
 		w.enc.Append(uidName).Num(it.UID)
 	}
-	if r.atts&attFlags != 0 || r.changed.Contains(it.UID) {
+	if r.atts&attFlags != 0 || seen {
 		w.space()
 		r.writeFlags(it)
 		flagged = true
+	}
+	if r.atts&attModSeq != 0 || full {
+		w.space()
+		w.enc.ModSeq(r.ctx.View.ModSeqOf(it.Entry))
 	}
 	if r.atts&attInternalDate != 0 {
 		w.name("INTERNALDATE")

@@ -25,6 +25,7 @@ const (
 	kRecent   // \Recent
 	kSeqs     // sequence numbers
 	kUIDs     // UIDs
+	kModSeq   // mod-sequence of at least modSeq
 	kInternal // INTERNALDATE compared with date
 	kAge      // INTERNALDATE compared with seconds before now
 	kSize     // RFC822.SIZE compared with number
@@ -54,6 +55,7 @@ type node struct {
 	date   imapwire.Date
 	order  order
 	number uint32
+	modSeq uint64
 	text   []byte       // as the client sent it, in the command's charset
 	key    *message.Key // made of text
 

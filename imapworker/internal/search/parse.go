@@ -36,6 +36,7 @@ type command struct {
 	charset  string
 	root     *node
 	keys     int
+	modSeq   bool // the key MODSEQ stands somewhere: the answer has one too
 }
 
 // Parser gives the parser of SEARCH and UID SEARCH.
@@ -170,6 +171,9 @@ func (c *command) other(d *imapwire.Decoder, word string, n *node) bool {
 	case "UID":
 		n.kind = kUIDs
 		return d.WantSP() && d.WantSet(&n.set)
+	case "MODSEQ":
+		n.kind, c.modSeq = kModSeq, true
+		return wantModSeq(d, n)
 	case "NOT", "OR":
 		if !d.Enter() {
 			return false
@@ -186,6 +190,55 @@ func (c *command) other(d *imapwire.Decoder, word string, n *node) bool {
 		return true
 	}
 	return d.Fail("a search key")
+}
+
+// wantModSeq reads what follows MODSEQ.
+//
+//	search-modsequence = "MODSEQ" [search-modseq-ext] SP mod-sequence-valzer
+//	search-modseq-ext  = SP entry-name SP entry-type-req   RFC 7162 §7
+//
+// There is one mod-sequence for all of a message, so the entry is read and not
+// used (RFC 7162 §3.1.5: "it MUST ignore <entry-name> and <entry-type-req>").
+func wantModSeq(d *imapwire.Decoder, n *node) bool {
+	if !d.WantSP() {
+		return false
+	}
+	if d.Peek() == '"' {
+		var entry, kind string
+		if !d.WantString(&entry) {
+			return false
+		}
+		flag, ok := cutPrefixFold(entry, "/flags/")
+		if !ok || !isFlag(flag) {
+			return d.Fail("an entry such as \"/flags/$MDNSent\"")
+		}
+		if !d.WantSP() || !d.WantWord(&kind) {
+			return false
+		}
+		switch strings.ToLower(kind) {
+		case "priv", "shared", "all":
+		default:
+			return d.Fail("priv, shared or all")
+		}
+		if !d.WantSP() {
+			return false
+		}
+	}
+	return d.WantModSeqZero(&n.modSeq)
+}
+
+func cutPrefixFold(s, prefix string) (rest string, ok bool) {
+	if len(s) < len(prefix) || !strings.EqualFold(s[:len(prefix)], prefix) {
+		return "", false
+	}
+	return s[len(prefix):], true
+}
+
+// isFlag takes attr-flag = ["\"] atom, but \Recent (RFC 7162 §7).
+func isFlag(s string) bool {
+	d := imapwire.NewDecoder([]byte(s), imapwire.Limits{})
+	var flag string
+	return d.WantFlag(&flag) && d.WantEnd() && !strings.EqualFold(flag, `\Recent`)
 }
 
 // copyText takes the text out of the command's memory.

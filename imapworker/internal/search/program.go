@@ -34,6 +34,11 @@ func (p *Program) Find(ctx *view.Context) (seqs []uint32, refused *view.Reply, b
 	if !r.ready() {
 		return nil, &badCharset, nil, nil
 	}
+	if p.c.modSeq {
+		if refused, ok := ctx.NeedModSeqs(); !ok {
+			return nil, &refused, nil, nil
+		}
+	}
 	err = r.search()
 	return r.hits, nil, r.broken, err
 }
@@ -45,6 +50,13 @@ func (p *Program) Extended() bool { return p.c.extended }
 // (RFC 5267 §3.2): MIN is the first of them, MAX the last.
 func (p *Program) Answer(ctx *view.Context, seqs []uint32) {
 	r := &run{command: &p.c, ctx: ctx}
+	highest := p.c.highestOf(ctx.View, seqs)
 	wantedNumbers(ctx, seqs)
-	r.writeExtended(seqs, func(enc *imapwire.Encoder) { enc.Append(numset.AppendOrdered(nil, seqs)) })
+	r.writeExtended(seqs, highest, func(enc *imapwire.Encoder) { enc.Append(numset.AppendOrdered(nil, seqs)) })
+}
+
+// WriteHighest ends a plain answer that names the messages seqs: where MODSEQ was
+// a key it has the highest mod-sequence of them (RFC 7162 §3.1.9).
+func (p *Program) WriteHighest(ctx *view.Context, seqs []uint32) {
+	writeHighest(ctx.Enc, p.c.highestOf(ctx.View, seqs))
 }

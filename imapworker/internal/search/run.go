@@ -49,11 +49,17 @@ func (c *command) Run(ctx *view.Context) (view.Reply, error) {
 	if !r.ready() {
 		return badCharset, nil
 	}
+	if c.modSeq {
+		if refused, ok := ctx.NeedModSeqs(); !ok {
+			return refused, nil
+		}
+	}
 	if err := r.search(); err != nil {
 		return view.Reply{}, err
 	}
+	highest := c.highestOf(ctx.View, r.hits)
 	wantedNumbers(ctx, r.hits)
-	r.answer(r.hits)
+	r.answer(r.hits, highest)
 	if r.broken != nil {
 		return view.Reply{}, r.broken
 	}
@@ -140,7 +146,7 @@ func (r *run) search() error {
 	s := &subject{Message: opened.Message{Box: r.box, Parser: &r.parser, Limits: r.cfg.Limits}}
 	defer s.Close()
 	all := r.ctx.View.All()
-	err := r.ctx.View.Walk(all, make([]view.Item, min(batch, all.Len())), nil, func(items []view.Item) error {
+	err := r.ctx.View.WalkChanged(all, r.since(), make([]view.Item, min(batch, all.Len())), nil, func(items []view.Item) error {
 		for i := range items {
 			s.next(&items[i])
 			ok, err := r.matches(r.root, s)
@@ -162,6 +168,17 @@ func (r *run) search() error {
 		return nil
 	}
 	return err
+}
+
+// since gives the mod-sequence that every message that matches is above, 0 if the
+// keys say nothing of the kind.
+func (r *run) since() (since mailstore.ModSeq) {
+	for _, n := range r.root.sub {
+		if n.kind == kModSeq && n.modSeq > 0 {
+			since = max(since, mailstore.ModSeq(n.modSeq-1))
+		}
+	}
+	return since
 }
 
 // next goes on to another message.
@@ -214,6 +231,8 @@ func (r *run) matches(n *node, s *subject) (bool, error) {
 		return n.nums.Contains(s.item.Seq), nil
 	case kUIDs:
 		return n.nums.Contains(s.UID), nil
+	case kModSeq:
+		return r.ctx.View.ModSeqOf(s.item.Entry) >= n.modSeq, nil
 	}
 	return r.looks(n, s)
 }
@@ -331,21 +350,22 @@ func (n *node) compareDate(d imapwire.Date) bool {
 }
 
 // answer writes SEARCH, or ESEARCH (RFC 4466 §2.6.2, RFC 4731 §3.1).
-func (r *run) answer(hits []uint32) {
+func (r *run) answer(hits []uint32, highest uint64) {
 	enc := r.ctx.Enc
 	if !r.extended {
 		enc.Untagged().Atom("SEARCH")
 		for _, n := range hits {
 			enc.SP().Num(n)
 		}
+		writeHighest(enc, highest)
 		enc.CRLF()
 		return
 	}
-	r.writeExtended(hits, func(enc *imapwire.Encoder) { enc.Set(numset.FromSorted(hits)) })
+	r.writeExtended(hits, highest, func(enc *imapwire.Encoder) { enc.Set(numset.FromSorted(hits)) })
 }
 
 // writeExtended writes ESEARCH; all writes the numbers that were found.
-func (r *run) writeExtended(hits []uint32, all func(*imapwire.Encoder)) {
+func (r *run) writeExtended(hits []uint32, highest uint64, all func(*imapwire.Encoder)) {
 	enc := r.ctx.Enc
 	enc.Untagged().Atom("ESEARCH").SP().Open().Atom("TAG").SP().Quoted(r.ctx.Tag).Close()
 	if r.ctx.UID {
@@ -365,5 +385,42 @@ func (r *run) writeExtended(hits []uint32, all func(*imapwire.Encoder)) {
 	if r.want&rCount != 0 {
 		enc.SP().Atom("COUNT").SP().Num(uint32(len(hits)))
 	}
+	if highest > 0 {
+		enc.SP().Atom("MODSEQ").SP().Num64(highest)
+	}
 	enc.CRLF()
+}
+
+// writeHighest writes SP search-sort-mod-seq, if there is one (RFC 7162 §7).
+func writeHighest(enc *imapwire.Encoder, highest uint64) {
+	if highest > 0 {
+		enc.SP().Open().Atom("MODSEQ").SP().Num64(highest).Close()
+	}
+}
+
+// highestOf gives the highest mod-sequence of the messages that the answer names,
+// given in its order: where only the first, the last or both are asked for, of
+// these (RFC 4731 §3.2). It is 0, and not told, where MODSEQ was no key or nothing
+// was found.
+func (c *command) highestOf(v *view.View, seqs []uint32) (highest uint64) {
+	if !c.modSeq || len(seqs) == 0 {
+		return 0
+	}
+	see := func(seq uint32) {
+		e, _, _ := v.Entry(v.UID(seq))
+		highest = max(highest, v.ModSeqOf(e))
+	}
+	if c.extended && c.want&^(rMin|rMax) == 0 {
+		if c.want&rMin != 0 {
+			see(seqs[0])
+		}
+		if c.want&rMax != 0 {
+			see(seqs[len(seqs)-1])
+		}
+		return highest
+	}
+	for _, seq := range seqs {
+		see(seq)
+	}
+	return highest
 }

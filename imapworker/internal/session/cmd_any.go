@@ -2,6 +2,7 @@ package session
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"rookery/imapworker/internal/view"
@@ -123,16 +124,19 @@ func parseEnable(p *parser) (request, bool) {
 	return c, p.WantEnd()
 }
 
-// extensions are what ENABLE can switch on, with what that does. CONDSTORE,
-// QRESYNC, UTF8=ACCEPT and IMAP4rev2 will be rows here.
-var extensions = map[string]func(s *Session){}
+// extensions are what ENABLE can switch on, with what that does. QRESYNC,
+// UTF8=ACCEPT and IMAP4rev2 will be rows here.
+var extensions = map[string]func(s *Session){"CONDSTORE": (*Session).enableCondstore}
 
 func (c enable) run(s *Session) (view.Reply, error) {
+	var done []string
 	s.enc.Untagged().Atom("ENABLED")
 	for _, name := range c.names {
-		if enable, ok := extensions[strings.ToUpper(name)]; ok {
+		name = strings.ToUpper(name)
+		if enable, ok := extensions[name]; ok && !slices.Contains(done, name) {
 			enable(s)
-			s.enc.SP().Atom(strings.ToUpper(name))
+			done = append(done, name)
+			s.enc.SP().Atom(name)
 		}
 	}
 	s.enc.CRLF()

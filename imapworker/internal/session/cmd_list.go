@@ -112,6 +112,9 @@ func (c *list) run(s *Session) (view.Reply, error) {
 		s.enc.Untagged().Atom("LIST").SP().FlagList([]string{`\Noselect`}).SP().Quoted(s.separator()).SP().Quoted("").CRLF()
 		return view.Done("List completed."), nil
 	}
+	if c.status.enables() {
+		s.enableCondstore()
+	}
 	t, err := s.loadTree()
 	if err != nil {
 		return view.Reply{}, err

@@ -8,13 +8,17 @@ import (
 	"rookery/internal/imapwire"
 )
 
-// select  = "SELECT" SP mailbox                           RFC 3501 §6.3.1
-// examine = "EXAMINE" SP mailbox                          RFC 3501 §6.3.2
+// select  = "SELECT" SP mailbox [select-params]           RFC 3501 §6.3.1
+// examine = "EXAMINE" SP mailbox [select-params]          RFC 3501 §6.3.2
 //
-// CONDSTORE and QRESYNC will add parameters after the mailbox (RFC 4466 §2.1).
+//	select-params = SP "(" select-param *(SP select-param) ")"   RFC 4466 §2.1
+//	select-param  = "CONDSTORE"                             RFC 7162 §7
+//
+// QRESYNC will be another parameter.
 type selectCommand struct {
-	mailbox imapname.Name
-	examine bool
+	mailbox   imapname.Name
+	examine   bool
+	condstore bool
 }
 
 func parseSelect(p *parser) (request, bool)  { return parseSelection(p, false) }
@@ -22,7 +26,17 @@ func parseExamine(p *parser) (request, bool) { return parseSelection(p, true) }
 
 func parseSelection(p *parser, examine bool) (request, bool) {
 	c := selectCommand{examine: examine}
-	ok := p.WantSP() && p.mailbox(&c.mailbox) && p.WantEnd()
+	ok := p.WantSP() && p.mailbox(&c.mailbox)
+	if ok && p.SP() {
+		ok = p.WantList(func() bool {
+			if c.condstore {
+				return p.Fail("CONDSTORE once")
+			}
+			c.condstore = true
+			return p.WantKeyword("CONDSTORE")
+		})
+	}
+	ok = ok && p.WantEnd()
 	// RFC 3501 §6.3.1: a SELECT that fails leaves no mailbox selected; one that
 	// was not even parsed (BAD) changes nothing.
 	if ok && p.nameErr != nil {
@@ -33,6 +47,9 @@ func parseSelection(p *parser, examine bool) (request, bool) {
 
 func (c selectCommand) run(s *Session) (view.Reply, error) {
 	s.deselect()
+	if c.condstore {
+		s.enableCondstore()
+	}
 	box, err := s.cfg.Store.Open(string(c.mailbox))
 	if err != nil {
 		return view.Reply{}, err
@@ -45,6 +62,9 @@ func (c selectCommand) run(s *Session) (view.Reply, error) {
 		return view.Reply{}, err
 	}
 	s.view, s.stopWatch = v, stop
+	if s.condstore {
+		v.WantModSeqs()
+	}
 	s.describe(v)
 	code, verb := "READ-WRITE", "Select"
 	if v.ReadOnly() {
@@ -70,6 +90,7 @@ func (s *Session) describe(v *view.View) {
 	}
 	number("UIDVALIDITY", info.UIDValidity, "UIDs valid")
 	number("UIDNEXT", v.Told().UIDNext(), "Predicted next UID")
+	s.writeHighestModSeq(v)
 }
 
 // check = "CHECK"                                         RFC 3501 §6.4.1

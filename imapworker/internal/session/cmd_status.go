@@ -19,7 +19,8 @@ type status struct {
 type statusItems []string
 
 // statusValues are the items there are: RFC 3501 §6.3.10, RFC 8438 (SIZE).
-// HIGHESTMODSEQ, DELETED and MAILBOXID will be rows here.
+// RFC 7162 §3.1.7 (HIGHESTMODSEQ, 0 where there is none). DELETED and MAILBOXID
+// will be rows here.
 var statusValues = map[string]func(st *mailstore.Status) uint64{
 	"MESSAGES":    func(st *mailstore.Status) uint64 { return uint64(st.Messages) },
 	"RECENT":      func(st *mailstore.Status) uint64 { return uint64(st.Recent) },
@@ -27,7 +28,15 @@ var statusValues = map[string]func(st *mailstore.Status) uint64{
 	"UIDVALIDITY": func(st *mailstore.Status) uint64 { return uint64(st.UIDValidity) },
 	"UNSEEN":      func(st *mailstore.Status) uint64 { return uint64(st.Unseen) },
 	"SIZE":        func(st *mailstore.Status) uint64 { return st.Size },
+
+	highestModSeq: func(st *mailstore.Status) uint64 { return uint64(st.HighestModSeq) },
 }
+
+const highestModSeq = "HIGHESTMODSEQ"
+
+// enables reports whether the items make a CONDSTORE enabling command of the one
+// that they stand in (RFC 7162 §3.1).
+func (items statusItems) enables() bool { return slices.Contains(items, highestModSeq) }
 
 func parseStatus(p *parser) (request, bool) {
 	var c status
@@ -53,6 +62,9 @@ func (items *statusItems) parse(p *parser) bool {
 }
 
 func (c *status) run(s *Session) (view.Reply, error) {
+	if c.items.enables() {
+		s.enableCondstore()
+	}
 	if err := s.writeStatus(c.mailbox, c.items); err != nil {
 		return view.Reply{}, err
 	}
@@ -98,7 +110,8 @@ func parseJob(p *parser, parse view.Parse) (request, bool) {
 }
 
 func (c *job) run(s *Session) (view.Reply, error) {
-	ctx := view.Context{View: s.view, Enc: &s.enc, Out: &s.out, Tag: c.tag, Now: s.now, UID: c.uid, Fetched: &s.counts.Fetched, Log: s.cfg.Log.Warn}
+	ctx := view.Context{View: s.view, Enc: &s.enc, Out: &s.out, Tag: c.tag, Now: s.now, UID: c.uid, Fetched: &s.counts.Fetched, Log: s.cfg.Log.Warn,
+		Enable: s.enableCondstore}
 	return c.Job.Run(&ctx)
 }
 

@@ -105,6 +105,7 @@ type Session struct {
 	idle       *idling    // an IDLE that waits for DONE
 	bad        int        // bad commands in a row
 	complained bool       // the log has been told of a bad command
+	condstore  bool       // a CONDSTORE enabling command came (RFC 7162 §3.1)
 	now        time.Time
 	heard      time.Time // when the client was last heard
 	last       string    // the last command that was known; "" for none

@@ -30,6 +30,7 @@ type peer struct {
 	t        *testing.T
 	store    mailstore.Store
 	settings Settings
+	shown    *shownModSeqs // nil: mod-sequences are shown as they are
 }
 
 var start = time.Date(2024, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -69,6 +70,7 @@ func openPeer(t *testing.T, given []string) transcript.Peer {
 	}
 	p.store = memstore.New(opt)
 	if driver == "maildir" {
+		p.shown = &shownModSeqs{}
 		p.store = p.openMaildir(space)
 	}
 	for _, box := range boxes {

@@ -48,7 +48,7 @@ func openSpaces(t *testing.T, given []string) transcript.Peer {
 	for _, line := range given {
 		t.Fatalf("given: %s is not understood", line)
 	}
-	p := &peer{t: t, settings: Defaults(), store: store}
+	p := &peer{t: t, settings: Defaults(), store: store, shown: &shownModSeqs{alike: true}}
 	p.Now, p.Begin = start, p.begin
 	return p
 }

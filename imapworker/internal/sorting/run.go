@@ -190,6 +190,7 @@ func (c *sortCommand) Run(ctx *view.Context) (view.Reply, error) {
 		for _, seq := range seqs {
 			ctx.Enc.SP().Num(number(ctx, seq))
 		}
+		c.program.WriteHighest(ctx, seqs)
 		ctx.Enc.CRLF()
 	}
 	return view.Done("Sort completed."), errors.Join(broken, l.broken)

@@ -10,7 +10,7 @@ import (
 // changes is what the client does not know yet.
 type changes struct {
 	expunged []int           // positions in told, ascending
-	flags    []mailstore.UID // messages of both whose flags differ from what the client believes
+	flags    []mailstore.UID // messages of both whose flags (or mod-sequence) differ from what the client believes
 	newer    bool            // messages were added
 }
 
@@ -49,7 +49,8 @@ func (v *View) diff() changes {
 			j++
 		default:
 			if a.ModSeq != b.ModSeq || v.flags != nil {
-				if !sameState(v.believed(i), flagState{b.Flags, cur.Keywords(b.Keywords)}) {
+				was := v.believed(i)
+				if v.modSeqs && was.modSeq != b.ModSeq || !sameState(was, flagState{flags: b.Flags, keywords: cur.Keywords(b.Keywords)}) {
 					c.flags = append(c.flags, a.UID)
 				}
 			}
@@ -126,6 +127,7 @@ func (v *View) Announce(e *imapwire.Encoder, may May) error {
 	}
 	c := v.diff()
 	if len(c.expunged) > 0 && !may.Expunge {
+		v.announceEarly(e, c.flags)
 		return nil
 	}
 	for n, pos := range c.expunged {
@@ -151,6 +153,21 @@ func (v *View) Announce(e *imapwire.Encoder, may May) error {
 		v.WriteFlags(e, uid, may.UID)
 	}
 	return err
+}
+
+// announceEarly tells the flags of messages while others are expunged and that
+// may not be told yet. A client that keeps mod-sequences needs them: it takes the
+// highest that it has seen for the point up to which it knows all, and what it
+// sees of one message must not be above what it lacks of another.
+func (v *View) announceEarly(e *imapwire.Encoder, flags []mailstore.UID) {
+	if !v.modSeqs || len(flags) == 0 {
+		return
+	}
+	v.AnnounceKeywords(e)
+	for _, uid := range flags {
+		v.WriteFlags(e, uid, true)
+		v.MarkTold(uid)
+	}
 }
 
 // WriteRecent writes the RECENT response.
@@ -187,17 +204,24 @@ func (v *View) WriteFlagList(e *imapwire.Encoder) {
 }
 
 // WriteFlags writes "* n FETCH (FLAGS (…))" of one message, with its UID if
-// wanted. It writes nothing of a message that the client does not know.
+// wanted. A client that keeps mod-sequences gets UID and MODSEQ in each (RFC 7162
+// §3.2.4, which §3.1.4.2 says servers without QRESYNC should follow). It writes
+// nothing of a message that the client does not know.
 func (v *View) WriteFlags(e *imapwire.Encoder, uid mailstore.UID, withUID bool) {
 	seq, ok := v.Seq(uid)
 	if !ok {
 		return
 	}
 	e.Fetch(seq, uid)
-	if withUID {
+	if withUID || v.modSeqs {
 		e.Atom("UID").SP().Num(uid).SP()
 	}
-	e.Atom("FLAGS").SP().FlagList(v.Flags(uid)).Close().CRLF()
+	e.Atom("FLAGS").SP().FlagList(v.Flags(uid))
+	if v.modSeqs {
+		entry, _, _ := v.Entry(uid)
+		e.SP().ModSeq(v.ModSeqOf(entry))
+	}
+	e.Close().CRLF()
 }
 
 // FirstUnseen is the sequence number of the first message without \Seen, 0 if

@@ -57,10 +57,30 @@ type Context struct {
 	UID  bool      // it came with the UID prefix
 	// Fetched counts what was sent, for the session's last line; never nil.
 	Fetched *Fetched
+	// Enable says that the command is a CONDSTORE enabling one; see NeedModSeqs.
+	// It may be nil.
+	Enable func()
 	// Log writes a warning about the user's own mail (a broken message); it
 	// takes no line ends. It may be nil.
 	Log func(text string)
 }
+
+// NeedModSeqs is called by a command that asks for mod-sequences once it knows
+// that it will be carried out: it is a CONDSTORE enabling command (RFC 7162 §3.1).
+// ok is false for a mailbox without them, with the answer (§3.1.2.2).
+func (c *Context) NeedModSeqs() (refused Reply, ok bool) {
+	if !c.View.HasModSeqs() {
+		return NoModSeqs(), false
+	}
+	if c.Enable != nil {
+		c.Enable()
+	}
+	return Reply{}, true
+}
+
+// NoModSeqs is the answer to what needs mod-sequences where there are none
+// (RFC 7162 §3.1.2.2: "MUST reject (with a tagged BAD response)").
+func NoModSeqs() Reply { return Bad("The mailbox has no mod-sequences.") }
 
 // Fetched counts what FETCH has sent: imap_logout_format shows it.
 type Fetched struct {

@@ -33,6 +33,7 @@ type View struct {
 	flags    map[mailstore.UID]flagState // told since told was made
 	recent   numset.Set                  // the UIDs that are \Recent in this session
 	keywords int                         // how many of box.Keywords were told in FLAGS
+	modSeqs  bool                        // the client wants mod-sequences: see WantModSeqs
 
 	recentTold uint32 // the number in the last RECENT
 	hint       int    // the position in cur of the message that was looked at last
@@ -42,6 +43,7 @@ type View struct {
 type flagState struct {
 	flags    mailstore.Flags
 	keywords []string
+	modSeq   mailstore.ModSeq // 0: it has not been told
 }
 
 // New makes the view of a mailbox that was just opened. readOnly is true for
@@ -203,7 +205,7 @@ func (v *View) MarkTold(uid mailstore.UID) {
 	if v.flags == nil {
 		v.flags = make(map[mailstore.UID]flagState)
 	}
-	v.flags[uid] = flagState{e.Flags, keywords}
+	v.flags[uid] = flagState{e.Flags, keywords, e.ModSeq}
 }
 
 // believed is what the client was last told of the message at pos of told.
@@ -212,7 +214,7 @@ func (v *View) believed(pos int) flagState {
 	if state, ok := v.flags[e.UID]; ok {
 		return state
 	}
-	return flagState{e.Flags, v.told.Keywords(e.Keywords)}
+	return flagState{e.Flags, v.told.Keywords(e.Keywords), e.ModSeq}
 }
 
 // Refresh takes the newest picture that this process knows, without a look at
@@ -280,6 +282,7 @@ func SystemFlag(name string) (mailstore.Flags, bool) {
 	return 0, false
 }
 
+// sameState leaves mod-sequences aside.
 func sameState(a flagState, b flagState) bool {
 	return a.flags == b.flags && slices.Equal(a.keywords, b.keywords)
 }

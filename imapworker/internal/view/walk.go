@@ -42,13 +42,37 @@ func (v *View) Seqs(set numset.Expr, uid bool) (numset.Set, error) {
 func (v *View) All() numset.Set { return numset.Span(1, v.Len()) }
 
 // Walk calls do with the messages of some sequence numbers, ascending, as many at
-// a time as buf holds. before, which may be nil, gets the same messages first, as
-// the client was told them, and may change the mailbox: do sees them as they are
-// then. The items are valid until do returns.
+// a time as buf holds. before, which may be nil, gets the same messages first and
+// may change the mailbox: do sees them as they are then. The items are valid until
+// do returns.
 func (v *View) Walk(seqs numset.Set, buf []Item, before func([]Item) error, do func([]Item) error) error {
+	return v.WalkChanged(seqs, 0, buf, before, do)
+}
+
+// changeFinder is a picture that knows where nothing is newer than a mod-sequence:
+// it gives the first position from pos on at which there may be something.
+type changeFinder interface {
+	NextChanged(pos int, since mailstore.ModSeq) int
+}
+
+// WalkChanged is Walk, of those messages alone whose mod-sequence is above since
+// before before is called. It looks at no more messages than it must.
+func (v *View) WalkChanged(seqs numset.Set, since mailstore.ModSeq, buf []Item, before func([]Item) error, do func([]Item) error) error {
+	if since > 0 && since >= v.cur.HighestModSeq() {
+		return nil
+	}
 	entries := make([]mailstore.Entry, len(buf))
+	finder, _ := v.told.(changeFinder)
+	if since == 0 || !v.same() { // what told does not know may have changed anywhere
+		finder = nil
+	}
 	for _, r := range seqs.Ranges() {
 		for pos, end := int(r.First)-1, min(int(r.Last), v.told.Len()); pos < end; {
+			if finder != nil {
+				if pos = finder.NextChanged(pos, since); pos >= end {
+					break
+				}
+			}
 			n := mailstore.Entries(v.told, pos, entries[:min(len(entries), end-pos)])
 			if n == 0 {
 				return nil
@@ -56,19 +80,38 @@ func (v *View) Walk(seqs numset.Set, buf []Item, before func([]Item) error, do f
 			for i, e := range entries[:n] {
 				buf[i] = Item{Seq: uint32(pos+i) + 1, Entry: e}
 			}
-			if before != nil {
-				if err := before(buf[:n]); err != nil {
+			pos += n
+			items := buf[:n]
+			if since > 0 {
+				v.renew(items)
+				items = v.changedSince(items, since)
+			}
+			if before != nil && len(items) > 0 {
+				if err := before(items); err != nil {
 					return err
 				}
 			}
-			v.renew(buf[:n])
-			if err := do(buf[:n]); err != nil {
+			v.renew(items)
+			if len(items) == 0 {
+				continue
+			}
+			if err := do(items); err != nil {
 				return err
 			}
-			pos += n
 		}
 	}
 	return nil
+}
+
+// changedSince leaves the items that are newer than since.
+func (v *View) changedSince(items []Item, since mailstore.ModSeq) []Item {
+	kept := items[:0]
+	for _, it := range items {
+		if v.ModSeqOf(it.Entry) > uint64(since) {
+			kept = append(kept, it)
+		}
+	}
+	return kept
 }
 
 // renew puts the newest state into items that hold what the client was told.
