@@ -7,8 +7,8 @@ import (
 
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
-	"rookery/internal/mailstore/engine"
 	"rookery/internal/mailstore/maildir"
+	"rookery/internal/mailstore/nametree"
 	"rookery/internal/mailstore/pack"
 	"rookery/internal/mailstore/spaces"
 	"rookery/internal/settings"
@@ -105,7 +105,7 @@ func (h *Host) openSpace(n settings.Namespace, driver string, paths settings.Mai
 
 func inFS(p string) string { return strings.TrimPrefix(p, "/") }
 
-func (h *Host) openMaildir(paths settings.MailPaths, ns mailstore.Namespace, special []maildir.Special, layout string) (mailstore.Store, error) {
+func (h *Host) openMaildir(paths settings.MailPaths, ns mailstore.Namespace, special []nametree.Special, layout string) (mailstore.Store, error) {
 	opt := maildir.Options{FS: h.FS(), MailPath: inFS(paths.Mail), InboxPath: inFS(paths.Inbox), ControlPath: inFS(paths.Control), IndexPath: inFS(paths.Index),
 		Namespace: ns, Special: special, Host: settings.Hostname.Get(h.Settings), Probe: true,
 		LockWait:    settings.MailMaxLockTimeout.Get(h.Settings),
@@ -121,21 +121,12 @@ func (h *Host) openMaildir(paths settings.MailPaths, ns mailstore.Namespace, spe
 
 var fsyncs = map[string]pack.Fsync{"optimized": pack.Optimized, "always": pack.Always, "never": pack.Never}
 
-func (h *Host) openPack(paths settings.MailPaths, ns mailstore.Namespace, special []maildir.Special) (mailstore.Store, error) {
+func (h *Host) openPack(paths settings.MailPaths, ns mailstore.Namespace, special []nametree.Special) (mailstore.Store, error) {
 	opt := pack.Options{FS: h.FS(), MailPath: inFS(paths.Mail), AltPath: inFS(paths.Alt), ControlPath: inFS(paths.Control), IndexPath: inFS(paths.Index),
-		Namespace: ns, Special: forEngine(special), LockWait: settings.MailMaxLockTimeout.Get(h.Settings),
+		Namespace: ns, Special: special, LockWait: settings.MailMaxLockTimeout.Get(h.Settings),
 		Fsync: fsyncs[settings.MailFsync.Get(h.Settings)], Compress: settings.MailCompressWriteMethod.Get(h.Settings) == "zstd",
 		Note: func(text string) { h.Log.Warnf("%s", text) }}
 	return pack.Open(opt)
-}
-
-// forEngine gives the mailboxes of the settings to drivers on package engine.
-func forEngine(list []maildir.Special) []engine.Special {
-	out := make([]engine.Special, len(list))
-	for i, s := range list {
-		out[i] = engine.Special{Name: s.Name, Use: s.Use, Auto: engine.Auto(s.Auto)}
-	}
-	return out
 }
 
 // ControlDir gives the directory of the user's control files.
@@ -154,7 +145,7 @@ var uses = map[string]mailstore.Attr{`\All`: mailstore.UseAll, `\Archive`: mails
 	`\Flagged`: mailstore.UseFlagged, `\Junk`: mailstore.UseJunk, `\Sent`: mailstore.UseSent, `\Trash`: mailstore.UseTrash,
 	`\Important`: mailstore.UseImportant}
 
-var autos = map[string]maildir.Auto{"no": maildir.AutoNo, "create": maildir.AutoCreate, "subscribe": maildir.AutoSubscribe}
+var autos = map[string]nametree.Auto{"no": nametree.AutoNo, "create": nametree.AutoCreate, "subscribe": nametree.AutoSubscribe}
 
 // namespace is one of the settings' as stores have it.
 func (h *Host) namespace(n settings.Namespace) mailstore.Namespace {
@@ -163,9 +154,9 @@ func (h *Host) namespace(n settings.Namespace) mailstore.Namespace {
 }
 
 // specials are the mailboxes that the settings name in a namespace.
-func specials(ns mailstore.Namespace, boxes []settings.Mailbox) (out []maildir.Special) {
+func specials(ns mailstore.Namespace, boxes []settings.Mailbox) (out []nametree.Special) {
 	for _, m := range boxes {
-		s := maildir.Special{Name: strings.ReplaceAll(ns.Prefix+m.Name, string(rune(ns.Separator)), "/"), Auto: autos[m.Auto]}
+		s := nametree.Special{Name: strings.ReplaceAll(ns.Prefix+m.Name, string(rune(ns.Separator)), "/"), Auto: autos[m.Auto]}
 		for _, u := range m.SpecialUse {
 			s.Use |= uses[u]
 		}

@@ -10,26 +10,23 @@ import (
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/control"
 	"rookery/internal/mailstore/index"
+	"rookery/internal/mailstore/nametree"
 	"rookery/internal/vfs"
 )
 
-// Auto says what happens to a mailbox of the settings that is not there.
-type Auto uint8
-
-// The ways: nothing; it is listed and made when it is first used; the same,
-// and it is subscribed.
-const (
-	AutoNo Auto = iota
-	AutoCreate
-	AutoSubscribe
+// Special is a mailbox that the settings name, Auto what happens to one that is
+// not there.
+type (
+	Special = nametree.Special
+	Auto    = nametree.Auto
 )
 
-// Special is a mailbox that the settings name.
-type Special struct {
-	Name mailstore.Name // with the namespace's prefix
-	Use  mailstore.Attr // one of the Use* attributes, or 0
-	Auto Auto
-}
+// The ways of Auto.
+const (
+	AutoNo        = nametree.AutoNo
+	AutoCreate    = nametree.AutoCreate
+	AutoSubscribe = nametree.AutoSubscribe
+)
 
 // Options say where and how. Paths are relative to FS.
 type Options struct {
@@ -52,7 +49,7 @@ type Store struct {
 	fs     vfs.FS
 	format Format
 	index  *index.User
-	prefix string // of names: the namespace's, with '/'
+	tree   nametree.Rules
 
 	memos statusMemos
 	work  sync.Mutex // held with the user's lock: one change at a time in this process
@@ -118,8 +115,7 @@ type Finisher interface {
 // Open opens a user's store. Close closes the format, too, also when Open fails.
 func Open(opt Options, format Format) (*Store, error) {
 	opt = opt.WithDefaults()
-	s := &Store{opt: opt, fs: opt.FS, format: format, open: map[mailstore.Name]*mailbox{}}
-	s.prefix = strings.ReplaceAll(opt.Namespace.Prefix, string(rune(opt.Namespace.Separator)), "/")
+	s := &Store{opt: opt, fs: opt.FS, format: format, tree: nametree.New(opt.Namespace, opt.Special), open: map[mailstore.Name]*mailbox{}}
 	for _, dir := range []string{opt.ControlPath, opt.IndexPath} {
 		if err := MakeDirs(opt.FS, dir, opt.FolderMode); err != nil {
 			format.Close()

@@ -6,39 +6,13 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
-	"strings"
 
 	"rookery/internal/errkind"
 	"rookery/internal/imapname"
 	"rookery/internal/mailstore"
-	"rookery/internal/numset"
+	"rookery/internal/mailstore/nametree"
 	"rookery/internal/vfs"
 )
-
-// canonical takes the namespace's prefix off.
-func (s *Store) canonical(name mailstore.Name) mailstore.Name {
-	if s.prefix != "" && name != imapname.Inbox && len(name) > len(s.prefix) && name[:len(s.prefix)] == s.prefix {
-		return name[len(s.prefix):]
-	}
-	return name
-}
-
-// outName puts the prefix on.
-func (s *Store) outName(name mailstore.Name) mailstore.Name {
-	if name == imapname.Inbox {
-		return name
-	}
-	return s.prefix + name
-}
-
-func (s *Store) special(name mailstore.Name) *Special {
-	for i := range s.opt.Special {
-		if s.canonical(s.opt.Special[i].Name) == name {
-			return &s.opt.Special[i]
-		}
-	}
-	return nil
-}
 
 // checkName refuses what is no mailbox's name.
 func checkName(op string, name mailstore.Name) error {
@@ -65,8 +39,7 @@ func (s *Store) find(name mailstore.Name) (Folder, error) {
 	if ok || err != nil {
 		return f, vfs.Kinded("open", err)
 	}
-	sp := s.special(name)
-	if name == imapname.Inbox || sp != nil && sp.Auto != AutoNo {
+	if name == imapname.Inbox || s.tree.Promised(name) {
 		if _, err := s.create(name); err != nil && !errkind.Is(err, errkind.Exists) {
 			return f, err
 		}
@@ -74,29 +47,21 @@ func (s *Store) find(name mailstore.Name) (Folder, error) {
 			return f, vfs.Kinded("open", err)
 		}
 	}
-	implied, err := s.hasChildren(name)
+	_, names, err := s.listed()
 	if err != nil {
-		return f, err
+		return f, vfs.Kinded("list folders", err)
 	}
-	if implied {
-		return f, errkind.Newf("open", errkind.Invalid, "the name is only a parent of mailboxes")
-	}
-	return f, errkind.Newf("open", errkind.NotFound, "there is no such mailbox")
+	return f, s.tree.Missing("open", names, name)
 }
 
-func (s *Store) hasChildren(name mailstore.Name) (bool, error) {
+// listed gives the mailboxes on the disk, and their names.
+func (s *Store) listed() ([]Folder, []mailstore.Name, error) {
 	list, err := s.format.Folders()
-	for _, f := range list {
-		if imapname.Name(f.Name).Below(imapname.Name(name)) {
-			return true, nil
-		}
+	names := make([]mailstore.Name, len(list))
+	for i, f := range list {
+		names[i] = f.Name
 	}
-	for _, sp := range s.opt.Special {
-		if sp.Auto != AutoNo && imapname.Name(s.canonical(sp.Name)).Below(imapname.Name(name)) {
-			return true, nil
-		}
-	}
-	return false, vfs.Kinded("list folders", err)
+	return list, names, err
 }
 
 // List gives every mailbox and implied parent.
@@ -104,7 +69,7 @@ func (s *Store) List() ([]mailstore.Folder, error) {
 	if err := s.finish(); err != nil {
 		return nil, vfs.Kinded("list", err)
 	}
-	list, err := s.format.Folders()
+	_, names, err := s.listed()
 	if err != nil {
 		return nil, vfs.Kinded("list", err)
 	}
@@ -112,44 +77,7 @@ func (s *Store) List() ([]mailstore.Folder, error) {
 	if err != nil {
 		return nil, errkind.Wrap("list", err)
 	}
-	attrs := make(map[mailstore.Name]mailstore.Attr, len(list)+8)
-	attrs[imapname.Inbox] = 0
-	for _, f := range list {
-		attrs[f.Name] = 0
-	}
-	for _, sp := range s.opt.Special {
-		name := s.canonical(sp.Name)
-		if _, there := attrs[name]; !there && sp.Auto == AutoNo {
-			continue
-		} else if !there && sp.Auto == AutoSubscribe {
-			attrs[name] |= mailstore.Subscribed
-		}
-		attrs[name] |= sp.Use
-	}
-	for _, n := range subs {
-		if a, there := attrs[n]; there {
-			attrs[n] = a | mailstore.Subscribed
-		}
-	}
-	names := make([]mailstore.Name, 0, len(attrs))
-	for n := range attrs {
-		names = append(names, n)
-	}
-	for _, name := range names {
-		for p := imapname.Name(name).Parent(); p != ""; p = p.Parent() {
-			a, there := attrs[mailstore.Name(p)]
-			if !there {
-				a = mailstore.NonExistent | mailstore.NoSelect
-			}
-			attrs[mailstore.Name(p)] = a | mailstore.HasChildren
-		}
-	}
-	out := make([]mailstore.Folder, 0, len(attrs))
-	for name, a := range attrs {
-		out = append(out, mailstore.Folder{Name: s.outName(name), Attrs: a})
-	}
-	slices.SortFunc(out, func(a, b mailstore.Folder) int { return strings.Compare(a.Name, b.Name) })
-	return out, nil
+	return s.tree.List(names, subs), nil
 }
 
 // Lookup tells of one mailbox.
@@ -158,21 +86,14 @@ func (s *Store) Lookup(name mailstore.Name) (mailstore.Folder, error) {
 	if err != nil {
 		return mailstore.Folder{}, err
 	}
-	i, ok := slices.BinarySearchFunc(list, name, func(f mailstore.Folder, n mailstore.Name) int { return strings.Compare(f.Name, n) })
-	if !ok {
-		return mailstore.Folder{}, errkind.Newf("lookup", errkind.NotFound, "there is no such mailbox")
-	}
-	return list[i], nil
+	return nametree.Lookup(list, name)
 }
 
 // Create makes a mailbox.
 func (s *Store) Create(name mailstore.Name, use mailstore.Attr) (mailstore.Name, error) {
-	inner := s.canonical(name)
-	if inner == imapname.Inbox {
-		return "", errkind.Newf("create", errkind.Exists, "INBOX is always there")
-	}
-	if sp := s.special(inner); use != 0 && (sp == nil || sp.Use != use) {
-		return "", errkind.Newf("create", errkind.Invalid, "special uses are given by the settings")
+	inner := s.tree.Inner(name)
+	if err := s.tree.MayCreate(inner, use); err != nil {
+		return "", err
 	}
 	if err := checkName("create", inner); err != nil {
 		return "", err
@@ -180,7 +101,7 @@ func (s *Store) Create(name mailstore.Name, use mailstore.Attr) (mailstore.Name,
 	if _, err := s.create(inner); err != nil {
 		return "", errkind.Wrap("create", err)
 	}
-	return s.outName(inner), nil
+	return s.tree.Outer(inner), nil
 }
 
 // create makes a mailbox and subscribes it if the settings say so.
@@ -203,7 +124,7 @@ func (s *Store) create(inner mailstore.Name) (f Folder, err error) {
 		if err := s.format.Create(f, 1); err != nil {
 			return err
 		}
-		if sp := s.special(inner); sp != nil && sp.Auto == AutoSubscribe {
+		if s.tree.Subscribes(inner) {
 			return s.subscribeLocked(inner, true)
 		}
 		return nil
@@ -221,7 +142,7 @@ func newGUID() (g mailstore.GUID) {
 
 // Delete removes a mailbox's mail.
 func (s *Store) Delete(name mailstore.Name) error {
-	inner := s.canonical(name)
+	inner := s.tree.Inner(name)
 	if inner == imapname.Inbox {
 		return errkind.Newf("delete", errkind.Invalid, "INBOX cannot be deleted")
 	}
@@ -232,7 +153,11 @@ func (s *Store) Delete(name mailstore.Name) error {
 			return err
 		}
 		if !ok {
-			return s.cannotDelete(inner)
+			_, names, err := s.listed()
+			if err != nil {
+				return vfs.Kinded("list folders", err)
+			}
+			return s.tree.NotDeleted(names, inner)
 		}
 		if err := s.control().RaiseValidity(f.UIDValidity); err != nil { // the next of this name must get a higher one
 			return err
@@ -250,20 +175,6 @@ func (s *Store) Delete(name mailstore.Name) error {
 	return vfs.Kinded("delete", err)
 }
 
-func (s *Store) cannotDelete(inner mailstore.Name) error {
-	implied, err := s.hasChildren(inner)
-	switch {
-	case err != nil:
-		return err
-	case implied:
-		return errkind.Newf("delete", errkind.Invalid, "the name is only a parent of mailboxes")
-	}
-	if sp := s.special(inner); sp != nil && sp.Auto != AutoNo {
-		return errkind.Newf("delete", errkind.Invalid, "the settings make this mailbox")
-	}
-	return errkind.Newf("delete", errkind.NotFound, "there is no such mailbox")
-}
-
 // dropIndex forgets the index of a mailbox that is gone.
 func (s *Store) dropIndex(guid mailstore.GUID) {
 	if b, err := s.index.Box(guid, s.indexDir(guid)); err == nil {
@@ -275,23 +186,18 @@ func (s *Store) dropIndex(guid mailstore.GUID) {
 
 // Rename moves a mailbox and its children.
 func (s *Store) Rename(from, to mailstore.Name) error {
-	f, t := s.canonical(from), s.canonical(to)
-	if t == imapname.Inbox {
-		return errkind.Newf("rename", errkind.Exists, "INBOX is always there")
-	}
+	f, t := s.tree.Inner(from), s.tree.Inner(to)
 	if err := checkName("rename", t); err != nil {
 		return err
 	}
-	switch {
-	case f == imapname.Inbox:
-		return errkind.Wrap("rename", s.renameInbox(to))
-	case f == t:
-		return errkind.Newf("rename", errkind.Exists, "the mailbox is there")
-	case imapname.Name(t).Below(imapname.Name(f)):
-		return errkind.Newf("rename", errkind.Invalid, "a mailbox cannot move below itself")
+	if err := nametree.MayRename(f, t); err != nil {
+		return err
 	}
-	if sp := s.special(f); sp != nil && sp.Auto != AutoNo {
-		if _, err := s.find(f); err != nil { // one that the settings promise is made first
+	if f == imapname.Inbox {
+		return errkind.Wrap("rename", nametree.RenameInbox(s, to))
+	}
+	if s.tree.Promised(f) {
+		if _, err := s.find(f); err != nil { // it is made first
 			return errkind.Wrap("rename", err)
 		}
 	}
@@ -312,53 +218,24 @@ func (s *Store) Rename(from, to mailstore.Name) error {
 	return vfs.Kinded("rename", err)
 }
 
-// renameInbox gives INBOX's messages to a new mailbox.
-func (s *Store) renameInbox(to mailstore.Name) error {
-	if _, err := s.Create(to, 0); err != nil {
-		return err
-	}
-	mb, err := s.Open(imapname.Inbox)
-	if err != nil {
-		return err
-	}
-	defer mb.Close()
-	_, err = mb.Move(numset.Span(1, 1<<32-1), to)
-	return err
-}
-
 // planRename finds what has to be renamed, and refuses before anything is.
 func (s *Store) planRename(from, to mailstore.Name) ([]Rename, error) {
-	list, err := s.format.Folders()
+	list, names, err := s.listed()
 	if err != nil {
 		return nil, err
 	}
-	there := map[mailstore.Name]bool{}
-	var moves []Rename
-	for _, f := range list {
-		there[f.Name] = true
-		if n := imapname.Name(f.Name); f.Name == from || n.Below(imapname.Name(from)) {
-			moves = append(moves, Rename{From: f, To: mailstore.Name(n.Moved(imapname.Name(from), imapname.Name(to)))})
-		}
+	moves, err := s.tree.Moves(names, from, to)
+	if err != nil {
+		return nil, err
 	}
-	if len(moves) == 0 {
-		return nil, errkind.Newf("rename", errkind.NotFound, "there is no such mailbox")
-	}
-	if sp := s.special(to); sp != nil && sp.Auto != AutoNo {
-		there[to] = true
-	}
-	if there[to] {
-		return nil, errkind.Newf("rename", errkind.Exists, "the new name is taken")
-	}
-	for _, m := range moves {
-		if there[m.To] {
-			return nil, errkind.Newf("rename", errkind.Exists, "the new name of "+m.From.Name+" is taken")
-		}
+	out := make([]Rename, len(moves))
+	for i, m := range moves {
 		if err := checkName("rename", m.To); err != nil {
 			return nil, err
 		}
+		out[i] = Rename{From: list[m.At], To: m.To}
 	}
-	slices.SortFunc(moves, func(a, b Rename) int { return strings.Compare(a.From.Name, b.From.Name) })
-	return moves, nil
+	return out, nil
 }
 
 // renamed tells mailboxes in memory their new names.

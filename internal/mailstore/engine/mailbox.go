@@ -60,7 +60,7 @@ func (h *handle) Close() error {
 
 // get gives an open mailbox, up to date, one reference counted.
 func (s *Store) get(name mailstore.Name) (*mailbox, error) {
-	inner := s.canonical(name)
+	inner := s.tree.Inner(name)
 	for try := 0; ; try++ {
 		f, err := s.find(inner)
 		if err != nil {
@@ -229,7 +229,7 @@ func (mb *mailbox) gone() error {
 // Info tells what does not change while the mailbox is open.
 func (mb *mailbox) Info() mailstore.Info {
 	f := mb.where()
-	return mailstore.Info{Name: mb.s.outName(f.Name), UIDValidity: f.UIDValidity, GUID: f.GUID, Namespace: mb.s.opt.Namespace,
+	return mailstore.Info{Name: mb.s.tree.Outer(f.Name), UIDValidity: f.UIDValidity, GUID: f.GUID, Namespace: mb.s.opt.Namespace,
 		PermanentFlags: mailstore.AllFlags, NewKeywords: true, ReadOnly: mb.box.ReadOnly()}
 }
 

@@ -1,8 +1,6 @@
 package engine
 
 import (
-	"slices"
-
 	"rookery/internal/errkind"
 	"rookery/internal/imapname"
 	"rookery/internal/mailstore"
@@ -27,27 +25,19 @@ func (s *Store) Subscriptions() ([]mailstore.Name, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, sp := range s.opt.Special {
-		if sp.Auto == AutoSubscribe {
-			if _, there, err := s.format.Find(sp.Name); err == nil && !there {
-				names = append(names, sp.Name)
-			}
-		}
-	}
-	for i, n := range names {
-		names[i] = s.outName(n)
-	}
-	slices.Sort(names)
-	return slices.Compact(names), nil
+	return s.tree.Subscriptions(names, func(inner mailstore.Name) (bool, error) {
+		_, there, err := s.format.Find(inner)
+		return there, err
+	}), nil
 }
 
 // Subscribe adds or removes a name.
 func (s *Store) Subscribe(name mailstore.Name, on bool) error {
-	inner := s.canonical(name)
+	inner := s.tree.Inner(name)
 	if err := imapname.Name(inner).Check(); err != nil {
 		return errkind.New("subscribe", errkind.Invalid, err)
 	}
-	if sp := s.special(inner); !on && sp != nil && sp.Auto == AutoSubscribe {
+	if !on && s.tree.Subscribes(inner) {
 		// Only a mailbox that is there can be subscribed otherwise than the
 		// settings say: find makes it, and subscribes it.
 		if _, err := s.find(inner); err != nil {

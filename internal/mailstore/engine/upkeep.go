@@ -39,7 +39,7 @@ type Purger interface {
 
 // Restore makes a mailbox with a given identity, or gives it to an empty one.
 func (s *Store) Restore(name mailstore.Name, id mailstore.Identity) error {
-	inner := s.canonical(name)
+	inner := s.tree.Inner(name)
 	if err := checkName("restore", inner); err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func (s *Store) identify(old, now Folder, next mailstore.UID) error {
 
 // Renew raises a mailbox's UIDVALIDITY.
 func (s *Store) Renew(name mailstore.Name) (uint32, error) {
-	inner := s.canonical(name)
+	inner := s.tree.Inner(name)
 	id, ok := s.format.(Identifier)
 	if !ok {
 		return 0, errkind.Newf("renew", errkind.Invalid, "the format cannot change a mailbox's UIDVALIDITY")
@@ -161,13 +161,13 @@ func (s *Store) Verify(ctx context.Context, name mailstore.Name, repair bool, fo
 			return s.verifyTree(repair, found)
 		}))
 	}
-	inner := s.canonical(name)
+	inner := s.tree.Inner(name)
 	f, ok, err := s.format.Find(inner)
 	if err != nil {
 		return vfs.Kinded("verify", err)
 	}
 	if !ok {
-		if sp := s.special(inner); inner == imapname.Inbox || sp != nil && sp.Auto != AutoNo {
+		if inner == imapname.Inbox || s.tree.Promised(inner) {
 			return nil // not made yet
 		}
 		return errkind.Newf("verify", errkind.NotFound, "there is no such mailbox")

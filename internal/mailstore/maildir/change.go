@@ -85,12 +85,9 @@ func (s *Store) removeTree(path string, depth int) {
 
 // Create makes a mailbox. It appears whole, by one rename.
 func (s *Store) Create(name mailstore.Name, use mailstore.Attr) (mailstore.Name, error) {
-	inner := s.canonical(name)
-	if inner == imapname.Inbox {
-		return "", errkind.Newf("create", errkind.Exists, "INBOX is always there")
-	}
-	if sp := s.special(inner); use != 0 && (sp == nil || sp.Use != use) {
-		return "", errkind.Newf("create", errkind.Invalid, "special uses are given by the settings")
+	inner := s.tree.Inner(name)
+	if err := s.tree.MayCreate(inner, use); err != nil {
+		return "", err
 	}
 	dir, err := s.dirOf(inner)
 	if err != nil {
@@ -117,12 +114,12 @@ func (s *Store) Create(name mailstore.Name, use mailstore.Attr) (mailstore.Name,
 	if err := s.make(dir); err != nil {
 		return "", s.fail("create", err)
 	}
-	if sp := s.special(inner); sp != nil && sp.Auto == AutoSubscribe {
+	if s.tree.Subscribes(inner) {
 		if err := s.Subscribe(name, true); err != nil {
 			return "", errkind.Wrap("create", err)
 		}
 	}
-	return s.outName(inner), nil
+	return s.tree.Outer(inner), nil
 }
 
 // make makes the directories and control files of a mailbox.
@@ -219,7 +216,7 @@ func (s *Store) loadedOf(name mailstore.Name) *mailbox {
 
 // Delete removes a mailbox's mail. It is gone by one rename.
 func (s *Store) Delete(name mailstore.Name) error {
-	inner := s.canonical(name)
+	inner := s.tree.Inner(name)
 	if inner == imapname.Inbox {
 		return errkind.Newf("delete", errkind.Invalid, "INBOX cannot be deleted")
 	}
@@ -233,16 +230,11 @@ func (s *Store) Delete(name mailstore.Name) error {
 		return errkind.Wrap("delete", err)
 	}
 	if !ok {
-		if implied, err := s.hasChildren(inner); err != nil || implied {
-			if err == nil {
-				err = errkind.Newf("delete", errkind.Invalid, "the name is only a parent of mailboxes")
-			}
+		list, err := s.folders()
+		if err != nil {
 			return err
 		}
-		if sp := s.special(inner); sp != nil && sp.Auto != AutoNo {
-			return errkind.Newf("delete", errkind.Invalid, "the settings make this mailbox")
-		}
-		return errkind.Newf("delete", errkind.NotFound, "there is no such mailbox")
+		return s.tree.NotDeleted(namesOf(list), inner)
 	}
 	mb := s.loadedOf(inner)
 	if mb != nil {

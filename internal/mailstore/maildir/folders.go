@@ -1,13 +1,11 @@
 package maildir
 
 import (
-	"slices"
-	"strings"
-
 	"rookery/internal/errkind"
 	"rookery/internal/imapname"
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/index"
+	"rookery/internal/mailstore/nametree"
 )
 
 // folder is a mailbox that is on the disk.
@@ -75,25 +73,31 @@ func (s *Store) dirOf(name mailstore.Name) (string, error) {
 // find gives the directory of a mailbox that is there, making it if the settings
 // say so. errkind: NotFound, Invalid.
 func (s *Store) find(name mailstore.Name) (string, error) {
-	name = s.canonical(name)
+	name = s.tree.Inner(name)
 	dir, ok, err := s.lookDir(name)
 	if err != nil || ok {
 		return dir, err
 	}
-	if sp := s.special(name); sp != nil && sp.Auto != AutoNo {
-		if _, err := s.Create(s.outName(name), 0); err != nil && !errkind.Is(err, errkind.Exists) {
+	if s.tree.Promised(name) {
+		if _, err := s.Create(s.tree.Outer(name), 0); err != nil && !errkind.Is(err, errkind.Exists) {
 			return "", err
 		}
 		return s.dirOf(name)
 	}
-	implied, err := s.hasChildren(name)
+	list, err := s.folders()
 	if err != nil {
 		return "", err
 	}
-	if implied {
-		return "", errkind.Newf("open", errkind.Invalid, "the name is only a parent of mailboxes")
+	return "", s.tree.Missing("open", namesOf(list), name)
+}
+
+// namesOf gives the names of folders, in the same order.
+func namesOf(list []folder) []mailstore.Name {
+	names := make([]mailstore.Name, len(list))
+	for i, f := range list {
+		names[i] = f.name
 	}
-	return "", errkind.Newf("open", errkind.NotFound, "there is no such mailbox")
+	return names
 }
 
 // lookDir finds a mailbox's directory on the disk.
@@ -144,41 +148,13 @@ func (s *Store) isFolder(dir string) (bool, error) {
 	return info.IsDir(), nil
 }
 
-func (s *Store) special(name mailstore.Name) *Special {
-	for i := range s.opt.Special {
-		if s.opt.Special[i].Name == name {
-			return &s.opt.Special[i]
-		}
-	}
-	return nil
-}
-
-func (s *Store) hasChildren(name mailstore.Name) (bool, error) {
-	list, err := s.folders()
-	for _, f := range list {
-		if imapname.Name(f.name).Below(imapname.Name(name)) {
-			return true, err
-		}
-	}
-	for _, sp := range s.opt.Special {
-		if sp.Auto != AutoNo && imapname.Name(sp.Name).Below(imapname.Name(name)) {
-			return true, err
-		}
-	}
-	return false, err
-}
-
 // Lookup tells of one mailbox.
 func (s *Store) Lookup(name mailstore.Name) (mailstore.Folder, error) {
 	list, err := s.listed()
 	if err != nil {
 		return mailstore.Folder{}, err
 	}
-	i, ok := slices.BinarySearchFunc(list, name, func(f mailstore.Folder, n mailstore.Name) int { return strings.Compare(f.Name, n) })
-	if !ok {
-		return mailstore.Folder{}, errkind.Newf("lookup", errkind.NotFound, "there is no such mailbox")
-	}
-	return list[i], nil
+	return nametree.Lookup(list, name)
 }
 
 // countSizes finds out the sizes in CRLF form that are not known yet; op is held.

@@ -3,7 +3,6 @@ package maildir
 import (
 	"io/fs"
 	"slices"
-	"strings"
 	"sync"
 
 	"rookery/internal/imapname"
@@ -271,61 +270,13 @@ func (s *Store) listed() ([]mailstore.Folder, error) {
 	if l.list != nil && sameSlice(l.listOf, folders) && slices.Equal(l.listSubs, subs) {
 		return l.list, nil
 	}
-	l.list, l.listOf, l.listSubs = s.makeList(folders, subs), folders, subs
+	l.list, l.listOf, l.listSubs = s.tree.List(namesOf(folders), subs), folders, subs
 	return l.list, nil
 }
 
 // sameSlice reports whether two slices are one.
 func sameSlice(a, b []folder) bool {
 	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
-}
-
-// makeList works LIST's answer out.
-func (s *Store) makeList(folders []folder, subs []mailstore.Name) []mailstore.Folder {
-	attrs := make(map[mailstore.Name]mailstore.Attr, len(folders)+len(s.opt.Special)+1)
-	attrs[imapname.Inbox] = 0
-	for _, f := range folders {
-		attrs[f.name] = 0
-	}
-	for _, sp := range s.opt.Special {
-		if _, there := attrs[sp.Name]; !there && sp.Auto == AutoNo {
-			continue
-		} else if !there && sp.Auto == AutoSubscribe {
-			attrs[sp.Name] |= mailstore.Subscribed
-		}
-		attrs[sp.Name] |= sp.Use
-	}
-	for _, n := range subs {
-		if a, there := attrs[n]; there {
-			attrs[n] = a | mailstore.Subscribed
-		}
-	}
-	for _, name := range keysOf(attrs) {
-		for p := imapname.Name(name).Parent(); p != ""; p = p.Parent() {
-			a, there := attrs[mailstore.Name(p)]
-			if there && a&mailstore.HasChildren != 0 {
-				break // and so have those above
-			}
-			if !there {
-				a = mailstore.NonExistent | mailstore.NoSelect
-			}
-			attrs[mailstore.Name(p)] = a | mailstore.HasChildren
-		}
-	}
-	out := make([]mailstore.Folder, 0, len(attrs))
-	for name, a := range attrs {
-		out = append(out, mailstore.Folder{Name: s.outName(name), Attrs: a})
-	}
-	slices.SortFunc(out, func(a, b mailstore.Folder) int { return strings.Compare(a.Name, b.Name) })
-	return out
-}
-
-func keysOf(m map[mailstore.Name]mailstore.Attr) []mailstore.Name {
-	out := make([]mailstore.Name, 0, len(m))
-	for k := range m {
-		out = append(out, k)
-	}
-	return out
 }
 
 // forgetListing gives its memory back, once it is in the file: a store of few

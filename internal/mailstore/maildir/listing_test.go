@@ -489,7 +489,9 @@ func TestTrimmedListing(t *testing.T) {
 		if !slices.Equal(list, again) {
 			t.Errorf("round %d: another list", round)
 		}
-		if !slices.ContainsFunc(ops, func(op string) bool { return strings.HasPrefix(op, "open ") && strings.HasSuffix(op, "rookery.index.folders") }) {
+		if !slices.ContainsFunc(ops, func(op string) bool {
+			return strings.HasPrefix(op, "open ") && strings.HasSuffix(op, "rookery.index.folders")
+		}) {
 			t.Errorf("round %d: nothing was given up: %q", round, ops)
 		}
 		// The file itself was made in the mail directory: that one is read again.

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"rookery/internal/errkind"
-	"rookery/internal/imapname"
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/index"
 	"rookery/internal/numset"
@@ -90,7 +89,7 @@ func (h *handle) Close() error {
 
 // get gives an open mailbox, one reference counted.
 func (s *Store) get(name mailstore.Name) (*mailbox, error) {
-	inner := s.canonical(name)
+	inner := s.tree.Inner(name)
 	// One that is in memory need not be looked for: it finds out itself if its
 	// directory is gone. In the fs layout the directory may stay, as a parent.
 	look := s.opt.Layout == FSLayout
@@ -230,7 +229,7 @@ func (mb *mailbox) die() {
 func (mb *mailbox) Info() mailstore.Info {
 	mb.op.Lock()
 	defer mb.op.Unlock()
-	return mailstore.Info{Name: mb.s.outName(mb.nameNow()), UIDValidity: mb.hdr.validity, GUID: guidOf(mb.hdr.guid),
+	return mailstore.Info{Name: mb.s.tree.Outer(mb.nameNow()), UIDValidity: mb.hdr.validity, GUID: guidOf(mb.hdr.guid),
 		Namespace: mb.s.opt.Namespace, PermanentFlags: mailstore.AllFlags, NewKeywords: true, ReadOnly: mb.readOnly || !mb.s.can.write}
 }
 
@@ -282,22 +281,6 @@ func (mb *mailbox) Sync() (mailstore.Snapshot, error) {
 		return nil, errkind.Wrap("sync", err)
 	}
 	return mb.snap.Load(), nil
-}
-
-// canonical takes the namespace's prefix off.
-func (s *Store) canonical(name mailstore.Name) mailstore.Name {
-	if s.prefix != "" && name != imapname.Inbox && len(name) > len(s.prefix) && name[:len(s.prefix)] == s.prefix {
-		return name[len(s.prefix):]
-	}
-	return name
-}
-
-// outName puts the prefix on.
-func (s *Store) outName(name mailstore.Name) mailstore.Name {
-	if name == imapname.Inbox {
-		return name
-	}
-	return s.prefix + name
 }
 
 // tick bounds how coarse a file system's times may be, judged by one of them:

@@ -69,7 +69,6 @@ import (
 	"errors"
 	"io/fs"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -79,6 +78,7 @@ import (
 	"rookery/internal/mailstore/compress"
 	"rookery/internal/mailstore/index"
 	"rookery/internal/mailstore/journal"
+	"rookery/internal/mailstore/nametree"
 	"rookery/internal/vfs"
 )
 
@@ -91,23 +91,19 @@ const (
 	FSLayout
 )
 
-// Auto says what happens to a mailbox of the settings that is not there.
-type Auto uint8
-
-// The ways: nothing; it is listed and made when it is first used; the same,
-// and it is subscribed.
-const (
-	AutoNo Auto = iota
-	AutoCreate
-	AutoSubscribe
+// Special is a mailbox that the settings name, Auto what happens to one that is
+// not there.
+type (
+	Special = nametree.Special
+	Auto    = nametree.Auto
 )
 
-// Special is a mailbox that the settings name.
-type Special struct {
-	Name mailstore.Name // with the namespace's prefix
-	Use  mailstore.Attr // one of the Use* attributes, or 0
-	Auto Auto
-}
+// The ways of Auto.
+const (
+	AutoNo        = nametree.AutoNo
+	AutoCreate    = nametree.AutoCreate
+	AutoSubscribe = nametree.AutoSubscribe
+)
 
 // Options say where and how. Paths are relative to FS; "" for Inbox, Control and
 // Index means Mail.
@@ -132,7 +128,7 @@ type Options struct {
 type Store struct {
 	fs        vfs.FS
 	opt       Options
-	prefix    string // of names: the namespace's, with '/'
+	tree      nametree.Rules
 	user      *index.User
 	journal   *journal.Journal // nil where there is none
 	replaying *replay          // while a Store is being opened
@@ -162,11 +158,7 @@ func Open(opt Options) (*Store, error) {
 	opt = withDefaults(opt)
 	s := &Store{fs: opt.FS, opt: opt, open: map[mailstore.Name]*mailbox{}, boxes: map[mailstore.GUID]*mailbox{},
 		places: map[mailstore.GUID]place{}, boot: bootHash(opt.FS.BootID())}
-	s.prefix = strings.ReplaceAll(opt.Namespace.Prefix, string(rune(opt.Namespace.Separator)), "/")
-	s.opt.Special = slices.Clone(opt.Special)
-	for i := range s.opt.Special { // from here on without the prefix
-		s.opt.Special[i].Name = s.canonical(s.opt.Special[i].Name)
-	}
+	s.tree = nametree.New(opt.Namespace, opt.Special)
 	s.names = newNameMaker(opt.Host, rand.Uint64())
 	s.can = abilities{link: true, lock: true, write: true}
 	for _, dir := range []string{opt.MailPath, opt.InboxPath, opt.ControlPath, opt.IndexPath} {

@@ -8,30 +8,24 @@ import (
 	"rookery/internal/imapname"
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/journal"
-	"rookery/internal/numset"
+	"rookery/internal/mailstore/nametree"
 	"rookery/internal/vfs"
 )
 
 // Rename moves a mailbox and its children.
 func (s *Store) Rename(from, to mailstore.Name) error {
-	f, t := s.canonical(from), s.canonical(to)
-	if t == imapname.Inbox {
-		return errkind.Newf("rename", errkind.Exists, "INBOX is always there")
-	}
+	f, t := s.tree.Inner(from), s.tree.Inner(to)
 	if _, err := s.dirOf(t); err != nil {
 		return errkind.Wrap("rename", err)
 	}
+	if err := nametree.MayRename(f, t); err != nil {
+		return err
+	}
 	if f == imapname.Inbox {
-		return errkind.Wrap("rename", s.renameInbox(to))
+		return errkind.Wrap("rename", nametree.RenameInbox(s, to))
 	}
-	if f == t {
-		return errkind.Newf("rename", errkind.Exists, "the mailbox is there")
-	}
-	if imapname.Name(t).Below(imapname.Name(f)) {
-		return errkind.Newf("rename", errkind.Invalid, "a mailbox cannot move below itself")
-	}
-	if sp := s.special(f); sp != nil && sp.Auto != AutoNo {
-		if _, err := s.find(from); err != nil { // one that the settings promise is made first
+	if s.tree.Promised(f) {
+		if _, err := s.find(from); err != nil { // it is made first
 			return errkind.Wrap("rename", err)
 		}
 	}
@@ -47,20 +41,6 @@ func (s *Store) Rename(from, to mailstore.Name) error {
 	return errkind.Wrap("rename", s.doMoves(f, t, moves))
 }
 
-// renameInbox gives INBOX's messages to a new mailbox.
-func (s *Store) renameInbox(to mailstore.Name) error {
-	if _, err := s.Create(to, 0); err != nil {
-		return err
-	}
-	mb, err := s.Open(imapname.Inbox)
-	if err != nil {
-		return err
-	}
-	defer mb.Close()
-	_, err = mb.Move(numset.Span(1, 1<<32-1), to)
-	return err
-}
-
 // move is the rename of one directory.
 type move struct {
 	from, to         mailstore.Name
@@ -74,35 +54,16 @@ func (s *Store) planMoves(from, to mailstore.Name) ([]move, error) {
 	if err != nil {
 		return nil, err
 	}
-	there := map[mailstore.Name]bool{}
-	var moves []move
-	for _, f := range list {
-		there[f.name] = true
-		n := imapname.Name(f.name)
-		if f.name != from && !n.Below(imapname.Name(from)) {
-			continue
-		}
-		m, err := s.moveTo(f, from, to)
-		if err != nil {
+	plan, err := s.tree.Moves(namesOf(list), from, to)
+	if err != nil {
+		return nil, err
+	}
+	moves := make([]move, len(plan))
+	for i, p := range plan {
+		if moves[i], err = s.moveTo(list[p.At], from, to); err != nil {
 			return nil, err
 		}
-		moves = append(moves, m)
 	}
-	if len(moves) == 0 {
-		return nil, errkind.Newf("rename", errkind.NotFound, "there is no such mailbox")
-	}
-	if sp := s.special(to); sp != nil && sp.Auto != AutoNo {
-		there[to] = true
-	}
-	if there[to] {
-		return nil, errkind.Newf("rename", errkind.Exists, "the new name is taken")
-	}
-	for _, m := range moves {
-		if there[m.to] {
-			return nil, errkind.Newf("rename", errkind.Exists, "the new name of "+m.from+" is taken")
-		}
-	}
-	sortMoves(moves)
 	return moves, nil
 }
 
@@ -112,7 +73,7 @@ func sortMoves(moves []move) {
 
 // moveTo is the move of one folder when from becomes to.
 func (s *Store) moveTo(f folder, from, to mailstore.Name) (move, error) {
-	target := mailstore.Name(imapname.Name(f.name).Moved(imapname.Name(from), imapname.Name(to)))
+	target := nametree.Moved(f.name, from, to)
 	dir, err := s.dirOf(target)
 	return move{from: f.name, to: target, fromDir: f.dir, toDir: dir, fromPath: s.mailDir(f.dir), toPath: s.mailDir(dir)}, err
 }

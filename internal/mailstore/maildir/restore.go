@@ -14,7 +14,7 @@ func (s *Store) Restore(name mailstore.Name, id mailstore.Identity) error {
 	if id.UIDValidity == 0 || id.UIDNext == 0 || id.GUID == (mailstore.GUID{}) {
 		return errkind.Newf("restore", errkind.Invalid, "an identity needs a UIDVALIDITY, a UIDNEXT and a GUID")
 	}
-	inner := s.canonical(name)
+	inner := s.tree.Inner(name)
 	if _, there, err := s.lookDir(inner); err != nil {
 		return errkind.Wrap("restore", err)
 	} else if !there && inner != imapname.Inbox {

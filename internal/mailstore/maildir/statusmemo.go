@@ -24,7 +24,7 @@ const maxMemos = 1 << 15
 // Status looks at a mailbox without opening it for a session. One that did not
 // change since the last answer is not even opened.
 func (s *Store) Status(name mailstore.Name, want mailstore.StatusWant) (mailstore.Status, error) {
-	inner := s.canonical(name)
+	inner := s.tree.Inner(name)
 	if st, ok := s.recall(inner, want); ok {
 		return st, nil
 	}

@@ -27,7 +27,7 @@ func (s *Store) Verify(ctx context.Context, name mailstore.Name, repair bool, fo
 	look := s.lookTree
 	mend := s.mendTree
 	if name != "" {
-		inner := s.canonical(name)
+		inner := s.tree.Inner(name)
 		dir, there, err := s.lookDir(inner)
 		if err != nil {
 			return errkind.Wrap("verify", err)
