@@ -50,9 +50,9 @@ func (f *FS) OpenFile(path string, flag vfs.Flag, perm fs.FileMode) (vfs.File, e
 func (n *inode) setSize(size int64, now time.Time) {
 	switch have := int64(len(n.data)); {
 	case size < have:
-		n.data = n.data[:size:size]
+		n.data, n.grown = n.data[:size:size], true
 	case size > have:
-		n.data = append(n.data, make([]byte, size-have)...)
+		n.data, n.grown = append(n.data, make([]byte, size-have)...), true
 	}
 	n.mtime, n.ctime, n.dirty = now, now, true
 }
@@ -201,14 +201,18 @@ func (o *file) Sync() error {
 	return err
 }
 
-// DataSync is fdatasync: the bytes, and with them what Sync keeps. Where no byte
-// waits it does nothing, as on ext4: a rename changes no more than the file's
-// ctime, for which fdatasync starts no commit.
+// DataSync is fdatasync: the bytes, and of a file that is new or has another size
+// what Sync keeps. A rename changes no more than the file's ctime, for which
+// fdatasync starts no commit on ext4, whatever bytes were written over others.
 func (o *file) DataSync() error {
 	err := o.enter("sync", 0)
 	defer o.leave()
-	if err == nil && o.n.dirty {
+	switch {
+	case err != nil:
+	case o.n.grown:
 		o.fs.keepFile(o.n)
+	case o.n.dirty:
+		o.n.keepBytes()
 	}
 	return err
 }

@@ -9,11 +9,12 @@
 //
 // # What a sync promises
 //
-// Fsync or fdatasync of a file keeps its bytes and every name that it was given
-// by a create, link or rename before; fsync of a directory keeps all changes of
-// its names. A rename after the last sync of the file may be lost, and so may an
-// unlink. A rename is never half done. What was not synced may survive in any
-// order.
+// Fsync of a file keeps its bytes and every name that it was given by a create,
+// link or rename before; fsync of a directory keeps all changes of its names.
+// Fdatasync keeps a file's bytes, and its names only where the file is new or its
+// size has changed since its last sync: else ext4 starts no commit for it. A
+// rename after the last sync of the file may be lost, and so may an unlink. A
+// rename is never half done. What was not synced may survive in any order.
 package memfs
 
 import (
@@ -66,6 +67,7 @@ type inode struct {
 	keptTime  time.Time
 	keptNames map[string]*inode
 	dirty     bool // data differs from keptData
+	grown     bool // it is new, or its size has changed since it was kept
 
 	locks  map[*file]bool // holders of a lock; true: exclusive
 	flocks map[*file]bool // the same of flock(2)
@@ -103,7 +105,7 @@ func (d *disk) now() time.Time {
 
 func (d *disk) newInode(mode fs.FileMode) *inode {
 	d.nextIno++
-	n := &inode{ino: d.nextIno, mode: mode, mtime: d.now(), locks: map[*file]bool{}, flocks: map[*file]bool{}}
+	n := &inode{ino: d.nextIno, mode: mode, grown: true, mtime: d.now(), locks: map[*file]bool{}, flocks: map[*file]bool{}}
 	n.ctime, n.keptTime = n.mtime, n.mtime
 	if mode.IsDir() {
 		n.names, n.keptNames, n.links = map[string]*inode{}, map[string]*inode{}, 1

@@ -28,6 +28,12 @@ func (d *disk) keep(want func(nameOp) bool) {
 	d.pending = slices.DeleteFunc(rest, func(op nameOp) bool { return len(op.sets) == 0 })
 }
 
+func (n *inode) keepBytes() {
+	if n.dirty {
+		n.keptData, n.dirty = append(n.keptData[:0], n.data...), false
+	}
+}
+
 func setKept(s nameSet) {
 	if s.node == nil {
 		delete(s.dir.keptNames, s.name)
@@ -38,10 +44,8 @@ func setKept(s nameSet) {
 
 // keepFile is fsync: the bytes, the times, and the names that lead to the file.
 func (d *disk) keepFile(n *inode) {
-	if n.dirty {
-		n.keptData, n.dirty = append(n.keptData[:0], n.data...), false
-	}
-	n.keptTime = n.mtime
+	n.keepBytes()
+	n.grown, n.keptTime = false, n.mtime
 	d.keep(func(op nameOp) bool {
 		return slices.ContainsFunc(op.sets, func(s nameSet) bool { return s.node == n })
 	})
