@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -136,41 +138,97 @@ func TestConvert(t *testing.T) {
 	d.NoCrash(t)
 }
 
-// A conversion that is killed at any moment loses nothing, and the next one ends
-// it. The moments are spread over as long as a conversion takes here.
+// A conversion from any format to any other that is killed at any moment loses
+// nothing, and the next one ends it; a client that keeps copies never downloads one
+// again. The moments are spread over as long as a conversion takes here.
 func TestConvertKilled(t *testing.T) {
-	const kills, most = 12, 100
+	const kills, most = 2, 40 // of each pair
 	d := harness.Start(t, "--users", "1", "--empty")
 	fill(t, d, 120)
 	seen(t, d, "INBOX", "Lists.Go") // takes \Recent away
 	before := seen(t, d, "INBOX", "Lists.Go")
+	copies := newCopies(t, d)
+	if n := copies.sync(); n != 118 {
+		t.Fatalf("mbsync downloads %d messages at first", n)
+	}
 	start := time.Now()
 	ctl(t, d, 0, "convert", "-u", "u1", "--to", "pack")
 	took := time.Since(start)
 	ctl(t, d, 0, "convert", "-u", "u1", "--discard-old")
-	killed, to := 0, "maildir"
-	for try := 0; killed < kills; try++ {
-		if try == most {
-			t.Fatalf("only %d of %d conversions were killed before they ended", killed, try)
+	from := "pack"
+	for _, to := range []string{"mbox", "maildir", "mbox", "pack", "maildir", "pack"} {
+		for killed, try := 0, 0; killed < kills; try++ {
+			if try == most {
+				t.Fatalf("only %d of %d conversions to %s were killed before they ended", killed, try, to)
+			}
+			out, err := killedConvert(t, d, to, rand.N(took), try%2 == 0)
+			if after := seen(t, d, "INBOX", "Lists.Go"); after != before {
+				t.Fatalf("to %s, after kill %d: %s\n%s", to, try, differs(after, before), out)
+			}
+			if err != nil && !strings.Contains(out, "was converted") {
+				killed++
+				continue
+			}
+			endConvert(t, d, to) // the kill came too late: back, and once more
+			endConvert(t, d, from)
 		}
-		out, err := killedConvert(t, d, to, rand.N(took), try%2 == 0)
+		endConvert(t, d, to)
+		from = to
 		if after := seen(t, d, "INBOX", "Lists.Go"); after != before {
-			t.Fatalf("after kill %d: %s\n%s", try, differs(after, before), out)
+			t.Errorf("as %s: %s", to, differs(after, before))
 		}
-		if err != nil {
-			killed++
-			continue
+		if n := copies.sync(); n != 0 {
+			t.Errorf("as %s: mbsync downloads %d messages again", to, n)
 		}
-		to = endConvert(t, d, to)
-	}
-	endConvert(t, d, to)
-	if after := seen(t, d, "INBOX", "Lists.Go"); after != before {
-		t.Errorf("at the end: %s", differs(after, before))
 	}
 	if _, err := os.Stat(filepath.Join(d.Maildir(1), "rookery-place")); err != nil {
 		t.Error(err)
 	}
+	d.NoCrash(t)
 }
+
+// copies is mbsync with what it keeps of u1's mail.
+type copies struct {
+	t  *testing.T
+	d  *harness.Demo
+	rc string
+}
+
+func newCopies(t *testing.T, d *harness.Demo) copies {
+	dir := t.TempDir()
+	c := copies{t, d, filepath.Join(dir, "mbsyncrc")}
+	text := fmt.Sprintf("IMAPAccount demo\nHost localhost\nPort %d\nUser u1\nPass pass\nSSLType None\nAuthMechs LOGIN\n\nIMAPStore far\nAccount demo\n\n"+
+		"MaildirStore near\nPath %s/\nInbox %s/INBOX\nSubFolders Verbatim\n\nChannel all\nFar :far:\nNear :near:\nPatterns *\nCreate Both\nExpunge Both\nSyncState *\n", d.Port("imap"), dir, dir)
+	if err := os.WriteFile(c.rc, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// sync runs mbsync and gives how many messages it downloaded, as the server logs.
+func (c copies) sync() int {
+	c.t.Helper()
+	login(c.t, c.d).Close() // once the user is let in
+	before := len(c.d.Log())
+	if out, err := exec.Command("mbsync", "-c", c.rc, "-a").CombinedOutput(); err != nil {
+		c.t.Fatalf("mbsync: %v\n%s", err, out)
+	}
+	var found []string
+	c.d.Eventually("mbsync's logout is logged", func() bool {
+		found = downloads.FindStringSubmatch(c.d.Log()[before:])
+		return found != nil
+	})
+	if found == nil {
+		c.t.FailNow()
+	}
+	n, err := strconv.Atoi(found[1])
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return n
+}
+
+var downloads = regexp.MustCompile(`Logged out .* body_count=(\d+) `)
 
 // killedConvert begins a conversion and kills it after a while: the tool that
 // works on the mail, or the rookeryctl that asked for it. No error: it ended first.
@@ -200,9 +258,8 @@ func killedConvert(t *testing.T, d *harness.Demo, to string, after time.Duration
 	return out.String(), err
 }
 
-// endConvert brings a conversion to its end and gives the old mail up; the next
-// one goes back to the other driver, which it names.
-func endConvert(t *testing.T, d *harness.Demo, to string) string {
+// endConvert brings a conversion to its end and gives the old mail up.
+func endConvert(t *testing.T, d *harness.Demo, to string) {
 	t.Helper()
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) { // the killed process's lock may still be held
 		out, err := d.Ctl("convert", "-u", "u1", "--to", to)
@@ -214,5 +271,4 @@ func endConvert(t *testing.T, d *harness.Demo, to string) string {
 		}
 	}
 	ctl(t, d, 0, "convert", "-u", "u1", "--discard-old")
-	return map[string]string{"pack": "maildir", "maildir": "pack"}[to]
 }
