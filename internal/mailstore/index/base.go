@@ -32,6 +32,7 @@ type base struct {
 	dense    bool // UIDs are first, first+1, …
 	size     int64
 	seq      uint64 // what of the log it holds
+	high     uint64 // no record's MODSEQ is above it
 	bad      atomic.Bool
 	known    atomic.Pointer[[]run]
 }

@@ -137,7 +137,7 @@ var errLineage = errors.New("the snapshot belongs to a log that is gone")
 
 // viewOf makes a view of a snapshot's bytes; h is its header.
 func (b *Box) viewOf(h header, data []byte) (v *View, ok bool) {
-	bs := &base{data: data, n: h.counts.Messages, arenaLen: h.arenaLen, salt: h.salt, size: int64(len(data)), seq: h.seq}
+	bs := &base{data: data, n: h.counts.Messages, arenaLen: h.arenaLen, salt: h.salt, size: int64(len(data)), seq: h.seq, high: h.high}
 	bs.arena = bs.recOff(bs.n)
 	meta := make([]byte, h.metaLen)
 	if !bs.peek(meta, bs.arena+h.arenaLen) || crc32c.Checksum(meta) != h.metaCRC {
