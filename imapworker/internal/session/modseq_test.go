@@ -1,41 +1,120 @@
 package session
 
 import (
+	"cmp"
 	"regexp"
+	"slices"
 	"strconv"
+	"testing"
+
+	"rookery/internal/mailstore"
+	"rookery/internal/transcript"
 )
 
-// shownModSeqs makes mod-sequences that follow the clock fit for transcripts: the
-// first that a server tells is shown as 1000, the others by their distance from
-// it, and what a client sends is turned back.
+// Each transcript is there for the store in memory and for Maildir.
+func TestCondstore(t *testing.T) { transcript.Run(t, "testdata/condstore/*.txt", openPeer) }
+
+// withoutModSeqs is a store that keeps no mod-sequences.
+type withoutModSeqs struct{ mailstore.Store }
+
+func (s withoutModSeqs) Open(name mailstore.Name) (mailstore.Mailbox, error) {
+	box, err := s.Store.Open(name)
+	return boxWithoutModSeqs{box}, err
+}
+
+func (s withoutModSeqs) Status(name mailstore.Name, want mailstore.StatusWant) (mailstore.Status, error) {
+	st, err := s.Store.Status(name, want)
+	st.HighestModSeq = 0
+	return st, err
+}
+
+type boxWithoutModSeqs struct{ mailstore.Mailbox }
+
+type snapshotWithoutModSeqs struct{ mailstore.Snapshot }
+
+func (snapshotWithoutModSeqs) HighestModSeq() mailstore.ModSeq { return 0 }
+
+func (b boxWithoutModSeqs) Snapshot() mailstore.Snapshot {
+	return snapshotWithoutModSeqs{b.Mailbox.Snapshot()}
+}
+
+func (b boxWithoutModSeqs) Sync() (mailstore.Snapshot, error) {
+	s, err := b.Mailbox.Sync()
+	return snapshotWithoutModSeqs{s}, err
+}
+
+// shownModSeqs makes mod-sequences fit for transcripts. Only their order means
+// something, and they follow the clock: the first that a server tells is shown as
+// 1000, each that is above all told before 10 above the highest, and one that is
+// between two stands in the middle. What a client sends is turned back.
 type shownModSeqs struct {
-	first uint64 // 0: none was told
-	alike bool   // all are shown as the first: several stores, each with a clock's numbers
+	told  []toldModSeq // ascending
+	alike bool         // all are shown as the first: several stores, each with a clock's numbers
 	lines map[int]*sentLine
 }
+
+// toldModSeq is a mod-sequence and what it is shown as.
+type toldModSeq struct{ real, shown uint64 }
 
 type sentLine struct {
 	text   []byte // of the line so far
 	digits []byte // of a mod-sequence that is not sent yet
 }
 
-const shownFirst = 1000
+const shownFirst, shownStep = 1000, 10
 
 var (
-	toldModSeq   = regexp.MustCompile(`(MODSEQ \(?)(\d{13,})`)
-	beforeModSeq = regexp.MustCompile(`(?i)(CHANGEDSINCE|MODSEQ( "[^"]*" [a-z]+)?) $`)
+	inAnswer  = regexp.MustCompile(`(MODSEQ \(?)(\d+)`)
+	inCommand = regexp.MustCompile(`(?i)(CHANGEDSINCE|MODSEQ( "[^"]*" [a-z]+)?) $`)
 )
 
 // show puts shown numbers into what a server sent.
 func (m *shownModSeqs) show(p []byte) []byte {
-	return toldModSeq.ReplaceAllFunc(p, func(match []byte) []byte {
-		parts := toldModSeq.FindSubmatch(match)
+	return inAnswer.ReplaceAllFunc(p, func(match []byte) []byte {
+		parts := inAnswer.FindSubmatch(match)
 		n, _ := strconv.ParseUint(string(parts[2]), 10, 64)
-		if m.first == 0 || m.alike {
-			m.first = n
+		switch {
+		case n == 0: // STATUS of a mailbox without any
+		case m.alike:
+			n = shownFirst
+		default:
+			n = m.shownAs(n)
 		}
-		return strconv.AppendUint(parts[1][:len(parts[1]):len(parts[1])], n-m.first+shownFirst, 10)
+		return strconv.AppendUint(parts[1][:len(parts[1]):len(parts[1])], n, 10)
 	})
+}
+
+func (m *shownModSeqs) shownAs(n uint64) uint64 {
+	at, there := slices.BinarySearchFunc(m.told, n, func(t toldModSeq, n uint64) int { return cmp.Compare(t.real, n) })
+	switch {
+	case there:
+		return m.told[at].shown
+	case len(m.told) == 0:
+		m.told = []toldModSeq{{n, shownFirst}}
+	case at == len(m.told):
+		m.told = append(m.told, toldModSeq{n, m.told[at-1].shown + shownStep})
+	case at == 0:
+		m.told = slices.Insert(m.told, 0, toldModSeq{n, m.told[0].shown - shownStep})
+	default:
+		m.told = slices.Insert(m.told, at, toldModSeq{n, (m.told[at-1].shown + m.told[at].shown) / 2})
+	}
+	return m.told[at].shown
+}
+
+// real gives what is shown as n; one that was not told is a little above the one
+// below it.
+func (m *shownModSeqs) real(n uint64) uint64 {
+	for _, t := range slices.Backward(m.told) {
+		switch {
+		case n == t.shown:
+			return t.real
+		case n > t.shown && t == m.told[len(m.told)-1]:
+			return t.real + (n - t.shown)
+		case n > t.shown:
+			return t.real
+		}
+	}
+	return n
 }
 
 // hide puts real numbers into what session n sends. A number that is not at its
@@ -49,13 +128,13 @@ func (m *shownModSeqs) hide(n int, p []byte) (out []byte) {
 	}
 	l := m.lines[n]
 	for _, b := range p {
-		if b >= '0' && b <= '9' && beforeModSeq.Match(l.text) {
+		if b >= '0' && b <= '9' && inCommand.Match(l.text) {
 			l.digits = append(l.digits, b)
 			continue
 		}
 		if len(l.digits) > 0 {
-			if shown, err := strconv.ParseUint(string(l.digits), 10, 64); err == nil && m.first > 0 && shown > shownFirst/2 && shown < 1<<20 {
-				l.digits = strconv.AppendUint(nil, shown-shownFirst+m.first, 10)
+			if n, err := strconv.ParseUint(string(l.digits), 10, 64); err == nil && n > shownFirst/2 && n < 100*shownFirst {
+				l.digits = strconv.AppendUint(nil, m.real(n), 10)
 			}
 			out, l.text, l.digits = append(out, l.digits...), append(l.text, l.digits...), nil
 		}

@@ -39,6 +39,7 @@ func openPeer(t *testing.T, given []string) transcript.Peer {
 	p := &peer{t: t, settings: Defaults()}
 	p.Now, p.Begin = start, p.begin
 	opt, driver, space := memstore.Options{}, "", mailstore.Namespace{}
+	noModSeqs := false
 	var boxes [][]string
 	for _, line := range given {
 		words := strings.Fields(line)
@@ -62,6 +63,9 @@ func openPeer(t *testing.T, given []string) transcript.Peer {
 			opt.Separator = words[1][0]
 		case "workarounds":
 			p.settings.DelayNewMail, p.settings.ExtraSeparator, p.settings.LsubFlags = true, true, true
+		case "modseqs": // none, or from-1000
+			noModSeqs = words[1] == "none"
+			p.shown = &shownModSeqs{}
 		case "bad-commands":
 			p.settings.BadCommands = n
 		default:
@@ -75,6 +79,9 @@ func openPeer(t *testing.T, given []string) transcript.Peer {
 	}
 	for _, box := range boxes {
 		p.fill(box)
+	}
+	if noModSeqs {
+		p.store = withoutModSeqs{p.store}
 	}
 	return p
 }
