@@ -6,6 +6,7 @@ import (
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/index"
+	"rookery/internal/mailstore/statusmemo"
 )
 
 // statusMemo is what STATUS said of a mailbox, true as long as the format says
@@ -21,15 +22,8 @@ type statusMemo struct {
 // statusMemos keeps answers by name.
 type statusMemos struct {
 	mu  sync.Mutex
-	all map[mailstore.Name]*statusMemo
+	all statusmemo.Kept[*statusMemo]
 }
-
-// maxMemos bounds how many are kept, memosAtRest how many of them while nobody
-// does anything.
-const (
-	maxMemos    = 1 << 15
-	memosAtRest = 256
-)
 
 // Status looks at a mailbox without opening it for a session. One that did not
 // change since the last answer is not even opened.
@@ -49,8 +43,7 @@ func (s *Store) Status(name mailstore.Name, want mailstore.StatusWant) (mailstor
 	}
 	c := v.Counts()
 	f := mb.where()
-	st := mailstore.Status{Messages: uint32(c.Messages), Unseen: uint32(c.Unseen), Deleted: uint32(c.Deleted), UIDNext: v.UIDNext(),
-		UIDValidity: f.UIDValidity, HighestModSeq: v.HighestModSeq(), GUID: f.GUID, Recent: uint32(recentOf(v).Len()), Size: uint64(c.Size)}
+	st := statusmemo.Answer(v, f.UIDValidity, f.GUID, recentOf(v).Len())
 	if want.Size && c.SizeUnknown > 0 {
 		if st.Size, err = mb.sumSizes(v); err != nil {
 			return mailstore.Status{}, errkind.Wrap("status", err)
@@ -102,23 +95,12 @@ func (mb *mailbox) memorize(name mailstore.Name, v *index.View, st mailstore.Sta
 	l := &mb.s.memos
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.all == nil {
-		l.all = map[mailstore.Name]*statusMemo{}
-	}
-	if _, there := l.all[name]; !there && len(l.all) >= maxMemos {
-		for other := range l.all {
-			delete(l.all, other)
-			break
-		}
-	}
-	l.all[name] = &statusMemo{folder: f, stamp: stamp, at: at, status: st, sizeKnown: sizeKnown}
+	l.all.Put(name, &statusMemo{folder: f, stamp: stamp, at: at, status: st, sizeKnown: sizeKnown})
 }
 
 // trim gives memory back.
 func (l *statusMemos) trim() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.all) > memosAtRest {
-		l.all = nil
-	}
+	l.all.Trim()
 }

@@ -9,6 +9,7 @@ import (
 	"rookery/internal/crc32c"
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/index"
+	"rookery/internal/mailstore/statusmemo"
 	"rookery/internal/vfs"
 )
 
@@ -194,7 +195,7 @@ func (r *listReader) stamp() fileStamp {
 }
 
 // parseListing reads the file; ok is false if it is damaged, or of another key.
-func parseListing(b []byte, key uint64) (dirs map[string]*listedDir, memos map[mailstore.Name]*statusMemo, ok bool) {
+func parseListing(b []byte, key uint64) (dirs map[string]*listedDir, memos statusmemo.Kept[*statusMemo], ok bool) {
 	const head = len(listMagic) + 4 + 8
 	if len(b) < head || string(b[:len(listMagic)]) != listMagic ||
 		crc32c.Checksum(b[len(listMagic)+4:]) != binary.LittleEndian.Uint32(b[len(listMagic):]) ||
@@ -214,7 +215,7 @@ func parseListing(b []byte, key uint64) (dirs map[string]*listedDir, memos map[m
 		dirs[path] = d
 	}
 	n = r.count(3 + 3*stampSize + index.StampSize + 16 + 8 + 1)
-	memos = make(map[mailstore.Name]*statusMemo, n)
+	memos = make(statusmemo.Kept[*statusMemo], n)
 	for range n {
 		name := r.text()
 		m := &statusMemo{dir: r.text(), ctl: r.text(), cur: r.stamp(), new: r.stamp(), uids: r.stamp()}

@@ -7,6 +7,7 @@ import (
 
 	"rookery/internal/imapname"
 	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/statusmemo"
 	"rookery/internal/vfs"
 )
 
@@ -29,7 +30,7 @@ type listing struct {
 	listOf   []folder           // the folders and…
 	listSubs []mailstore.Name   // …subscriptions that it was made of
 
-	memos map[mailstore.Name]*statusMemo
+	memos statusmemo.Kept[*statusMemo]
 }
 
 // listedDir is a directory as long as it has this stamp.

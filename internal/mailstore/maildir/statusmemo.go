@@ -4,6 +4,7 @@ import (
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/index"
+	"rookery/internal/mailstore/statusmemo"
 	"rookery/internal/vfs"
 )
 
@@ -17,9 +18,6 @@ type statusMemo struct {
 	status    mailstore.Status
 	sizeKnown bool
 }
-
-// maxMemos bounds how many are kept.
-const maxMemos = 1 << 15
 
 // Status looks at a mailbox without opening it for a session. One that did not
 // change since the last answer is not even opened.
@@ -41,10 +39,8 @@ func (s *Store) Status(name mailstore.Name, want mailstore.StatusWant) (mailstor
 		}
 	}
 	v := mb.known()
-	c := v.Counts()
-	st := mailstore.Status{Messages: uint32(c.Messages), Recent: uint32(mb.recentNow().Len()), Unseen: uint32(c.Unseen), Deleted: uint32(c.Deleted),
-		UIDNext: v.UIDNext(), UIDValidity: mb.hdr.validity, Size: uint64(c.Size), HighestModSeq: v.HighestModSeq(), GUID: guidOf(mb.hdr.guid)}
-	mb.memorize(inner, v, st, c.SizeUnknown == 0)
+	st := statusmemo.Answer(v, mb.hdr.validity, guidOf(mb.hdr.guid), mb.recentNow().Len())
+	mb.memorize(inner, v, st, v.Counts().SizeUnknown == 0)
 	return st, nil
 }
 
@@ -94,15 +90,6 @@ func (mb *mailbox) memorize(name mailstore.Name, v *index.View, st mailstore.Sta
 	l := &mb.s.listing
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.memos == nil {
-		l.memos = map[mailstore.Name]*statusMemo{}
-	}
-	if _, there := l.memos[name]; !there && len(l.memos) >= maxMemos {
-		for other := range l.memos {
-			delete(l.memos, other)
-			break
-		}
-	}
-	l.memos[name] = m
+	l.memos.Put(name, m)
 	l.news++
 }
