@@ -15,6 +15,7 @@ import (
 	"rookery/internal/ipc"
 	"rookery/internal/ipc/toolmsg"
 	"rookery/internal/mailstore"
+	"rookery/internal/pop3wire"
 )
 
 func TestTokens(t *testing.T) {
@@ -162,7 +163,7 @@ func TestAdoptUIDLs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hash := cleanUIDL("kept id") // no client may be told a space
+	hash := pop3wire.UniqueID("kept id") // no client may be told a space
 	first := fmt.Sprintf("00000001%08x", st.UIDValidity)
 	for _, c := range []struct{ answer, want string }{
 		{"+OK\r\n1 " + hash + "\r\n2 " + first + "\r\n.\r\n", "same:true"},

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"cmp"
 	"context"
-	"crypto/md5"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -17,6 +16,7 @@ import (
 	"rookery/internal/imapname"
 	"rookery/internal/ipc/toolmsg"
 	"rookery/internal/mailstore"
+	"rookery/internal/pop3wire"
 )
 
 // Bounds of what another POP3 server may send.
@@ -161,24 +161,11 @@ func (c *call) ownUIDLs() (out []string, kept int, err error) {
 		} else if id, err = c.uidl(uidlVars{uid, validity, f.BaseName, hex.EncodeToString(f.GUID[:])}); err != nil {
 			return nil, 0, err
 		}
-		all = append(all, one{f.Order, cleanUIDL(id)})
+		all = append(all, one{f.Order, pop3wire.UniqueID(id)})
 	}
 	slices.SortStableFunc(all, func(a, b one) int { return cmp.Compare(a.order-1, b.order-1) }) // 0 comes last
 	for _, x := range all {
 		out = append(out, x.id)
 	}
 	return out, kept, nil
-}
-
-// cleanUIDL is what pop3worker does to an id that RFC 1939 §7 does not allow.
-func cleanUIDL(u string) string {
-	ok := len(u) > 0 && len(u) <= 70
-	for i := 0; ok && i < len(u); i++ {
-		ok = u[i] > ' ' && u[i] < 0x7f
-	}
-	if ok {
-		return u
-	}
-	sum := md5.Sum([]byte(u))
-	return hex.EncodeToString(sum[:])
 }

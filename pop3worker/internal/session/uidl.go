@@ -8,10 +8,8 @@ import (
 
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
+	"rookery/internal/pop3wire"
 )
-
-// maxUIDL is RFC 1939 §7's limit, in octets.
-const maxUIDL = 70
 
 func itoa(n int64) string { return strconv.FormatInt(n, 10) }
 
@@ -45,7 +43,7 @@ func unique(u string, used map[string]int) string {
 	used[u]++
 	for n := used[u]; n > 1; n++ {
 		suffix := "-" + strconv.Itoa(n)
-		candidate := u[:min(len(u), maxUIDL-len(suffix))] + suffix
+		candidate := u[:min(len(u), pop3wire.MaxUniqueID-len(suffix))] + suffix
 		if used[candidate] == 0 {
 			used[candidate], used[u] = 1, n
 			return candidate
@@ -67,7 +65,7 @@ func defaultUIDL(uid, validity uint32) string {
 func (s *Session) makeUIDL(m *message, validity uint32) (string, error) {
 	if m.known && (m.kept != "" || s.cfg.UIDL == nil) {
 		if m.kept != "" {
-			return clean(m.kept), nil
+			return pop3wire.UniqueID(m.kept), nil
 		}
 		return defaultUIDL(m.uid, validity), nil
 	}
@@ -76,7 +74,7 @@ func (s *Session) makeUIDL(m *message, validity uint32) (string, error) {
 		return "", err
 	}
 	if f.UIDL != "" { // kept from another server: clients know it
-		return clean(f.UIDL), nil
+		return pop3wire.UniqueID(f.UIDL), nil
 	}
 	if s.cfg.UIDL == nil {
 		return defaultUIDL(m.uid, validity), nil
@@ -88,21 +86,7 @@ func (s *Session) makeUIDL(m *message, validity uint32) (string, error) {
 		}
 	}
 	u, err := s.cfg.UIDL(v)
-	return clean(u), err
-}
-
-// clean keeps an id within 1 to 70 octets of 0x21 to 0x7E (RFC 1939 §7). A
-// longer one is replaced by a hash, not cut: cut ones would collide.
-func clean(u string) string {
-	ok := len(u) > 0 && len(u) <= maxUIDL
-	for i := 0; ok && i < len(u); i++ {
-		ok = u[i] > ' ' && u[i] < 0x7f
-	}
-	if ok {
-		return u
-	}
-	sum := md5.Sum([]byte(u))
-	return hex.EncodeToString(sum[:])
+	return pop3wire.UniqueID(u), err
 }
 
 // maxMD5 bounds how much of a header names a message.
