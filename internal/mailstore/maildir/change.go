@@ -161,9 +161,6 @@ func (s *Store) make(dir string) error {
 			err = s.fs.SyncDir(parentOf(target))
 		}
 	}
-	if err == nil && s.opt.ControlPath != s.opt.MailPath {
-		err = s.fs.SyncDir(parentOf(ctl))
-	}
 	if err != nil && !bare {
 		s.removeTree(coming, 4)
 	}

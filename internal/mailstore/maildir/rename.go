@@ -221,7 +221,8 @@ func (s *Store) moveIndexes(moves []move) {
 	}
 }
 
-// copyControl puts a mailbox's control files into another directory, certain.
+// copyControl puts a mailbox's control files into another directory, certain: the
+// directory's own name, too, if it has to be made.
 func (s *Store) copyControl(from, to string) error {
 	if err := s.makeDirs(to); err != nil {
 		return err
@@ -239,5 +240,5 @@ func (s *Store) copyControl(from, to string) error {
 			return err
 		}
 	}
-	return s.fs.SyncDir(parentOf(to))
+	return nil
 }
