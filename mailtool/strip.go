@@ -2,8 +2,6 @@ package mailtool
 
 import (
 	"bytes"
-	"errors"
-	"io"
 	"strings"
 
 	"rookery/internal/mailstore"
@@ -42,20 +40,7 @@ func (u *unstripped) ReadAt(p []byte, off int64) (int, error) {
 	if u.blank {
 		return strings.NewReader("\r\n").ReadAt(p, off)
 	}
-	done := 0
-	for _, r := range u.parts {
-		n := r.To - r.From
-		if off >= n {
-			off -= n
-			continue
-		}
-		k, err := u.Message.ReadAt(p[done:done+int(min(int64(len(p)-done), n-off))], r.From+off)
-		if done += k; done == len(p) || err != nil && !errors.Is(err, io.EOF) {
-			return done, err
-		}
-		off = 0
-	}
-	return done, io.EOF
+	return mboxfmt.Parts{File: u.Message, Ranges: u.parts}.ReadAt(p, off)
 }
 
 // strippedTo reports whether a message of the source is as long as the target has it

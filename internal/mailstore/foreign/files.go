@@ -195,18 +195,14 @@ type mailFile struct {
 }
 
 // give passes on a message whose octets are the given ranges of the file.
-func (f *mailFile) give(m *Message, at int64, parts []span, yield func(*Message) error) error {
+func (f *mailFile) give(m *Message, at int64, parts []mboxfmt.Range, yield func(*Message) error) error {
 	f.n++
 	m.Where = fmt.Sprintf("%s, message %d at octet %d", f.path, f.n, at)
 	if m.InternalDate.IsZero() {
 		m.InternalDate = f.time
 	}
-	src := &spans{src: f.src, parts: parts}
-	for _, p := range parts {
-		src.size += p.to - p.from
-	}
 	if m.Err == nil {
-		m.Err = m.show(src, src.size)
+		m.Err = m.show(mboxfmt.Parts{File: f.src, Ranges: parts}, mboxfmt.Stored(parts))
 	}
 	if m.Err != nil {
 		m.Body = nil
@@ -237,40 +233,6 @@ func (f *mailFile) line(at int64, max int) (line []byte, next int64, ok bool, er
 		}
 	}
 	return nil, 0, false, nil
-}
-
-// span is a part of a file.
-type span struct{ from, to int64 }
-
-// spans reads parts of a file as one.
-type spans struct {
-	src   io.ReaderAt
-	parts []span
-	size  int64
-}
-
-func (s *spans) ReadAt(p []byte, off int64) (int, error) {
-	done := 0
-	for _, part := range s.parts {
-		n := part.to - part.from
-		if off >= n {
-			off -= n
-			continue
-		}
-		want := min(int64(len(p)-done), n-off)
-		got, err := s.src.ReadAt(p[done:done+int(want)], part.from+off)
-		done += got
-		if int64(got) < want {
-			if err == nil || errors.Is(err, io.EOF) {
-				err = io.ErrUnexpectedEOF
-			}
-			return done, err
-		}
-		if off = 0; done == len(p) {
-			return done, nil
-		}
-	}
-	return done, io.EOF
 }
 
 // validKeyword reports whether a name can be an IMAP keyword.

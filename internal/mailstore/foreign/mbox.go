@@ -69,9 +69,9 @@ func (f *mailFile) giveBox(p *mboxfmt.Message, at, add int64, ids *idCheck, yiel
 	if p.Meta.Ours.Date != 0 {
 		m.InternalDate = time.Unix(p.Meta.Ours.Date, 0)
 	}
-	var parts []span
+	var parts []mboxfmt.Range
 	for _, r := range p.Shown() {
-		parts = append(parts, span{r.From + add, r.To + add})
+		parts = append(parts, mboxfmt.Range{From: r.From + add, To: r.To + add})
 	}
 	return f.give(m, at, parts, yield)
 }

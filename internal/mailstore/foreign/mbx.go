@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/mbox/mboxfmt"
 	"rookery/internal/message"
 )
 
@@ -53,7 +54,7 @@ type mark struct {
 
 func readMBX(f *mailFile, yield func(*Message) error) error {
 	head := make([]byte, min(mbxHead, f.size))
-	if _, err := (&spans{src: f.src, parts: []span{{0, f.size}}}).ReadAt(head, 0); err != nil {
+	if _, err := (mboxfmt.Parts{File: f.src, Ranges: []mboxfmt.Range{{To: f.size}}}).ReadAt(head, 0); err != nil {
 		return err
 	}
 	names := strings.Split(strings.TrimRight(string(head[min(25, len(head)):]), "\x00"), "\r\n")
@@ -223,7 +224,7 @@ func (f *mailFile) marked(at int64, parse func([]byte) (mark, bool), yield func(
 		}
 		m := &Message{Flags: ucFlags(k.bits), InternalDate: k.date}
 		if keep(m, &k) {
-			if err := f.give(m, at, []span{{body, body + k.size}}, yield); err != nil {
+			if err := f.give(m, at, []mboxfmt.Range{{From: body, To: body + k.size}}, yield); err != nil {
 				return err
 			}
 		}

@@ -123,7 +123,7 @@ func (b *box) take(file vfs.File, name mailstore.Name, uid mailstore.UID, p plac
 		src.at = kept
 		return src, kept, nil
 	}
-	src.at = ranges{file, shown}
+	src.at = mboxfmt.Parts{File: file, Ranges: shown}
 	return src, nil, nil
 }
 
@@ -142,29 +142,4 @@ func (f *Format) copyAside(r io.Reader) (vfs.File, error) {
 		return nil, err
 	}
 	return file, nil
-}
-
-// ranges reads parts of a file as one.
-type ranges struct {
-	f    io.ReaderAt
-	list []mboxfmt.Range
-}
-
-func (r ranges) ReadAt(p []byte, off int64) (int, error) {
-	done := 0
-	for _, x := range r.list {
-		n := x.To - x.From
-		if off >= n {
-			off -= n
-			continue
-		}
-		want := p[done:min(int64(len(p)), int64(done)+n-off)]
-		if err := readFull(r.f, want, x.From+off); err != nil {
-			return done, err
-		}
-		if done, off = done+len(want), 0; done == len(p) {
-			return done, nil
-		}
-	}
-	return done, io.EOF
 }

@@ -1,6 +1,10 @@
 package mboxfmt
 
-import "bytes"
+import (
+	"bytes"
+	"errors"
+	"io"
+)
 
 // body finds where the message ends: by a length that fits, else by the next
 // From_ line.
@@ -192,4 +196,35 @@ func Stored(r []Range) (n int64) {
 		n += x.To - x.From
 	}
 	return n
+}
+
+// Parts reads ranges of a file as one. A file that ends within one of them gives
+// io.ErrUnexpectedEOF.
+type Parts struct {
+	File   io.ReaderAt
+	Ranges []Range
+}
+
+// ReadAt reads octets of the whole; at its end the error is io.EOF.
+func (r Parts) ReadAt(p []byte, off int64) (int, error) {
+	done := 0
+	for _, x := range r.Ranges {
+		n := x.To - x.From
+		if off >= n {
+			off -= n
+			continue
+		}
+		want := p[done:min(int64(len(p)), int64(done)+n-off)]
+		got, err := r.File.ReadAt(want, x.From+off)
+		if done += got; got < len(want) {
+			if err == nil || errors.Is(err, io.EOF) {
+				err = io.ErrUnexpectedEOF
+			}
+			return done, err
+		}
+		if off = 0; done == len(p) {
+			return done, nil
+		}
+	}
+	return done, io.EOF
 }
