@@ -396,23 +396,11 @@ const lockEvery = 5 * time.Millisecond
 // this tree.
 func (h *handle) Lock(exclusive bool, wait time.Duration) error {
 	for end := time.Now().Add(wait); ; time.Sleep(lockEvery) {
-		err := h.tryLock(exclusive)
+		err := h.take("lock", &h.n.locks, exclusive, func(f vfs.File) error { return f.Lock(exclusive, 0) })
 		if !errkind.Is(err, errkind.InUse) || !time.Now().Before(end) {
 			return err
 		}
 	}
-}
-
-func (h *handle) tryLock(exclusive bool) error {
-	h.s.mu.Lock()
-	defer h.s.mu.Unlock()
-	if h.shut {
-		return h.err("lock", fs.ErrClosed)
-	}
-	if real := h.own(); real != nil {
-		return real.Lock(exclusive, 0)
-	}
-	return h.take("lock", &h.n.locks, exclusive)
 }
 
 // own gives the handle's own descriptor of the disk's file, for locks; nil where
@@ -433,7 +421,16 @@ func (h *handle) own() vfs.File {
 	return h.real
 }
 
-func (h *handle) take(op string, held *map[*handle]bool, exclusive bool) error {
+// take takes a lock, by real on the disk's file, or one among those of held.
+func (h *handle) take(op string, held *map[*handle]bool, exclusive bool, real func(vfs.File) error) error {
+	h.s.mu.Lock()
+	defer h.s.mu.Unlock()
+	if h.shut {
+		return h.err(op, fs.ErrClosed)
+	}
+	if f := h.own(); f != nil {
+		return real(f)
+	}
 	for other, ex := range *held {
 		if other != h && (ex || exclusive) {
 			return errkind.New(op, errkind.InUse, h.err(op, syscall.EAGAIN))
@@ -446,43 +443,27 @@ func (h *handle) take(op string, held *map[*handle]bool, exclusive bool) error {
 	return nil
 }
 
-// Unlock gives it back.
-func (h *handle) Unlock() error {
+// give gives back what take took.
+func (h *handle) give(op string, held *map[*handle]bool, real func(vfs.File) error) error {
 	h.s.mu.Lock()
 	defer h.s.mu.Unlock()
 	if h.shut {
-		return h.err("unlock", fs.ErrClosed)
+		return h.err(op, fs.ErrClosed)
 	}
-	delete(h.n.locks, h)
+	delete(*held, h)
 	if h.real != nil {
-		return h.real.Unlock()
+		return real(h.real)
 	}
 	return nil
 }
+
+// Unlock gives it back.
+func (h *handle) Unlock() error { return h.give("unlock", &h.n.locks, vfs.File.Unlock) }
 
 // Flock is flock(2)'s lock, in the same way.
 func (h *handle) Flock(exclusive bool) error {
-	h.s.mu.Lock()
-	defer h.s.mu.Unlock()
-	if h.shut {
-		return h.err("flock", fs.ErrClosed)
-	}
-	if real := h.own(); real != nil {
-		return vfs.Flock(real, exclusive)
-	}
-	return h.take("flock", &h.n.flocks, exclusive)
+	return h.take("flock", &h.n.flocks, exclusive, func(f vfs.File) error { return vfs.Flock(f, exclusive) })
 }
 
 // Funlock gives it back.
-func (h *handle) Funlock() error {
-	h.s.mu.Lock()
-	defer h.s.mu.Unlock()
-	if h.shut {
-		return h.err("flock", fs.ErrClosed)
-	}
-	delete(h.n.flocks, h)
-	if h.real != nil {
-		return vfs.Funlock(h.real)
-	}
-	return nil
-}
+func (h *handle) Funlock() error { return h.give("flock", &h.n.flocks, vfs.Funlock) }

@@ -82,6 +82,14 @@ func (f *FS) full(op, path string) (string, error) {
 	return vfs.Join(*f.top.Load(), p), nil
 }
 
+// both is full of two paths.
+func (f *FS) both(op, from, to string) (a, b string, err error) {
+	if a, err = f.full(op, from); err == nil {
+		b, err = f.full(op, to)
+	}
+	return a, b, err
+}
+
 func split(path string) (dir, base string) {
 	if i := strings.LastIndexByte(path, '/'); i >= 0 {
 		return path[:i], path[i+1:]
@@ -296,11 +304,7 @@ func (f *FS) Rename(from, to string) error { return f.rename(from, to, true) }
 func (f *FS) RenameNoReplace(from, to string) error { return f.rename(from, to, false) }
 
 func (f *FS) rename(from, to string, replace bool) error {
-	a, err := f.full("rename", from)
-	if err != nil {
-		return err
-	}
-	b, err := f.full("rename", to)
+	a, b, err := f.both("rename", from, to)
 	if err != nil {
 		return err
 	}
@@ -432,11 +436,7 @@ func (s *shared) moveTree(a, b string) error {
 
 // Link gives a file a second name.
 func (f *FS) Link(from, to string) error {
-	a, err := f.full("link", from)
-	if err != nil {
-		return err
-	}
-	b, err := f.full("link", to)
+	a, b, err := f.both("link", from, to)
 	if err != nil {
 		return err
 	}
