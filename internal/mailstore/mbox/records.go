@@ -186,20 +186,14 @@ func (r *records) putIn(f vfs.File, list []change, decide func() []change) (agai
 	if len(list) == 0 {
 		return false, nil
 	}
-	fresh := r.size == 0
 	r.all = nil
 	if _, err := f.WriteAt([]byte(text), r.size); err != nil {
 		_ = f.Truncate(r.size)
 		return false, err
 	}
 	if r.sync {
-		if err := f.DataSync(); err != nil {
+		if err := f.DataSync(); err != nil { // of a new file it keeps the name, too
 			return false, err
-		}
-		if fresh {
-			if err := r.fs.SyncDir(vfs.Parent(r.path)); err != nil {
-				return false, err
-			}
 		}
 	}
 	if err := r.read(f); err != nil {

@@ -165,9 +165,7 @@ func (r *redo) open() error {
 	}
 	if info, err := f.Stat(); err != nil || info.Size < r.length() {
 		if err == nil { // the making was cut short: it never held a step
-			if err = r.zero(f); err == nil {
-				err = f.Sync()
-			}
+			err = r.zero(f)
 		}
 		if err != nil {
 			f.Close()
@@ -178,18 +176,14 @@ func (r *redo) open() error {
 	return nil
 }
 
+// make makes the journal. Its first step's sync keeps its bytes and its name, since
+// the file is new: until then nothing of it matters.
 func (r *redo) make() (vfs.File, error) {
 	f, err := r.fs.OpenFile(r.path, vfs.Read|vfs.Write|vfs.Create, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	if err = r.zero(f); err == nil {
-		err = f.Sync()
-	}
-	if err == nil {
-		err = r.fs.SyncDir(vfs.Parent(r.path))
-	}
-	if err != nil {
+	if err = r.zero(f); err != nil {
 		f.Close()
 		_ = r.fs.Remove(r.path)
 		return nil, err

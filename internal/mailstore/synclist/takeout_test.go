@@ -217,16 +217,28 @@ func (b *bench) check(c call, r *row, find bool) {
 	b.t.Errorf("%s (%s): no test misses it", c.id(), c.oneLine())
 }
 
-// candidates are tests that may miss a package's calls, quick ones first.
+// candidates are tests that may miss a package's calls, quick ones first: the
+// histories of TestSyncs, which are made for it, and then what tries everything.
 var candidates = map[string][]string{
-	"vfs":        {"maildir TestStore/PowerCut", "maildir TestStore/Whole", "mbox TestPowerCuts", "held TestCutAfterEach", "pack TestCheckpointPowerCut", "pack TestStore/PowerCut", "mbox TestStore/PowerCut", "maildir TestStoreSplit/AllApart/PowerCut"},
-	"control":    {"maildir TestStore/PowerCut", "mbox TestStore/PowerCut", "pack TestStore/PowerCut", "maildir TestStoreSplit/AllApart/PowerCut"},
-	"engine":     {"mbox TestPowerCuts", "maildir TestStore/PowerCut", "pack TestStore/PowerCut", "mbox TestStore/PowerCut"},
-	"held":       {"held TestCutAfterEach", "held TestCutDelete", "held TestCompact", "held TestTornTail"},
-	"index":      {"index TestPowerCut", "index TestCleanEnd", "index TestKill", "index TestErrorsOfTheDisk", "maildir TestStore/PowerCut"},
-	"journal":    {"journal TestPowerCuts", "journal TestPowerCutsInRecovery", "journal TestAcknowledgedIsReplayedAfterAPowerCut", "journal TestFailedSync", "maildir TestStore/PowerCut"},
-	"maildir":    {"maildir TestCourierPowerCut", "maildir TestSyncChanges", "maildir TestStore/Whole", "maildir TestStore/PowerCut", "maildir TestStoreSplit/AllApart/PowerCut"},
-	"mbox":       {"mbox TestPowerCuts", "mbox TestIdentifyPowerCut", "mbox TestStore/Whole", "mbox TestStore/PowerCut"},
-	"mbox/spool": {"mbox TestPowerCuts", "mbox TestStore/PowerCut"},
+	"vfs":     {"maildir TestStore/PowerCut", "maildir TestStore/Whole", "mbox TestPowerCuts", "held TestCutAfterEach", "pack TestCheckpointPowerCut", "pack TestStore/PowerCut", "mbox TestStore/PowerCut", "maildir TestStoreSplit/AllApart/PowerCut"},
+	"control": {"maildir TestStore/PowerCut", "mbox TestStore/PowerCut", "pack TestStore/PowerCut", "maildir TestStoreSplit/AllApart/PowerCut"},
+	"engine":  {"mbox TestPowerCuts", "maildir TestStore/PowerCut", "pack TestStore/PowerCut", "mbox TestStore/PowerCut"},
+	"held":    {"held TestCutAfterEach", "held TestCutDelete", "held TestCompact", "held TestTornTail"},
+	"index":   {"index TestPowerCut", "index TestCleanEnd", "index TestKill", "index TestErrorsOfTheDisk", "maildir TestStore/PowerCut"},
+	"journal": {"journal TestPowerCuts", "journal TestPowerCutsInRecovery", "journal TestAcknowledgedIsReplayedAfterAPowerCut", "journal TestFailedSync", "maildir TestStore/PowerCut"},
+	"maildir": append(histories("maildir", "CopyBig", "CopyBigs", "CopyWithoutLinks", "MoveAcrossMounts", "Big", "BigSeveral", "MoveUnsynced", "RenameTreeAgain", "RenameTree",
+		"FirstUseApart", "FirstUseUID", "FirstUse", "CreateAppendApart", "CreateFS", "Delete", "RenameApart", "Settled", "MoreKeywords"),
+		"maildir TestSyncsWithoutJournal", "maildir TestSyncsOfARefusedRename", "maildir TestSyncsOfARepair", "maildir TestSyncsAfterAKill",
+		"maildir TestCourierPowerCut", "maildir TestSyncChanges", "maildir TestStore/Whole", "maildir TestStore/PowerCut", "maildir TestStoreSplit/AllApart/PowerCut"),
+	"mbox":       append(histories("mbox", "FirstUse", "CreateFirst", "Create", "Expunge", "FlagsAtTheEnd", "Records", "Redo"), "mbox TestLateFlush", "mbox TestPowerCuts", "mbox TestIdentifyPowerCut", "mbox TestStore/Whole", "mbox TestStore/PowerCut"),
+	"mbox/spool": {"mbox TestSyncs/Locked", "mbox TestPowerCuts", "mbox TestStore/PowerCut"},
 	"pack":       {"pack TestCheckpointPowerCut", "pack TestPurgePowerCut", "pack TestShownIsSynced", "pack TestStore/Whole", "pack TestStore/PowerCut", "pack TestStoreAlways/PowerCut"},
+}
+
+// histories names cases of a package's TestSyncs.
+func histories(pkg string, names ...string) (list []string) {
+	for _, n := range names {
+		list = append(list, pkg+" TestSyncs/"+n)
+	}
+	return list
 }
