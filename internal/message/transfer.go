@@ -218,6 +218,7 @@ func qpCode(b []byte, atEOF bool) (c byte, used int, emit, ok bool) {
 type uuDecoder struct {
 	transform.NopResetter
 	begun, done bool
+	inLine      bool // a line goes on that was longer than maxUULine
 }
 
 // maxUULine is the longest line looked at: a length byte gives at most 63 bytes.
@@ -230,13 +231,18 @@ func (d *uuDecoder) Transform(dst, src []byte, atEOF bool) (nDst, nSrc int, err 
 			return nDst, nSrc, transform.ErrShortDst
 		}
 		line := src[nSrc:]
-		used := len(line)
+		used, goesOn := len(line), d.inLine
 		if i := bytes.IndexByte(line, '\n'); i >= 0 {
-			line, used = line[:i], i+1
-		} else if !atEOF && len(line) < maxUULine {
+			line, used, d.inLine = line[:i], i+1, false
+		} else if !atEOF && !goesOn && len(line) < maxUULine {
 			return nDst, nSrc, transform.ErrShortSrc
+		} else {
+			d.inLine = true
 		}
 		nSrc += used
+		if goesOn {
+			continue
+		}
 		line = bytes.TrimRight(line[:min(len(line), maxUULine)], "\r")
 		switch {
 		case d.done:

@@ -31,6 +31,7 @@ func TestTransferReader(t *testing.T) {
 		{"x-unknown", "=41", "=41"},
 		{"x-uuencode", "text\r\nbegin 644 f\r\n%2&5L;&\\\r\n`\r\nend\r\nmore", "Hello"},
 		{"uuencode", "begin 644 f\n%2&5L", "Hel"},
+		{"uuencode", "begin 644 f\n%2&5L;&\\" + strings.Repeat("#86)C", 5000) + "\n#86)C\n`\nend\n", "Helloabc"}, // a line without end
 	}
 	for _, c := range cases {
 		for _, r := range []io.Reader{strings.NewReader(c.in), slowReader{strings.NewReader(c.in)}} {
