@@ -67,15 +67,11 @@ func adopt(c *call) error {
 const maxDifferences = 20
 
 func (c *call) adoptOne(n mailstore.Name, old *otherServer) (int, error) {
-	box, err := c.store.Open(n)
+	box, snap, err := mailstore.Look(c.store, n)
 	if err != nil {
 		return 0, err
 	}
 	defer box.Close()
-	snap, err := box.Sync()
-	if err != nil {
-		return 0, err
-	}
 	info := box.Info()
 	var o ordered
 	o.add("mailbox", c.shown(n))

@@ -128,15 +128,11 @@ func pop3Line(r *bufio.Reader) (string, error) {
 // with an order from another server by it, the others behind them by UID. kept is how many
 // are another server's.
 func (c *call) ownUIDLs() (out []string, kept int, err error) {
-	box, err := c.store.Open(imapname.Inbox)
+	box, snap, err := mailstore.Look(c.store, imapname.Inbox)
 	if err != nil {
 		return nil, 0, err
 	}
 	defer box.Close()
-	snap, err := box.Sync()
-	if err != nil {
-		return nil, 0, err
-	}
 	validity := box.Info().UIDValidity
 	type one struct {
 		order uint32

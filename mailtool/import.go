@@ -155,15 +155,11 @@ func (im *importer) place(name string) (mailstore.Name, error) {
 // remember notes what the folder holds, so that it is not added again.
 func (im *importer) remember() error {
 	im.have = map[[32]byte]bool{}
-	box, err := im.store.Open(im.folder)
+	box, snap, err := mailstore.Look(im.store, im.folder)
 	if err != nil {
 		return err
 	}
 	defer box.Close()
-	snap, err := box.Sync()
-	if err != nil {
-		return err
-	}
 	for i := range snap.Len() {
 		if err := im.progress("looking at "+im.shown(im.folder), i, snap.Len()); err != nil {
 			return err

@@ -60,7 +60,7 @@ func (c *call) visit(q *query.Query, each func(found, *query.Mail) error, after 
 }
 
 func (c *call) visitOne(q *query.Query, n mailstore.Name, each func(found, *query.Mail) error, after func(found) error) (broken int, err error) {
-	box, err := c.store.Open(n)
+	box, snap, err := mailstore.Look(c.store, n)
 	if errkind.Is(err, errkind.NotFound) || errkind.Is(err, errkind.Invalid) {
 		return 0, nil // deleted meanwhile, or only a name
 	}
@@ -68,10 +68,6 @@ func (c *call) visitOne(q *query.Query, n mailstore.Name, each func(found, *quer
 		return 0, err
 	}
 	defer box.Close()
-	snap, err := box.Sync()
-	if err != nil {
-		return 0, err
-	}
 	f := found{n, box, snap}
 	var toldErr error
 	err = q.Run(box, snap, func(i int) error { return c.progress("searching "+c.shown(n), i, snap.Len()) },

@@ -318,15 +318,11 @@ func (m *move) look(s mailstore.Store) (*look, error) {
 }
 
 func lookInto(s mailstore.Store, n mailstore.Name) (b boxLook, err error) {
-	box, err := s.Open(n)
+	box, snap, err := mailstore.Look(s, n)
 	if err != nil {
 		return b, err
 	}
 	defer box.Close()
-	snap, err := box.Sync()
-	if err != nil {
-		return b, err
-	}
 	info := box.Info()
 	b.boxFacts = boxFacts{validity: info.UIDValidity, next: snap.UIDNext(), guid: info.GUID, messages: snap.Len()}
 	b.modseq = snap.HighestModSeq()
@@ -415,23 +411,12 @@ func (m *move) carry(rel, as string) error {
 	one.final = true
 	tmp := path.Dir(path.Dir(as)) + "/tmp/" + path.Base(as)
 	one.from, one.to = vfs.Join(m.tree.from, path.Dir(rel)), vfs.Join(m.tree.to, strings.TrimPrefix(path.Dir(tmp), "./"))
-	src, err := one.fs.OpenFile(m.tree.src(rel), vfs.Read, 0)
+	at := vfs.Join(one.to, path.Base(as))
+	src, dst, info, err := m.tree.begin(rel, at)
 	if err != nil {
 		return err
 	}
 	defer src.Close()
-	info, err := src.Stat()
-	if err != nil {
-		return err
-	}
-	at := vfs.Join(one.to, path.Base(as))
-	if err := one.fs.Remove(at); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	dst, err := one.fs.OpenFile(at, vfs.Read|vfs.Write|vfs.Create|vfs.Excl, info.Mode.Perm())
-	if err != nil {
-		return err
-	}
 	defer dst.Close()
 	sum, err := one.pour(dst, src)
 	if err == nil {

@@ -245,14 +245,13 @@ func (r *replica) wipe(n mailstore.Name) error {
 		}
 		return nil
 	}
-	box, err := r.to.Open(n)
+	box, snap, err := mailstore.Look(r.to, n)
 	if err != nil {
 		return err
 	}
 	defer box.Close()
-	snap, err := box.Sync()
-	if err != nil || snap.Len() == 0 {
-		return err
+	if snap.Len() == 0 {
+		return nil
 	}
 	_, err = box.Expunge(uidsOf(snap))
 	return err

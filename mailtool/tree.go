@@ -268,28 +268,38 @@ func (t *tree) file(rel string) error {
 // copyOnce makes a copy under a name of the move's and renames it: what has its
 // name is on disk, with its time, which is a Maildir's INTERNALDATE.
 func (t *tree) copyOnce(rel string) (sure bool, err error) {
-	src, err := t.fs.OpenFile(t.src(rel), vfs.Read, 0)
+	tmp := below(t.to, relocPart)
+	src, dst, before, err := t.begin(rel, tmp)
 	if err != nil {
 		return false, err
 	}
 	defer src.Close()
-	before, err := src.Stat()
-	if err != nil {
-		return false, err
-	}
-	tmp := below(t.to, relocPart)
-	if err := t.fs.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return false, err
-	}
-	dst, err := t.fs.OpenFile(tmp, vfs.Read|vfs.Write|vfs.Create|vfs.Excl, before.Mode.Perm())
-	if err != nil {
-		return false, err
-	}
 	sure, err = t.fill(rel, dst, src, before)
 	if err = errors.Join(err, dst.Close()); err != nil {
 		return false, err
 	}
 	return sure, t.fs.Rename(tmp, t.dst(rel))
+}
+
+// begin opens a file of the source, and a new one for its copy in place of what is
+// left of another attempt.
+func (t *tree) begin(rel, tmp string) (src, dst vfs.File, info vfs.Info, err error) {
+	if src, err = t.fs.OpenFile(t.src(rel), vfs.Read, 0); err != nil {
+		return nil, nil, info, err
+	}
+	if info, err = src.Stat(); err == nil {
+		if err = t.fs.Remove(tmp); errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+	}
+	if err == nil {
+		dst, err = t.fs.OpenFile(tmp, vfs.Read|vfs.Write|vfs.Create|vfs.Excl, info.Mode.Perm())
+	}
+	if err != nil {
+		src.Close()
+		return nil, nil, info, err
+	}
+	return src, dst, info, nil
 }
 
 // fill copies octets and time, and puts them on disk. sure is false if the file may

@@ -72,7 +72,7 @@ func (s *Store) Sweep(ctx context.Context) (purged int, more bool, err error) {
 // purge removes for good at most limit messages that were held before a time. low
 // is the lowest UID that stays; 0 if none does.
 func (s *Store) purge(name mailstore.Name, before time.Time, limit int) (n int, low mailstore.UID, err error) {
-	mb, err := s.Store.Open(name)
+	mb, snap, err := mailstore.Look(s.Store, name)
 	if errkind.Is(err, errkind.NotFound) {
 		return 0, 0, nil
 	}
@@ -80,10 +80,6 @@ func (s *Store) purge(name mailstore.Name, before time.Time, limit int) (n int, 
 		return 0, 0, err
 	}
 	defer mb.Close()
-	snap, err := mb.Sync()
-	if err != nil {
-		return 0, 0, err
-	}
 	var old []mailstore.UID
 	for pos := range snap.Len() {
 		uid := snap.At(pos).UID
@@ -139,14 +135,13 @@ func (s *Store) purgeOldest() (n int, err error) {
 
 // first tells when the oldest message of a hidden mailbox was held.
 func (s *Store) first(name mailstore.Name) (at time.Time, ok bool, err error) {
-	mb, err := s.Store.Open(name)
+	mb, snap, err := mailstore.Look(s.Store, name)
 	if err != nil {
 		return at, false, err
 	}
 	defer mb.Close()
-	snap, err := mb.Sync()
-	if err != nil || snap.Len() == 0 {
-		return at, false, err
+	if snap.Len() == 0 {
+		return at, false, nil
 	}
 	at, err = s.heldAt(mb, snap.At(0).UID)
 	return at, err == nil, err

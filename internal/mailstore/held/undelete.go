@@ -112,7 +112,7 @@ func (s *Store) targets(guids []mailstore.GUID, known map[mailstore.GUID]*origin
 
 func (s *Store) restore(ctx context.Context, from mailstore.Name, t target, o *origin, req Request) (r Restored, err error) {
 	r.Mailbox, r.Created = t.name, t.missing
-	mb, err := s.Store.Open(from)
+	mb, snap, err := mailstore.Look(s.Store, from)
 	if errkind.Is(err, errkind.NotFound) {
 		return r, nil
 	}
@@ -120,10 +120,6 @@ func (s *Store) restore(ctx context.Context, from mailstore.Name, t target, o *o
 		return r, err
 	}
 	defer mb.Close()
-	snap, err := mb.Sync()
-	if err != nil {
-		return r, err
-	}
 	var list []mailstore.UID
 	for pos := range snap.Len() {
 		at, err := s.heldAt(mb, snap.At(pos).UID)
@@ -205,15 +201,11 @@ func (s *Store) split(mb mailstore.Mailbox, t target, list []mailstore.UID) (mis
 
 // guids gives those of a mailbox's messages.
 func (s *Store) guids(name mailstore.Name) (map[mailstore.GUID]bool, error) {
-	mb, err := s.Store.Open(name)
+	mb, snap, err := mailstore.Look(s.Store, name)
 	if err != nil {
 		return nil, err
 	}
 	defer mb.Close()
-	snap, err := mb.Sync()
-	if err != nil {
-		return nil, err
-	}
 	out := map[mailstore.GUID]bool{}
 	for pos := range snap.Len() {
 		if f, err := mb.Facts(snap.At(pos).UID, mailstore.FactsWant{GUID: true}); err == nil {

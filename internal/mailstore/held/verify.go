@@ -95,7 +95,7 @@ func (s *Store) lostName(hidden mailstore.Name) mailstore.Name {
 // heldBefore counts the messages of a hidden mailbox that were held before a time,
 // and all of them.
 func (s *Store) heldBefore(name mailstore.Name, limit time.Time) (old, all int, err error) {
-	mb, err := s.Store.Open(name)
+	mb, snap, err := mailstore.Look(s.Store, name)
 	if errkind.Is(err, errkind.NotFound) {
 		return 0, 0, nil
 	}
@@ -103,10 +103,6 @@ func (s *Store) heldBefore(name mailstore.Name, limit time.Time) (old, all int, 
 		return 0, 0, err
 	}
 	defer mb.Close()
-	snap, err := mb.Sync()
-	if err != nil {
-		return 0, 0, err
-	}
 	for ; old < snap.Len(); old++ { // in the order in which they were held
 		at, err := s.heldAt(mb, snap.At(old).UID)
 		if err != nil && !errkind.Is(err, errkind.Expunged) {

@@ -105,7 +105,7 @@ func fits(pattern string, name mailstore.Name) bool {
 
 // one removes what is over in one mailbox, at most limit messages.
 func (k *Keeper) one(j job, limit int) (removed int, again bool, err error) {
-	mb, err := k.store.Open(j.name)
+	mb, snap, err := mailstore.Look(k.store, j.name)
 	if errkind.Is(err, errkind.NotFound) || errkind.Is(err, errkind.Invalid) {
 		return 0, false, nil // deleted meanwhile
 	}
@@ -113,10 +113,6 @@ func (k *Keeper) one(j job, limit int) (removed int, again bool, err error) {
 		return 0, false, errkind.Wrap("autoexpunge", err)
 	}
 	defer mb.Close()
-	snap, err := mb.Sync()
-	if err != nil {
-		return 0, false, errkind.Wrap("autoexpunge", err)
-	}
 	over := 0
 	if j.rule.Most > 0 {
 		over = max(0, snap.Len()-int(j.rule.Most))
