@@ -117,28 +117,39 @@ func (c *checker) walk(tree string) error {
 	return nil
 }
 
+// open opens a file of the index and reads its first octets; those that it does
+// not have are zero. f is nil where that cannot be done, as of a file that is gone.
+func (c *checker) open(path string, first int) (f vfs.File, size int64, head []byte) {
+	f, err := c.fs.OpenFile(path, vfs.Read, 0)
+	if err != nil {
+		return nil, 0, nil
+	}
+	head = make([]byte, first)
+	info, err := f.Stat()
+	if err == nil {
+		_, err = f.ReadAt(head, 0)
+	}
+	if err != nil && err != io.EOF {
+		f.Close()
+		return nil, 0, nil
+	}
+	return f, info.Size, head
+}
+
 // snapshot reads all of a snapshot.
 func (c *checker) snapshot(path string) {
 	const remedy = anew
-	f, err := c.fs.OpenFile(path, vfs.Read, 0)
-	if err != nil {
+	f, size, head := c.open(path, headerSize)
+	if f == nil {
 		return
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return
-	}
-	head := make([]byte, headerSize)
-	if _, err := f.ReadAt(head, 0); err != nil && err != io.EOF {
-		return
-	}
 	h, ok := decodeHeader(head)
-	if !ok || h.total() != info.Size {
+	if !ok || h.total() != size {
 		c.tell("index-snapshot-damaged", path, "the snapshot of the index is cut, or has no head that can be read", remedy)
 		return
 	}
-	data, unmap, err := vfs.Map(f, info.Size)
+	data, unmap, err := vfs.Map(f, size)
 	if err != nil {
 		return
 	}
@@ -161,21 +172,13 @@ func (c *checker) snapshot(path string) {
 // damaged one is found by the slot that names it.
 func (c *checker) cache(path string) {
 	const remedy = "it is removed; what is asked for is read from the messages again"
-	f, err := c.fs.OpenFile(path, vfs.Read, 0)
-	if err != nil {
+	f, size, head := c.open(path, slotsOff)
+	if f == nil {
 		return
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return
-	}
-	head := make([]byte, slotsOff)
-	if _, err := f.ReadAt(head, 0); err != nil && err != io.EOF {
-		return
-	}
 	h, ok := decodeCacheHead(head)
-	if !ok || info.Size < h.facts() {
+	if !ok || size < h.facts() {
 		c.tell("index-cache-damaged", path, "the cache of the index is cut, or has no head that can be read", remedy)
 		return
 	}
@@ -186,7 +189,7 @@ func (c *checker) cache(path string) {
 			return
 		}
 	}
-	if at, bad := badFact(f, &h, info.Size); bad {
+	if at, bad := badFact(f, &h, size); bad {
 		c.tell("index-cache-damaged", path, fmt.Sprintf("the fact at octet %d of the cache of the index has a wrong checksum", at), remedy)
 	}
 }
