@@ -9,6 +9,41 @@ import (
 	"rookery/internal/vfs"
 )
 
+// damaged lets every mailbox write records into a log that nobody compacts, and
+// then changes an octet of the last one of one mailbox. It gives the options that
+// keep the log, and its lineage.
+func (w *world) damaged(t *testing.T, steps int, of mailstore.GUID, octet int) (o Options, lineage [16]byte) {
+	t.Helper()
+	o = w.options(nil)
+	o.MaxLog = 1 << 20
+	p := w.start(w.mem, o)
+	for i, m := range w.boxes {
+		for range steps {
+			p.lock()
+			m.step(t, w.r, p.boxes[i])
+			p.u.Unlock()
+		}
+	}
+	in := p.u.info[of]
+	at := in.recs[len(in.recs)-1].off + int64(octet)
+	lineage = p.u.log.lineage
+	p.stop()
+	f, err := w.mem.OpenFile("log/"+logFile, vfs.Read|vfs.Write, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var b [1]byte
+	if _, err := f.ReadAt(b[:], at); err != nil {
+		t.Fatal(err)
+	}
+	b[0] ^= 0x41
+	if _, err := f.WriteAt(b[:], at); err != nil {
+		t.Fatal(err)
+	}
+	return o, lineage
+}
+
 // A record that nobody uses is not looked at: damage in its body costs its own
 // mailbox alone, damage in its head the whole log, since what followed cannot be
 // told any more. In either case all comes back as it was.
@@ -16,33 +51,10 @@ func TestDamagedRecord(t *testing.T) {
 	const boxes = 3
 	for off := range recHeader + 12 {
 		w := newWorld(t, 7, boxes)
-		o := w.options(nil)
-		o.MaxLog = 1 << 20
-		p := w.start(w.mem, o)
-		for i := range boxes {
-			for range 6 {
-				p.lock()
-				w.boxes[i].step(t, w.r, p.boxes[i])
-				p.u.Unlock()
-			}
-		}
-		// The last record of the second mailbox that is not the log's last.
-		in := p.u.info[mailstore.GUID{2}]
-		at := in.recs[len(in.recs)-1]
-		lineage := p.u.log.lineage
-		p.stop()
-		f, err := w.mem.OpenFile("log/"+logFile, vfs.Read|vfs.Write, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var b [1]byte
-		f.ReadAt(b[:], at.off+int64(off))
-		b[0] ^= 0x41
-		f.WriteAt(b[:], at.off+int64(off))
-		f.Close()
-
+		// The last record of the second mailbox is not the log's last.
+		o, lineage := w.damaged(t, 6, mailstore.GUID{2}, off)
 		w.built, w.notes = 0, nil
-		p = w.start(w.mem, o)
+		p := w.start(w.mem, o)
 		for i, m := range w.boxes {
 			m.check(t, p.look(i))
 		}
@@ -71,27 +83,8 @@ func TestDamagedRecord(t *testing.T) {
 // compacted: nobody needs the record.
 func TestCompactBeyondDamage(t *testing.T) {
 	w := newWorld(t, 3, 2)
-	o := w.options(nil)
-	o.MaxLog = 1 << 20
+	o, lineage := w.damaged(t, 4, mailstore.GUID{1}, recHeader)
 	p := w.start(w.mem, o)
-	for i := range 2 {
-		for range 4 {
-			p.lock()
-			w.boxes[i].step(t, w.r, p.boxes[i])
-			p.u.Unlock()
-		}
-	}
-	in := p.u.info[mailstore.GUID{1}]
-	at := in.recs[len(in.recs)-1]
-	lineage := p.u.log.lineage
-	p.stop()
-	f, err := w.mem.OpenFile("log/"+logFile, vfs.Read|vfs.Write, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.WriteAt([]byte{0xFF}, at.off+recHeader)
-	f.Close()
-	p = w.start(w.mem, o)
 	w.boxes[0].check(t, p.look(0))
 	w.boxes[1].check(t, p.look(1))
 	if err := p.u.Compact(); err != nil {
