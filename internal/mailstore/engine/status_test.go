@@ -2,7 +2,6 @@ package engine_test
 
 import (
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"rookery/internal/numset"
 	"rookery/internal/vfs"
 	"rookery/internal/vfs/memfs"
+	"rookery/internal/vfs/watchfs"
 )
 
 // formats are the drivers that stand on the engine.
@@ -52,45 +52,6 @@ func newBench(t *testing.T, open func(vfs.FS) (mailstore.Store, error), n int) *
 	}
 	b.clock.Jump(time.Hour)
 	return b
-}
-
-// watched is a disk that notes which files are opened and which directories read,
-// also below a Sub: faultfs traces changes alone.
-type watched struct {
-	vfs.FS
-	on  *bool
-	ops *[]string
-}
-
-func watch(disk vfs.FS) *watched { return &watched{disk, new(bool), new([]string)} }
-
-func (w *watched) note(op string) {
-	if *w.on {
-		*w.ops = append(*w.ops, op)
-	}
-}
-
-func (w *watched) OpenFile(path string, flag vfs.Flag, perm fs.FileMode) (vfs.File, error) {
-	w.note("open " + path)
-	return w.FS.OpenFile(path, flag, perm)
-}
-
-func (w *watched) ReadDir(path string, yield func(vfs.DirEntry) bool) error {
-	w.note("readdir " + path)
-	return w.FS.ReadDir(path, yield)
-}
-
-func (w *watched) Sub(path string) (vfs.FS, error) {
-	in, err := w.FS.Sub(path)
-	return &watched{in, w.on, w.ops}, err
-}
-
-// during gives what f opens and reads.
-func (w *watched) during(f func()) []string {
-	*w.ops, *w.on = nil, true
-	f()
-	*w.on = false
-	return *w.ops
 }
 
 func (b *bench) must(err error) {
@@ -147,11 +108,11 @@ func TestUnchangedStatus(t *testing.T) {
 	for name, open := range formats {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, open, 12)
-			disk := watch(b.disk)
+			disk := watchfs.New(b.disk)
 			s := b.start(disk)
 			defer s.Close()
 			var want, got map[string]mailstore.Status
-			if ops := disk.during(func() { want = b.status(s) }); !slices.ContainsFunc(ops, ofIndex) {
+			if ops := disk.During(func() { want = b.status(s) }); !slices.ContainsFunc(ops, ofIndex) {
 				t.Fatal("the first answers opened no index: the watch is blind")
 			}
 			if st := want["f00"]; st.Messages != 1 || st.Unseen != 1 || st.UIDNext != 2 || st.Size != 12 {
@@ -159,7 +120,7 @@ func TestUnchangedStatus(t *testing.T) {
 			}
 			b.clock.Jump(time.Hour)
 			b.status(s)
-			ops := disk.during(func() { got = b.status(s) })
+			ops := disk.During(func() { got = b.status(s) })
 			b.same("again", got, want)
 			// An mbox's stat goes by a descriptor of the file.
 			if slices.ContainsFunc(ops, ofIndex) || name == "pack" && len(ops) > 0 {

@@ -2,7 +2,6 @@ package maildir_test
 
 import (
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"rookery/internal/numset"
 	"rookery/internal/vfs"
 	"rookery/internal/vfs/memfs"
+	"rookery/internal/vfs/watchfs"
 )
 
 // many is a store of many folders, some with mail.
@@ -110,45 +110,6 @@ func (m *many) same(what string, got, want map[string]mailstore.Status) {
 	}
 }
 
-// watched is a disk that notes which files are opened and which directories read,
-// also below a Sub: faultfs traces changes alone.
-type watched struct {
-	vfs.FS
-	on  *bool
-	ops *[]string
-}
-
-func watch(disk vfs.FS) *watched { return &watched{disk, new(bool), new([]string)} }
-
-func (w *watched) note(op string) {
-	if *w.on {
-		*w.ops = append(*w.ops, op)
-	}
-}
-
-func (w *watched) OpenFile(path string, flag vfs.Flag, perm fs.FileMode) (vfs.File, error) {
-	w.note("open " + path)
-	return w.FS.OpenFile(path, flag, perm)
-}
-
-func (w *watched) ReadDir(path string, yield func(vfs.DirEntry) bool) error {
-	w.note("readdir " + path)
-	return w.FS.ReadDir(path, yield)
-}
-
-func (w *watched) Sub(path string) (vfs.FS, error) {
-	in, err := w.FS.Sub(path)
-	return &watched{in, w.on, w.ops}, err
-}
-
-// during gives what f opens and reads.
-func (w *watched) during(f func()) []string {
-	*w.ops, *w.on = nil, true
-	f()
-	*w.on = false
-	return *w.ops
-}
-
 func bothLayouts(t *testing.T, f func(t *testing.T, layout maildir.Layout)) {
 	t.Run("maildir++", func(t *testing.T) { f(t, maildir.MaildirPP) })
 	t.Run("fs", func(t *testing.T) { f(t, maildir.FSLayout) })
@@ -159,10 +120,10 @@ func bothLayouts(t *testing.T, f func(t *testing.T, layout maildir.Layout)) {
 func TestUnchangedFolders(t *testing.T) {
 	bothLayouts(t, func(t *testing.T, layout maildir.Layout) {
 		m := newMany(t, layout, 80)
-		disk := watch(m.disk)
+		disk := watchfs.New(m.disk)
 		s := m.open(disk)
 		var want map[string]mailstore.Status
-		if ops := disk.during(func() { want = m.status(s) }); len(ops) < 80 {
+		if ops := disk.During(func() { want = m.status(s) }); len(ops) < 80 {
 			t.Fatalf("the first answers opened %d files: the watch is blind", len(ops))
 		}
 		list, err := s.List()
@@ -177,13 +138,13 @@ func TestUnchangedFolders(t *testing.T) {
 			var got map[string]mailstore.Status
 			var again []mailstore.Folder
 			m.settle()
-			if ops := disk.during(func() { got = m.status(s) }); slices.ContainsFunc(ops, notList) {
+			if ops := disk.During(func() { got = m.status(s) }); slices.ContainsFunc(ops, notList) {
 				t.Errorf("%s: STATUS: %q", when, ops[:min(len(ops), 5)])
 			}
 			// Who closes or opens a store makes and renames files in the mail directory
 			// itself: that one is read again, and no other.
 			root := func(op string) bool { return notList(op) && (op != "readdir Maildir" || when == "the same process") }
-			if ops := disk.during(func() { again, err = s.List() }); err != nil || slices.ContainsFunc(ops, root) {
+			if ops := disk.During(func() { again, err = s.List() }); err != nil || slices.ContainsFunc(ops, root) {
 				t.Errorf("%s: LIST: %v, %q", when, err, ops)
 			}
 			m.same(when, got, want)
@@ -454,13 +415,13 @@ func TestUnchangedAdopted(t *testing.T) {
 		m.must(m.disk.Remove(fmt.Sprintf("Maildir/.%s/tmp/x", name)))
 	}
 	m.settle()
-	disk := watch(m.disk)
+	disk := watchfs.New(m.disk)
 	s := m.open(disk)
 	want := m.status(s)
 	if st := want["f000"]; st.Messages != 3 || st.Recent != 0 || st.UIDNext != 4 {
 		t.Fatalf("%+v", st)
 	}
-	if ops := disk.during(func() { m.same("again", m.status(s), want) }); slices.ContainsFunc(ops, notList) {
+	if ops := disk.During(func() { m.same("again", m.status(s), want) }); slices.ContainsFunc(ops, notList) {
 		t.Errorf("%q", ops[:min(len(ops), 20)])
 	}
 	m.must(s.Close())
@@ -470,7 +431,7 @@ func TestUnchangedAdopted(t *testing.T) {
 // has it: the store goes on, and what it asks again costs no more than stats.
 func TestTrimmedListing(t *testing.T) {
 	m := newMany(t, maildir.MaildirPP, 160) // and as many answers: more than stay in memory
-	disk := watch(m.disk)
+	disk := watchfs.New(m.disk)
 	s := m.open(disk)
 	want := m.status(s)
 	list, err := s.List()
@@ -480,7 +441,7 @@ func TestTrimmedListing(t *testing.T) {
 		s.Trim()
 		var got map[string]mailstore.Status
 		var again []mailstore.Folder
-		ops := disk.during(func() {
+		ops := disk.During(func() {
 			got = m.status(s)
 			again, err = s.List()
 		})
