@@ -33,14 +33,18 @@ func (h diskHome) Place() (worker.Place, error) {
 }
 
 func (h diskHome) OpenPlace(p worker.Place) (mailstore.Store, error) {
-	at := path.Join("m", p.Below)
-	switch p.Driver {
+	return openDriver(h.fs, p.Driver, path.Join("m", p.Below))
+}
+
+// openDriver opens the mail in a directory.
+func openDriver(disk vfs.FS, driver, at string, special ...maildir.Special) (mailstore.Store, error) {
+	switch driver {
 	case "pack":
-		return pack.Open(pack.Options{FS: h.fs, MailPath: at})
+		return pack.Open(pack.Options{FS: disk, MailPath: at})
 	case "mbox":
-		return mbox.Open(mbox.Options{Options: engine.Options{FS: h.fs}, MailPath: at, Zone: time.UTC, JournalSize: 24 << 10})
+		return mbox.Open(mbox.Options{Options: engine.Options{FS: disk}, MailPath: at, Zone: time.UTC, JournalSize: 24 << 10})
 	}
-	return maildir.Open(maildir.Options{FS: h.fs, MailPath: at})
+	return maildir.Open(maildir.Options{FS: disk, MailPath: at, Special: special})
 }
 
 func (h diskHome) Open() (mailstore.Store, error) {

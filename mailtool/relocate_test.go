@@ -14,10 +14,7 @@ import (
 	"rookery/internal/errkind"
 	"rookery/internal/ipc/toolmsg"
 	"rookery/internal/mailstore"
-	"rookery/internal/mailstore/engine"
 	"rookery/internal/mailstore/maildir"
-	"rookery/internal/mailstore/mbox"
-	"rookery/internal/mailstore/pack"
 	"rookery/internal/vfs"
 	"rookery/internal/vfs/faultfs"
 	"rookery/internal/vfs/memfs"
@@ -33,15 +30,7 @@ type moveHome struct {
 func (h moveHome) FS() vfs.FS { return h.fs }
 
 func (h moveHome) OpenMoved(_, to string) (mailstore.Store, error) {
-	at := strings.TrimPrefix(to, "/")
-	switch h.driver {
-	case "pack":
-		return pack.Open(pack.Options{FS: h.fs, MailPath: at})
-	case "mbox":
-		return mbox.Open(mbox.Options{Options: engine.Options{FS: h.fs}, MailPath: at, Zone: time.UTC, JournalSize: 24 << 10})
-	}
-	special := []maildir.Special{{Name: "Auto", Auto: maildir.AutoCreate}}
-	return maildir.Open(maildir.Options{FS: h.fs, MailPath: at, Special: special})
+	return openDriver(h.fs, h.driver, strings.TrimPrefix(to, "/"), maildir.Special{Name: "Auto", Auto: maildir.AutoCreate})
 }
 
 func (h moveHome) Place() (worker.Place, error)                    { return worker.Place{Driver: h.driver}, nil }
