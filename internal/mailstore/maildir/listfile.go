@@ -9,6 +9,7 @@ import (
 	"rookery/internal/crc32c"
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/index"
+	"rookery/internal/mailstore/record"
 	"rookery/internal/mailstore/statusmemo"
 	"rookery/internal/vfs"
 )
@@ -103,16 +104,16 @@ func (l *listing) encode(key uint64) []byte {
 	b = le.AppendUint64(b, key)
 	b = binary.AppendUvarint(b, uint64(len(l.dirs)))
 	for path, d := range l.dirs {
-		b = appendStamp(appendText(b, path), d.stamp)
+		b = appendStamp(record.AppendText(b, path), d.stamp)
 		b = append(b, bit(d.box))
 		b = binary.AppendUvarint(b, uint64(len(d.kids)))
 		for _, k := range d.kids {
-			b = appendText(b, k)
+			b = record.AppendText(b, k)
 		}
 	}
 	b = binary.AppendUvarint(b, uint64(len(l.memos)))
 	for name, m := range l.memos {
-		b = appendText(appendText(appendText(b, name), m.dir), m.ctl)
+		b = record.AppendText(record.AppendText(record.AppendText(b, name), m.dir), m.ctl)
 		b = appendStamp(appendStamp(appendStamp(b, m.cur), m.new), m.uids)
 		b = append(m.at.Append(b), m.status.GUID[:]...)
 		for _, n := range [...]uint64{uint64(m.status.Messages), uint64(m.status.Recent), uint64(m.status.Unseen), uint64(m.status.Deleted),
@@ -139,54 +140,34 @@ func bit(on bool) byte {
 	return 0
 }
 
-func appendText(b []byte, s string) []byte {
-	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
-}
-
 func appendStamp(b []byte, f fileStamp) []byte {
 	le := binary.LittleEndian
 	return le.AppendUint64(le.AppendUint64(le.AppendUint64(b, f.inode), uint64(f.size)), uint64(f.mtime))
 }
 
-// listReader reads the file's fields. After the first that is not there bad is
-// set, and all that follows is zero.
-type listReader struct {
-	b   []byte
-	bad bool
-}
-
-func (r *listReader) octets(n uint64) []byte {
-	if n > uint64(len(r.b)) {
-		r.bad, r.b = true, nil
-		return nil
-	}
-	p := r.b[:n]
-	r.b = r.b[n:]
-	return p
-}
+// listReader reads the file's fields.
+type listReader struct{ record.Decoder }
 
 func (r *listReader) num(limit uint64) uint64 {
-	v, n := binary.Uvarint(r.b)
-	if n <= 0 || v > limit {
-		r.bad, r.b = true, nil
+	v := r.Uvarint()
+	if v > limit {
+		r.Fail()
 		return 0
 	}
-	r.b = r.b[n:]
 	return v
 }
 
 // count is how many things follow, each of at least size octets.
-func (r *listReader) count(size int) int { return int(r.num(uint64(len(r.b) / size))) }
+func (r *listReader) count(size int) int { return int(r.num(uint64(len(r.B) / size))) }
 
-func (r *listReader) text() string { return string(r.octets(r.num(math.MaxInt32))) }
+func (r *listReader) text() string { return r.Text(math.MaxInt32) }
 
 func (r *listReader) flag() bool {
-	p := r.octets(1)
-	return len(p) == 1 && p[0] == 1
+	return r.Byte() == 1
 }
 
 func (r *listReader) stamp() fileStamp {
-	p := r.octets(24)
+	p := r.Bytes(24)
 	if p == nil {
 		return fileStamp{}
 	}
@@ -202,7 +183,7 @@ func parseListing(b []byte, key uint64) (dirs map[string]*listedDir, memos statu
 		binary.LittleEndian.Uint64(b[len(listMagic)+4:]) != key {
 		return nil, nil, false
 	}
-	r := listReader{b: b[head:]}
+	r := listReader{record.Decoder{B: b[head:]}}
 	n := r.count(1 + stampSize + 2)
 	dirs = make(map[string]*listedDir, n)
 	for range n {
@@ -219,8 +200,8 @@ func parseListing(b []byte, key uint64) (dirs map[string]*listedDir, memos statu
 	for range n {
 		name := r.text()
 		m := &statusMemo{dir: r.text(), ctl: r.text(), cur: r.stamp(), new: r.stamp(), uids: r.stamp()}
-		m.at = index.ParseStamp(r.octets(index.StampSize))
-		copy(m.status.GUID[:], r.octets(16))
+		m.at = index.ParseStamp(r.Bytes(index.StampSize))
+		copy(m.status.GUID[:], r.Bytes(16))
 		for _, to := range [...]*uint32{&m.status.Messages, &m.status.Recent, &m.status.Unseen, &m.status.Deleted, &m.status.UIDNext, &m.status.UIDValidity} {
 			*to = uint32(r.num(math.MaxUint32))
 		}
@@ -228,5 +209,5 @@ func parseListing(b []byte, key uint64) (dirs map[string]*listedDir, memos statu
 		m.sizeKnown = r.flag()
 		memos[name] = m
 	}
-	return dirs, memos, !r.bad && len(r.b) == 0
+	return dirs, memos, r.End()
 }

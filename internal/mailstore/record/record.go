@@ -85,19 +85,13 @@ func (d *Decoder) U64() uint64 {
 }
 
 // Uvarint reads a number.
-func (d *Decoder) Uvarint() uint64 {
-	v, n := binary.Uvarint(d.B)
-	if n <= 0 {
-		d.Fail()
-		return 0
-	}
-	d.B = d.B[n:]
-	return v
-}
+func (d *Decoder) Uvarint() uint64 { return number(d, binary.Uvarint) }
 
 // Varint reads a number with a sign.
-func (d *Decoder) Varint() int64 {
-	v, n := binary.Varint(d.B)
+func (d *Decoder) Varint() int64 { return number(d, binary.Varint) }
+
+func number[N int64 | uint64](d *Decoder, read func([]byte) (N, int)) N {
+	v, n := read(d.B)
 	if n <= 0 {
 		d.Fail()
 		return 0
