@@ -1,7 +1,6 @@
 package tools
 
 import (
-	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -10,7 +9,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -161,7 +159,7 @@ func TestConvertKilled(t *testing.T) {
 			if try == most {
 				t.Fatalf("only %d of %d conversions to %s were killed before they ended", killed, try, to)
 			}
-			out, err := killedConvert(t, d, to, rand.N(took), try%2 == 0)
+			out, err := runKilled(t, d, rand.N(took), try%2, "convert", "-u", "u1", "--to", to)
 			if after := seen(t, d, "INBOX", "Lists.Go"); after != before {
 				t.Fatalf("to %s, after kill %d: %s\n%s", to, try, differs(after, before), out)
 			}
@@ -229,34 +227,6 @@ func (c copies) sync() int {
 }
 
 var downloads = regexp.MustCompile(`Logged out .* body_count=(\d+) `)
-
-// killedConvert begins a conversion and kills it after a while: the tool that
-// works on the mail, or the rookeryctl that asked for it. No error: it ended first.
-func killedConvert(t *testing.T, d *harness.Demo, to string, after time.Duration, tool bool) (string, error) {
-	t.Helper()
-	cmd := exec.Command(filepath.Join(harness.Bin(t), "rookeryctl"), "-c", filepath.Join(d.Dir, "rookery.toml"), "convert", "-u", "u1", "--to", to)
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	select {
-	case err := <-ended:
-		return out.String(), err
-	case <-time.After(after):
-	}
-	if tool {
-		for _, p := range d.Status().Of("mailtool") {
-			syscall.Kill(p.PID, syscall.SIGKILL)
-		}
-	} else {
-		cmd.Process.Kill()
-	}
-	err := <-ended
-	return out.String(), err
-}
 
 // endConvert brings a conversion to its end and gives the old mail up.
 func endConvert(t *testing.T, d *harness.Demo, to string) {

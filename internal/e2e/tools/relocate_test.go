@@ -1,7 +1,6 @@
 package tools
 
 import (
-	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -10,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -310,7 +308,7 @@ func TestRelocateKilled(t *testing.T) {
 		if try == most {
 			t.Fatalf("only %d of %d moves were killed before they ended", killed, try)
 		}
-		out, err := killedMove(t, d, places[next], rand.N(took), try%3)
+		out, err := runKilled(t, d, rand.N(took), try%3, "relocate", "-u", "u1", "--to", places[next])
 		if err != nil {
 			killed++
 			t.Logf("kill %d: %.200q", try, out)
@@ -324,40 +322,6 @@ func TestRelocateKilled(t *testing.T) {
 	user.end()
 	sync.nothingAgain()
 	d.NoCrash(t)
-}
-
-// killedMove begins a move and kills one of its processes after a while. No error:
-// it ended first.
-func killedMove(t *testing.T, d *harness.Demo, to string, after time.Duration, which int) (string, error) {
-	t.Helper()
-	cmd := exec.Command(filepath.Join(harness.Bin(t), "rookeryctl"), "-c", filepath.Join(d.Dir, "rookery.toml"), "relocate", "-u", "u1", "--to", to)
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	select {
-	case err := <-ended:
-		return out.String(), err
-	case <-time.After(after):
-	}
-	switch which {
-	case 0:
-		for _, p := range d.Status().Of("mailtool") {
-			syscall.Kill(p.PID, syscall.SIGKILL)
-		}
-	case 1:
-		cmd.Process.Kill()
-	default: // everything at once
-		cmd.Process.Kill()
-		for _, p := range d.Status().Of("mailtool") {
-			syscall.Kill(p.PID, syscall.SIGKILL)
-		}
-	}
-	err := <-ended
-	return out.String(), err
 }
 
 // endMove gives the command until it ends well.
