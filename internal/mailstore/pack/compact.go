@@ -301,10 +301,7 @@ func (p *format) toAlt(n uint32) error {
 	}
 	defer dst.Close()
 	_, err = io.CopyBuffer(struct{ io.Writer }{dst}, struct{ io.Reader }{src}, make([]byte, 256<<10))
-	if err == nil {
-		err = dst.Sync()
-	}
-	if err == nil {
+	if err == nil { // unsynced: as long as the file is there nobody reads its copy
 		err = p.fs.Rename(tmp, to)
 	}
 	if err != nil {

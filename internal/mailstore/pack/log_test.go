@@ -52,9 +52,10 @@ func put(t *testing.T, l *logFile, recs ...outRec) []loc {
 
 func synced(t *testing.T, l *logFile) {
 	t.Helper()
-	if err := l.sync(false); err != nil {
+	if err := l.f.DataSync(); err != nil {
 		t.Fatal(err)
 	}
+	l.synced, l.fresh = l.pos, true
 }
 
 func spoil(t *testing.T, l *logFile, off int64) {

@@ -108,8 +108,8 @@ func createLog(fsys vfs.FS, path string, hdr fileHeader, first []outRec, step in
 }
 
 // reserve fills blocks with zeroes beyond end, so that later writes change no
-// length and no allocation: their sync then needs no commit of the file system's
-// journal. What cannot be had is done without.
+// length and no allocation: all syncs but the next then need no commit of the file
+// system's journal. What cannot be had is done without.
 func (l *logFile) reserve(end, step int64) {
 	if end <= l.room-recHeaderSize {
 		return
@@ -125,9 +125,6 @@ func (l *logFile) reserve(end, step int64) {
 		}
 	}
 	l.room = max(l.room, at)
-	if err := l.f.Sync(); err != nil {
-		l.broken = err
-	}
 }
 
 // outRec is a record to be written.
@@ -159,9 +156,6 @@ func (l *logFile) write(recs []outRec, step int64) error {
 	if total-start <= step/4 {
 		l.reserve(total, step)
 	}
-	if l.broken != nil {
-		return l.broken
-	}
 	w := logWriter{l: l, at: start, off: start, head: l.head}
 	for i := range recs {
 		if err := w.record(&recs[i]); err != nil {
@@ -191,23 +185,6 @@ func (l *logFile) takeBack(start int64) {
 	if _, err := l.f.WriteAt(make([]byte, recHeaderSize), start); err != nil {
 		l.broken = errors.Join(errors.New("a write failed and could not be taken back"), err)
 	}
-}
-
-// sync makes all that was written certain. A failed sync is never tried again.
-func (l *logFile) sync(never bool) error {
-	if l.broken != nil {
-		return l.broken
-	}
-	if l.synced == l.pos || never {
-		return nil
-	}
-	pos := l.pos
-	if err := l.f.DataSync(); err != nil {
-		l.broken = err
-		return err
-	}
-	l.synced, l.fresh = max(l.synced, pos), true
-	return nil
 }
 
 // logWriter lays records out in a buffer.

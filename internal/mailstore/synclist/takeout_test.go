@@ -223,8 +223,8 @@ var candidates = map[string][]string{
 	"vfs":     {"maildir TestStore/PowerCut", "maildir TestStore/Whole", "mbox TestPowerCuts", "held TestCutAfterEach", "pack TestCheckpointPowerCut", "pack TestStore/PowerCut", "mbox TestStore/PowerCut", "maildir TestStoreSplit/AllApart/PowerCut"},
 	"control": {"maildir TestStore/PowerCut", "mbox TestStore/PowerCut", "pack TestStore/PowerCut", "maildir TestStoreSplit/AllApart/PowerCut"},
 	"engine":  {"mbox TestPowerCuts", "maildir TestStore/PowerCut", "pack TestStore/PowerCut", "mbox TestStore/PowerCut"},
-	"held":    {"held TestCutAfterEach", "held TestCutDelete", "held TestCompact", "held TestTornTail"},
-	"index":   {"index TestPowerCut", "index TestCleanEnd", "index TestKill", "index TestErrorsOfTheDisk", "maildir TestStore/PowerCut"},
+	"held":    {"held TestSyncsOfRewrite", "held TestCutAfterEach", "held TestCutDelete", "held TestCompact", "held TestTornTail"},
+	"index":   {"index TestSyncsOfSnapshots", "index TestSyncsOfModseqs", "index TestSyncsOfARaisedCeiling", "index TestSyncsOfAStaleRecord", "index TestPowerCut", "index TestCleanEnd", "index TestKill", "index TestErrorsOfTheDisk", "maildir TestStore/PowerCut"},
 	"journal": {"journal TestPowerCuts", "journal TestPowerCutsInRecovery", "journal TestAcknowledgedIsReplayedAfterAPowerCut", "journal TestFailedSync", "maildir TestStore/PowerCut"},
 	"maildir": append(histories("maildir", "CopyBig", "CopyBigs", "CopyWithoutLinks", "MoveAcrossMounts", "Big", "BigSeveral", "MoveUnsynced", "RenameTreeAgain", "RenameTree",
 		"FirstUseApart", "FirstUseUID", "FirstUse", "CreateAppendApart", "CreateFS", "Delete", "RenameApart", "Settled", "MoreKeywords"),
@@ -232,7 +232,7 @@ var candidates = map[string][]string{
 		"maildir TestCourierPowerCut", "maildir TestSyncChanges", "maildir TestStore/Whole", "maildir TestStore/PowerCut", "maildir TestStoreSplit/AllApart/PowerCut"),
 	"mbox":       append(histories("mbox", "FirstUse", "CreateFirst", "Create", "Expunge", "FlagsAtTheEnd", "Records", "Redo"), "mbox TestLateFlush", "mbox TestPowerCuts", "mbox TestIdentifyPowerCut", "mbox TestStore/Whole", "mbox TestStore/PowerCut"),
 	"mbox/spool": {"mbox TestSyncs/Locked", "mbox TestPowerCuts", "mbox TestStore/PowerCut"},
-	"pack":       {"pack TestCheckpointPowerCut", "pack TestPurgePowerCut", "pack TestShownIsSynced", "pack TestStore/Whole", "pack TestStore/PowerCut", "pack TestStoreAlways/PowerCut"},
+	"pack":       append(histories("pack", "FirstUse", "Append", "AppendMany", "ToAlt", "Purge"), "pack TestCheckpointPowerCut", "pack TestPurgePowerCut", "pack TestShownIsSynced", "pack TestStore/Whole", "pack TestStore/PowerCut", "pack TestStoreAlways/PowerCut"),
 }
 
 // histories names cases of a package's TestSyncs.
