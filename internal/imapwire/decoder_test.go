@@ -47,6 +47,8 @@ func TestTokens(t *testing.T) {
 	pattern, flag := str((*Decoder).WantListMailbox), str((*Decoder).WantFlag)
 	number, nz := num((*Decoder).WantNumber), num((*Decoder).WantNZNumber)
 	number64 := func(d *Decoder) (any, bool) { var n uint64; ok := d.WantNumber64(&n); return n, ok }
+	modSeq := func(d *Decoder) (any, bool) { var n uint64; ok := d.WantModSeq(&n); return n, ok }
+	modSeqZero := func(d *Decoder) (any, bool) { var n uint64; ok := d.WantModSeqZero(&n); return n, ok }
 	nstring := func(d *Decoder) (any, bool) { var n NString; ok := d.WantNString(&n); return n, ok }
 	set := func(d *Decoder) (any, bool) { var e numset.Expr; ok := d.WantSet(&e); return e, ok }
 	flags := func(d *Decoder) (any, bool) { var f []string; ok := d.WantFlags(&f); return f, ok }
@@ -68,6 +70,13 @@ func TestTokens(t *testing.T) {
 	}{
 		{"tag", tag, "a1]", "a1]"}, {"tag", tag, "+", "! expected tag at byte 0"}, {"tag", tag, "", "! expected tag at byte 0"},
 		{"tag", tag, "a+", "! expected end of command at byte 1"},
+		{"mod-sequence", modSeq, "9223372036854775807", "9223372036854775807"}, {"mod-sequence", modSeq, "007", "7"},
+		{"mod-sequence", modSeq, "0", "! expected mod-sequence from 1 to 9223372036854775807 at byte 0"},
+		{"mod-sequence", modSeq, "9223372036854775808", "! expected mod-sequence from 1 to 9223372036854775807 at byte 0"},
+		{"mod-sequence", modSeq, "", "! expected mod-sequence from 1 to 9223372036854775807 at byte 0"},
+		{"mod-sequence or 0", modSeqZero, "0", "0"}, {"mod-sequence or 0", modSeqZero, "1", "1"},
+		{"mod-sequence or 0", modSeqZero, "0)", "! expected end of command at byte 1"},
+		{"mod-sequence or 0", modSeqZero, "00", "! expected mod-sequence from 1 to 9223372036854775807 at byte 0"},
 		{"atom", atom, "a[b]", "! expected end of command at byte 3"}, {"atom", atom, "BODY[", "BODY["},
 		{"atom", atom, "\xc3\xa9", "! expected atom at byte 0"}, {"atom", atom, "a\x7f", "! expected end of command at byte 1"},
 		{"astring", astring, "a]", "a]"}, {"astring", astring, `""`, ""}, {"astring", astring, `"a b"`, "a b"},

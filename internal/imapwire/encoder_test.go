@@ -56,6 +56,8 @@ func TestEncoder(t *testing.T) {
 		{"empty section", rev1, func(e *Encoder) { e.Section(Section{}).CRLF() }, "[]\r\n"},
 		{"set", rev1, func(e *Encoder) { e.Set(numset.Of(1, 2, 4)).CRLF() }, "1:2,4\r\n"},
 		{"empty set", rev1, func(e *Encoder) { e.Set(numset.Set{}).CRLF() }, ""},
+		{"mod-sequence", rev1, func(e *Encoder) { e.ModSeq(1<<63 - 1).CRLF() }, "MODSEQ (9223372036854775807)\r\n"},
+		{"mod-sequence 0", rev1, func(e *Encoder) { e.ModSeq(0).CRLF() }, ""},
 		{"number64", rev1, func(e *Encoder) { e.Num64(1 << 63).CRLF() }, ""},
 		{"counts", rev1, func(e *Encoder) { e.Exists(3); e.Recent(1); e.Expunge(2) }, "* 3 EXISTS\r\n* 1 RECENT\r\n* 2 EXPUNGE\r\n"},
 		{"counts in rev2", rev2, func(e *Encoder) { e.Exists(3); e.Recent(1) }, "* 3 EXISTS\r\n"},

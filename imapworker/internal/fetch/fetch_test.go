@@ -17,7 +17,7 @@ func TestTranscripts(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{" 1:* (FLAGS BODY.PEEK[1.2.HEADER.FIELDS (a b)]<0.10> RFC822)", " 1 ALL", " 5:2,* BODY[]", " 1 (UID BODY[TEXT]<1.1>"} {
+	for _, s := range []string{" 1:* (FLAGS BODY.PEEK[1.2.HEADER.FIELDS (a b)]<0.10> RFC822)", " 1 ALL", " 5:2,* BODY[]", " 1 (UID BODY[TEXT]<1.1>", " 1:* (FLAGS MODSEQ) (CHANGEDSINCE 9223372036854775807)"} {
 		f.Add([]byte(s), false)
 	}
 	parse := fetch.Parser(fetch.Config{Limits: message.DefaultLimits()})

@@ -1,4 +1,5 @@
-// Package fetch implements FETCH (RFC 3501 §6.4.5) for the session machine.
+// Package fetch implements FETCH (RFC 3501 §6.4.5), with MODSEQ and CHANGEDSINCE
+// (RFC 7162 §3.1.4), for the session machine.
 //
 // Only the IMAP worker uses it. It reads messages through mailstore, never by
 // path, and knows no clock and no socket.

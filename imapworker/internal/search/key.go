@@ -1,5 +1,5 @@
-// Package search implements SEARCH (RFC 3501 §6.4.4), ESEARCH (RFC 4731) and
-// WITHIN (RFC 5032) for the session machine.
+// Package search implements SEARCH (RFC 3501 §6.4.4), ESEARCH (RFC 4731), the key
+// MODSEQ (RFC 7162 §3.1.5) and WITHIN (RFC 5032) for the session machine.
 //
 // Only the IMAP worker uses it. It reads messages through mailstore, never by
 // path; the time is the command's, given by the session.

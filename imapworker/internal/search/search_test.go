@@ -17,6 +17,7 @@ func TestTranscripts(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{" ALL", " RETURN (MIN MAX) CHARSET utf-8 OR (SEEN 1:5) NOT SUBJECT \"x\"", " UID 1:* HEADER a {1}\r\nb SENTON 1-Feb-1994 OLDER 5",
+		" MODSEQ \"/flags/\\\\draft\" all 620162338", " NOT MODSEQ 0 OR MODSEQ 5 (MODSEQ \"/flags/x\" priv 1)",
 		" ((((((ALL))))))", " NOT NOT NOT NOT ALL"} {
 		f.Add([]byte(s))
 	}

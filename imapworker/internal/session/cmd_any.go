@@ -12,7 +12,7 @@ import (
 // capabilities is what a session after login can do. A word stands here only
 // once all of it works.
 var capabilities = []string{"IMAP4rev1", "LITERAL+", "SASL-IR", "ID", "ENABLE", "IDLE", "NAMESPACE", "UIDPLUS", "UNSELECT",
-	"CHILDREN", "MOVE", "SPECIAL-USE", "ESEARCH", "WITHIN", "MULTIAPPEND", "STATUS=SIZE", "LIST-EXTENDED", "LIST-STATUS",
+	"CHILDREN", "MOVE", "SPECIAL-USE", "CONDSTORE", "ESEARCH", "WITHIN", "MULTIAPPEND", "STATUS=SIZE", "LIST-EXTENDED", "LIST-STATUS",
 	"SORT", "SORT=DISPLAY", "ESORT", "THREAD=ORDEREDSUBJECT", "THREAD=REFERENCES", "THREAD=REFS", "I18NLEVEL=1"}
 
 func capabilityArgs() string { return strings.Join(capabilities, " ") }

@@ -5,9 +5,11 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"rookery/internal/mailstore"
+	"rookery/internal/numset"
 	"rookery/internal/transcript"
 )
 
@@ -159,4 +161,55 @@ func (p *peer) Take(n int) []byte {
 		return p.shown.show(p.Peers.Take(n))
 	}
 	return p.Peers.Take(n)
+}
+
+// racing is a store in which another process changes a message just before the
+// second change of a command.
+type racing struct {
+	mailstore.Store
+	stores int
+	race   func(box mailstore.Mailbox)
+}
+
+type racingBox struct {
+	mailstore.Mailbox
+	of *racing
+}
+
+func (s *racing) Open(name mailstore.Name) (mailstore.Mailbox, error) {
+	box, err := s.Store.Open(name)
+	return racingBox{box, s}, err
+}
+
+func (b racingBox) Store(change mailstore.FlagChange) (mailstore.StoreResult, error) {
+	if b.of.stores++; b.of.stores == 2 {
+		b.of.race(b.Mailbox)
+	}
+	return b.Mailbox.Store(change)
+}
+
+// A message that is tried again because what changed has nothing to do with the
+// command fails if something that has does change before (RFC 7162 §3.1.12).
+func TestStoreAgainRace(t *testing.T) {
+	p := openPeer(t, []string{"mailbox INBOX 2"}).(*peer)
+	defer p.Close()
+	change := func(box mailstore.Mailbox, keyword string) {
+		if _, err := box.Store(mailstore.FlagChange{UIDs: numset.Of(1), Op: mailstore.AddFlags, Keywords: []string{keyword}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := &racing{Store: p.store, race: func(box mailstore.Mailbox) { change(box, "$Processed") }}
+	p.store = s
+	p.Send(1, []byte("a SELECT INBOX (CONDSTORE)\r\n"))
+	highest := inAnswer.FindSubmatch(p.Take(1))
+	box, err := s.Store.Open("INBOX")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer box.Close()
+	change(box, "other")
+	p.Send(1, []byte("a STORE 1:2 (UNCHANGEDSINCE "+string(highest[2])+") +FLAGS.SILENT ($Processed)\r\n"))
+	if got := string(p.Take(1)); !strings.Contains(got, "a OK [MODIFIED 1] ") || s.stores != 2 {
+		t.Errorf("after %d changes: %s", s.stores, got)
+	}
 }

@@ -76,6 +76,7 @@ func FuzzSession(f *testing.F) {
 	f.Add("a CREATE a/b\r\nb RENAME a c\r\nc STATUS c/b (UIDNEXT SIZE)\r\nd DELETE c/b\r\ne ID (\"a\" NIL)\r\n")
 	f.Add("a SELECT INBOX\r\nb COPY 1:* INBOX\r\nc UID MOVE 2 INBOX\r\nd UNSELECT\r\ne CLOSE\r\n")
 	f.Add("a SELECT INBOX\r\nb UID FETCH 1:* (FLAGS BODY[]<0.5> BODYSTRUCTURE)\r\nc SEARCH RETURN (MIN) OR UNSEEN NOT 1:2 SUBJECT \"x\"\r\n")
+	f.Add("a SELECT INBOX (CONDSTORE)\r\nb STORE 2 (UNCHANGEDSINCE 200) +FLAGS.SILENT (x)\r\nc FETCH 1:* (FLAGS) (CHANGEDSINCE 1)\r\nd SEARCH RETURN (MIN) MODSEQ \"/flags/x\" all 0\r\n")
 	f.Fuzz(func(t *testing.T, in string) {
 		if len(in) > 4096 {
 			return
