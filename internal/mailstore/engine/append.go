@@ -135,7 +135,7 @@ func (d *draft) item(now time.Time) (*Addition, error) {
 		it.Saved = now
 	}
 	if it.GUID == (mailstore.GUID{}) {
-		it.GUID = newGUID()
+		it.GUID = mailstore.NewGUID()
 	}
 	it.Header = make([]byte, min(headerSize, d.sp.size))
 	if n, err := body.ReadAt(it.Header, 0); n < len(it.Header) {

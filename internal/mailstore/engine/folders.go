@@ -3,7 +3,6 @@ package engine
 import (
 	"errors"
 	"io/fs"
-	"math/rand/v2"
 	"slices"
 	"strconv"
 
@@ -117,7 +116,7 @@ func (s *Store) create(inner mailstore.Name) (f Folder, err error) {
 		if len(list) >= s.opt.MaxFolders {
 			return errkind.Newf("create", errkind.Limit, "there are "+strconv.Itoa(len(list))+" mailboxes, no more can be made")
 		}
-		f = Folder{Name: inner, GUID: newGUID()}
+		f = Folder{Name: inner, GUID: mailstore.NewGUID()}
 		if f.UIDValidity, err = s.control().NextValidity(0); err != nil {
 			return err
 		}
@@ -130,14 +129,6 @@ func (s *Store) create(inner mailstore.Name) (f Folder, err error) {
 		return nil
 	})
 	return f, vfs.Kinded("create", err)
-}
-
-func newGUID() (g mailstore.GUID) {
-	a, b := rand.Uint64(), rand.Uint64()
-	for i := range 8 {
-		g[i], g[8+i] = byte(a>>(8*i)), byte(b>>(8*i))
-	}
-	return g
 }
 
 // Delete removes a mailbox's mail.

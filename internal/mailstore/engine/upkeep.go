@@ -48,7 +48,7 @@ func (s *Store) Restore(name mailstore.Name, id mailstore.Identity) error {
 	}
 	now := Folder{Name: inner, GUID: id.GUID, UIDValidity: id.UIDValidity}
 	if now.GUID == (mailstore.GUID{}) {
-		now.GUID = newGUID()
+		now.GUID = mailstore.NewGUID()
 	}
 	err := s.locked(func() error {
 		if err := s.checkRestore(now); err != nil {

@@ -169,7 +169,7 @@ func (s *Store) make(dir string) error {
 
 // fill makes what is in a mailbox's directories.
 func (s *Store) fill(dir, ctl string, validity uint32) error {
-	hdr := uidHeader{validity: validity, next: 1, guid: guidText(newGUID())}
+	hdr := uidHeader{validity: validity, next: 1, guid: guidText(mailstore.NewGUID())}
 	if _, err := s.replace(join(ctl, uidlistFile), hdr.append(nil)); err != nil {
 		return err
 	}

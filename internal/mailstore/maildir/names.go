@@ -4,7 +4,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"hash/fnv"
-	"math/rand/v2"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -54,15 +53,6 @@ func nameSum(base string) (sum uint32, ok bool) {
 	}
 	n, err := strconv.ParseUint(text, 16, 32)
 	return uint32(n), err == nil
-}
-
-// newGUID draws a GUID.
-func newGUID() (g mailstore.GUID) {
-	a, b := rand.Uint64(), rand.Uint64()
-	for i := range 8 {
-		g[i], g[8+i] = byte(a>>(8*i)), byte(b>>(8*i))
-	}
-	return g
 }
 
 // guidOf reads a GUID as it stands in a control file: 32 hex digits are the

@@ -143,7 +143,7 @@ func (mb *mailbox) renewCopy(dir string, hdr uidHeader) (uidHeader, error) {
 	if l.hdr.validity, err = mb.s.nextValidity(l.hdr.validity); err != nil {
 		return hdr, mb.s.fail("new UIDVALIDITY", err)
 	}
-	l.hdr.guid = guidText(newGUID())
+	l.hdr.guid = guidText(mailstore.NewGUID())
 	mb.s.opt.Note("the mailbox " + mb.nameNow() + " is a copy of the one in " + dir + ": it gets a GUID and a UIDVALIDITY of its own")
 	return l.hdr, mb.s.fail("write uidlist", mb.writeList(l.hdr, l.recs))
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"rookery/internal/errkind"
+	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/index"
 	"rookery/internal/vfs"
 )
@@ -117,7 +118,7 @@ func (mb *mailbox) firstList() (uidList, error) {
 		l, err := parseUIDList(data)
 		if err == nil {
 			if l.hdr.guid == "" {
-				l.hdr.guid = guidText(newGUID())
+				l.hdr.guid = guidText(mailstore.NewGUID())
 			}
 			if path == join(mb.dir, courierFile) {
 				err = mb.adoptCourier(&l)
@@ -130,7 +131,7 @@ func (mb *mailbox) firstList() (uidList, error) {
 		mb.s.opt.Note("the uidlist of " + mb.nameNow() + " cannot be used: its messages get new UIDs")
 	}
 	v, err := mb.s.nextValidity(0)
-	return uidList{hdr: uidHeader{validity: v, next: 1, guid: guidText(newGUID())}}, err
+	return uidList{hdr: uidHeader{validity: v, next: 1, guid: guidText(mailstore.NewGUID())}}, err
 }
 
 // readUIDs reads what is new in the uidlist into mb.fresh; mb.freshAll says that

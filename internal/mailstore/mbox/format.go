@@ -5,7 +5,6 @@ import (
 	"errors"
 	"hash/fnv"
 	"io/fs"
-	"math/rand/v2"
 	"strings"
 	"sync"
 	"time"
@@ -242,7 +241,7 @@ func (f *Format) adopt(name mailstore.Name, path string) (rec record, ok bool, e
 
 // newRecord gives a mailbox an identity. The records are locked.
 func (f *Format) newRecord(base *mboxfmt.Base) record {
-	rec := record{guid: newGUID(), next: 1}
+	rec := record{guid: mailstore.NewGUID(), next: 1}
 	if base != nil {
 		rec.validity, rec.next = base.UIDValidity, base.LastUID+1
 	} else {
@@ -364,13 +363,5 @@ func guidFor(box mailstore.GUID, uid mailstore.UID) (g mailstore.GUID) {
 	h.Write(box[:])
 	h.Write(binary.LittleEndian.AppendUint32(nil, uid))
 	h.Sum(g[:0])
-	return g
-}
-
-func newGUID() (g mailstore.GUID) {
-	a, b := rand.Uint64(), rand.Uint64()
-	for i := range 8 {
-		g[i], g[8+i] = byte(a>>(8*i)), byte(b>>(8*i))
-	}
 	return g
 }
