@@ -105,6 +105,16 @@ func TestSurvive(t *testing.T) {
 			must(t, f.Rename("t2", "a"))
 			sync(t, f, "a")
 		}, map[string]string{"a": "3"}},
+		{"rename, then fdatasync of bytes over others: the rename goes", func(t *testing.T, f *memfs.FS) {
+			write(t, f, "tmp", "x", true)
+			must(t, f.Rename("tmp", "cur"))
+			write(t, f, "cur", "y", true)
+		}, map[string]string{"cur": "-", "tmp": "y"}},
+		{"rename, then fdatasync of more bytes: all there", func(t *testing.T, f *memfs.FS) {
+			write(t, f, "tmp", "x", true)
+			must(t, f.Rename("tmp", "cur"))
+			write(t, f, "cur", "yz", true)
+		}, map[string]string{"cur": "yz", "tmp": "-"}},
 		{"bytes after the last sync go", func(t *testing.T, f *memfs.FS) {
 			write(t, f, "a", "12", true)
 			write(t, f, "a", "345", false)
