@@ -17,6 +17,7 @@ func rules() nametree.Rules {
 		{Name: "Old/Sent", Use: mailstore.UseSent},
 		{Name: "Old/auto/x", Use: mailstore.UseJunk, Auto: nametree.AutoCreate},
 		{Name: "Old/Old/y", Auto: nametree.AutoSubscribe},
+		{Name: "Old/no/z", Use: mailstore.UseDrafts},
 	})
 }
 
@@ -119,9 +120,26 @@ func TestSettingsSay(t *testing.T) {
 	}{
 		{"a", errkind.Invalid, errkind.Invalid}, {"a/b", errkind.NotFound, errkind.NotFound}, {"auto", errkind.Invalid, errkind.Invalid},
 		{"Old", errkind.Invalid, errkind.Invalid}, {"Old/y", errkind.NotFound, errkind.Invalid}, {"Sen", errkind.NotFound, errkind.NotFound},
+		{"no", errkind.NotFound, errkind.NotFound}, {"auto/x", errkind.Invalid, errkind.Invalid},
 	} {
 		refused(t, "open "+c.name, r.Missing("open", names, c.name), c.open)
 		refused(t, "delete "+c.name, r.NotDeleted(names, c.name), c.deleted)
+	}
+}
+
+// Who deletes a promised mailbox is told of the mailboxes below it first.
+func TestNotDeleted(t *testing.T) {
+	r := rules()
+	for _, c := range []struct {
+		names []string
+		want  string
+	}{
+		{nil, "delete: invalid: the settings make this mailbox"},
+		{[]string{"auto/x/k"}, "delete: invalid: the name is only a parent of mailboxes"},
+	} {
+		if err := r.NotDeleted(c.names, "auto/x"); err.Error() != c.want {
+			t.Errorf("with %q: %q, want %q", c.names, err, c.want)
+		}
 	}
 }
 
