@@ -243,7 +243,7 @@ func disturb(p *peer, session int, rng *rand.Rand) {
 // that it knows of has the right picture, whatever others do, however often its
 // connection breaks, in the middle of an answer too (RFC 7162 §3.1.4.1).
 func TestSyncByModSeq(t *testing.T) {
-	for _, driver := range []string{"memory", "maildir"} {
+	for _, driver := range []string{"memory", "maildir", "mbox", "pack"} {
 		for seed := range uint64(25) {
 			t.Run(fmt.Sprintf("%s/%d", driver, seed), func(t *testing.T) {
 				t.Parallel()

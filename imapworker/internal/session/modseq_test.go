@@ -2,6 +2,7 @@ package session
 
 import (
 	"cmp"
+	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
@@ -13,8 +14,18 @@ import (
 	"rookery/internal/transcript"
 )
 
-// Each transcript is there for the store in memory and for Maildir.
-func TestCondstore(t *testing.T) { transcript.Run(t, "testdata/condstore/*.txt", openPeer) }
+// Each transcript is there for the store in memory and for Maildir; in the other
+// formats those for the store in memory hold to the letter.
+func TestCondstore(t *testing.T) {
+	transcript.Run(t, "testdata/condstore/*.txt", openPeer)
+	for _, driver := range []string{"mbox", "pack"} {
+		t.Run(driver, func(t *testing.T) {
+			transcript.Run(t, "testdata/condstore/[^m]*.txt", func(t *testing.T, given []string) transcript.Peer {
+				return openPeer(t, append([]string{"driver " + driver}, given...))
+			})
+		})
+	}
+}
 
 // withoutModSeqs is a store that keeps no mod-sequences.
 type withoutModSeqs struct{ mailstore.Store }
@@ -53,6 +64,28 @@ type shownModSeqs struct {
 	told  []toldModSeq // ascending
 	alike bool         // all are shown as the first: several stores, each with a clock's numbers
 	lines map[int]*sentLine
+
+	// asMemory shows also what else a store has otherwise than the one in memory.
+	asMemory   bool
+	validities []string
+}
+
+var (
+	validity  = regexp.MustCompile(`(UIDVALIDITY|APPENDUID|COPYUID) \d+`)
+	forwarded = regexp.MustCompile(` \$Forwarded`)
+)
+
+// memory shows UIDVALIDITY as the store in memory gives it, and no keyword that
+// nobody made.
+func (m *shownModSeqs) memory(p []byte) []byte {
+	p = validity.ReplaceAllFunc(forwarded.ReplaceAll(p, nil), func(match []byte) []byte {
+		name, number, _ := strings.Cut(string(match), " ")
+		if !slices.Contains(m.validities, number) {
+			m.validities = append(m.validities, number)
+		}
+		return fmt.Appendf(nil, "%s %d", name, 1001+slices.Index(m.validities, number))
+	})
+	return p
 }
 
 // toldModSeq is a mod-sequence and what it is shown as.
@@ -72,6 +105,9 @@ var (
 
 // show puts shown numbers into what a server sent.
 func (m *shownModSeqs) show(p []byte) []byte {
+	if m.asMemory {
+		p = m.memory(p)
+	}
 	return inAnswer.ReplaceAllFunc(p, func(match []byte) []byte {
 		parts := inAnswer.FindSubmatch(match)
 		n, _ := strconv.ParseUint(string(parts[2]), 10, 64)

@@ -12,8 +12,11 @@ import (
 	"rookery/imapworker/internal/search"
 	"rookery/imapworker/internal/sessiontest/peers"
 	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/engine"
 	"rookery/internal/mailstore/maildir"
+	"rookery/internal/mailstore/mbox"
 	"rookery/internal/mailstore/memstore"
+	"rookery/internal/mailstore/pack"
 	"rookery/internal/message"
 	"rookery/internal/transcript"
 	"rookery/internal/vfs/memfs"
@@ -73,9 +76,13 @@ func openPeer(t *testing.T, given []string) transcript.Peer {
 		}
 	}
 	p.store = memstore.New(opt)
-	if driver == "maildir" {
+	switch driver {
+	case "maildir":
 		p.shown = &shownModSeqs{}
 		p.store = p.openMaildir(space)
+	case "mbox", "pack":
+		p.shown = &shownModSeqs{asMemory: true}
+		p.store = p.openEngine(driver)
 	}
 	for _, box := range boxes {
 		p.fill(box)
@@ -96,6 +103,21 @@ func (p *peer) openMaildir(space mailstore.Namespace) mailstore.Store {
 	}
 	special := []maildir.Special{{Name: prefixOf(space) + "Sent", Use: mailstore.UseSent}}
 	store, err := maildir.Open(maildir.Options{FS: disk, MailPath: "Maildir", Namespace: space, Special: special, Note: func(text string) { p.t.Log(text) }})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return store
+}
+
+// openEngine opens an empty store of one of the formats that share an engine.
+func (p *peer) openEngine(driver string) mailstore.Store {
+	p.t.Helper()
+	disk := memfs.New(memfs.Options{Now: memfs.NewClock(start).Now})
+	note := func(text string) { p.t.Log(text) }
+	store, err := pack.Open(pack.Options{FS: disk, MailPath: "mail", Note: note, Step: 4096, JournalStep: 4096})
+	if driver == "mbox" {
+		store, err = mbox.Open(mbox.Options{Options: engine.Options{FS: disk, Note: note}, MailPath: "mail", Zone: time.UTC, JournalSize: 24 << 10})
+	}
 	if err != nil {
 		p.t.Fatal(err)
 	}
