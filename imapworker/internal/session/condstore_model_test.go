@@ -243,8 +243,12 @@ func disturb(p *peer, session int, rng *rand.Rand) {
 // that it knows of has the right picture, whatever others do, however often its
 // connection breaks, in the middle of an answer too (RFC 7162 §3.1.4.1).
 func TestSyncByModSeq(t *testing.T) {
+	seeds := uint64(25)
+	if testing.Short() {
+		seeds = 6
+	}
 	for _, driver := range []string{"memory", "maildir", "mbox", "pack"} {
-		for seed := range uint64(25) {
+		for seed := range seeds {
 			t.Run(fmt.Sprintf("%s/%d", driver, seed), func(t *testing.T) {
 				t.Parallel()
 				rng := rand.New(rand.NewPCG(seed, 2))
