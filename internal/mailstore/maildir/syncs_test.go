@@ -30,7 +30,7 @@ func with(opt maildir.Options) opener {
 		if o.FS = disk; o.MailPath == "" {
 			o.MailPath = "Maildir"
 		}
-		o.Host, o.LockWait = "test.example", 20*time.Millisecond
+		o.Host, o.LockWait = "test.example", 500*time.Millisecond
 		return maildir.Open(o)
 	}
 }

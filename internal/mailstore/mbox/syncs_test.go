@@ -21,7 +21,7 @@ import (
 
 func openFor(change func(*Options)) func(vfs.FS) (mailstore.Store, error) {
 	return func(disk vfs.FS) (mailstore.Store, error) {
-		opt := Options{Options: engine.Options{FS: disk, LockWait: 20 * time.Millisecond}, MailPath: "mail", InboxPath: "spool/user", Zone: time.UTC, JournalSize: 24 << 10}
+		opt := Options{Options: engine.Options{FS: disk, LockWait: 500 * time.Millisecond}, MailPath: "mail", InboxPath: "spool/user", Zone: time.UTC, JournalSize: 24 << 10}
 		if change != nil {
 			change(&opt)
 		}

@@ -70,7 +70,7 @@ func TestSyncs(t *testing.T) {
 			}
 			open := func(disk vfs.FS) (mailstore.Store, error) {
 				opt := options(disk)
-				opt.AltPath, opt.DeadSize, opt.LockWait = "alt", 1, 20*time.Millisecond
+				opt.AltPath, opt.DeadSize, opt.LockWait = "alt", 1, 500*time.Millisecond
 				return pack.Open(opt)
 			}
 			cut := storetest.Cut{Name: c.name, Open: open, Opening: c.whole, Torn: c.torn, May: c.may, ByClock: true, Later: func() { clock.Jump(time.Hour) }}
