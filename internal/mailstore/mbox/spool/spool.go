@@ -9,6 +9,7 @@ import (
 	"errors"
 	"io/fs"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -211,6 +212,9 @@ type Held struct {
 
 // Take takes all locks in their order. Where one is taken the ones before it are
 // given back before it is waited for: a program with another order then never waits for us.
+// The one that was taken is tried first from then on: others have the lock file and look at
+// the file for a moment (local(8) then sleeps a second with the lock file in hand), so that no
+// other lock may be touched while that one cannot be had.
 func Take(f vfs.File, s Spool, kinds []Kind, exclusive, own bool, wait time.Duration) (*Held, error) {
 	end := time.Now().Add(wait)
 	pause := time.Millisecond
@@ -220,7 +224,9 @@ func Take(f vfs.File, s Spool, kinds []Kind, exclusive, own bool, wait time.Dura
 		if err == nil {
 			return h, nil
 		}
+		taken := len(h.kinds) // its place
 		h.Release()
+		kinds = slices.Concat(kinds[taken:taken+1], kinds[:taken], kinds[taken+1:])
 		if !errkind.Is(err, errkind.InUse) && !errors.Is(err, fs.ErrExist) {
 			return nil, err
 		}
