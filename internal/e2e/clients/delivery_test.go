@@ -10,12 +10,13 @@ import (
 	"testing"
 	"time"
 
+	"rookery/internal/e2e/beside"
 	"rookery/internal/e2e/harness"
 )
 
 // seenWithin is how long a delivery by another program may take to be told to
 // a session in IDLE.
-const seenWithin = 2 * time.Second
+const seenWithin = beside.SeenWithin
 
 // watcher is a session in IDLE that notes when it hears of messages.
 type watcher struct {
@@ -178,15 +179,22 @@ func TestProcmail(t *testing.T) {
 // knows u1.
 func TestPostfix(t *testing.T) {
 	harness.NeedRoot(t)
-	harness.Need(t, "postfix", "postfix")
 	harness.Need(t, "unshare", "util-linux")
 	d := harness.Start(t, "--users", "1", "--empty")
 	dir := maildirFolder(t, d, 1, "")
-	p := startPostfix(t, d)
+	uid, gid := owner(t, d, 1)
+	u := beside.NewUser(t, uid, gid, filepath.Dir(dir))
+	p := beside.StartPostfix(u, "home_mailbox = Maildir/", "virtual_mailbox_domains = example.test",
+		"virtual_mailbox_base = "+filepath.Dir(filepath.Dir(dir)), "virtual_mailbox_maps = inline:{u1@example.test=u1@example.test/Maildir/}",
+		fmt.Sprintf("virtual_uid_maps = static:%d", uid), fmt.Sprintf("virtual_gid_maps = static:%d", gid), "virtual_minimum_uid = 100")
 	w := watch(t, d, "u1")
 	for _, route := range []struct{ name, recipient string }{{"local(8)", "u1@local.test"}, {"virtual(8)", "u1@example.test"}} {
 		body := "Hello by " + route.name + ".\n.\nFrom the start of a line\n"
-		w.expect(route.name, dir, func() { p.send(route.recipient, plainMail("by Postfix", body)) })
+		w.expect(route.name, dir, func() {
+			if err := p.Send(plainMail("by Postfix", body), route.recipient); err != nil {
+				t.Fatal(err)
+			}
+		})
 		if got := messages(t, dir); len(got) > 0 && !strings.HasSuffix(got[len(got)-1].text, "\n\n"+body) && !strings.HasSuffix(got[0].text, "\n\n"+body) {
 			t.Errorf("%s left %v", route.name, got)
 		}
@@ -201,124 +209,5 @@ func TestPostfix(t *testing.T) {
 	}
 	if n := len(messages(t, dir)); n != 2 {
 		t.Errorf("%d messages, want 2", n)
-	}
-}
-
-// postfix is an instance.
-type postfix struct {
-	t    *testing.T
-	conf string
-	log  string
-}
-
-const postfixMain = `compatibility_level = 3.6
-queue_directory = %[1]s/queue
-data_directory = %[1]s/data
-command_directory = /usr/sbin
-daemon_directory = /usr/lib/postfix/sbin
-mail_owner = postfix
-setgid_group = postdrop
-inet_interfaces = loopback-only
-inet_protocols = ipv4
-myhostname = mx.local.test
-mydestination = local.test
-mynetworks = 127.0.0.0/8
-alias_maps =
-alias_database =
-local_recipient_maps =
-maillog_file = %[1]s/postfix.log
-home_mailbox = Maildir/
-mailbox_command =
-virtual_mailbox_domains = example.test
-virtual_mailbox_base = %[2]s
-virtual_mailbox_maps = inline:{u1@example.test=u1@example.test/Maildir/}
-virtual_uid_maps = static:%[3]d
-virtual_gid_maps = static:%[4]d
-virtual_minimum_uid = 100
-`
-
-const postfixMaster = `pickup unix n - n 1 1 pickup
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-error unix - - n - - error
-local unix - n n - - local
-virtual unix - n n - - virtual
-postlog unix-dgram n - n - 1 postlogd
-`
-
-func startPostfix(t *testing.T, d *harness.Demo) *postfix {
-	t.Helper()
-	dir, err := os.MkdirTemp("/var/tmp", "rookery-postfix-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	p := &postfix{t: t, conf: filepath.Join(dir, "conf"), log: filepath.Join(dir, "postfix.log")}
-	for _, sub := range []string{"conf", "queue", "data"} {
-		if err := os.Mkdir(filepath.Join(dir, sub), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	ok(t, "chown", "postfix", filepath.Join(dir, "data"))
-	uid, gid := owner(t, d, 1)
-	main := fmt.Sprintf(postfixMain, dir, filepath.Join(d.Dir, "mail"), uid, gid)
-	for name, text := range map[string]string{"main.cf": main, "master.cf": postfixMaster} {
-		if err := os.WriteFile(filepath.Join(p.conf, name), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	passwd := filepath.Join(dir, "passwd")
-	line := fmt.Sprintf("u1:x:%d:%d::%s:/bin/sh\n", uid, gid, filepath.Dir(d.Maildir(1)))
-	if err := os.WriteFile(passwd, []byte(read(t, "/etc/passwd")+line), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command("unshare", "--mount", "--propagation", "private", "sh", "-c",
-		`mount --bind "$0" /etc/passwd && exec postfix -c "$1" start-fg`, passwd, p.conf)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	out, err := os.Create(filepath.Join(dir, "out"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer out.Close()
-	cmd.Stdout, cmd.Stderr = out, out
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	t.Cleanup(func() {
-		run(t, "postfix", "-c", p.conf, "stop")
-		select {
-		case <-ended:
-		case <-time.After(15 * time.Second):
-			syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-			<-ended
-		}
-		if t.Failed() {
-			t.Logf("Postfix said:\n%s", tailOf(read(t, p.log)))
-		}
-	})
-	if !waitFor(t, 30*time.Second, "Postfix starts", func() bool {
-		data, err := os.ReadFile(p.log)
-		return err == nil && strings.Contains(string(data), "daemon started")
-	}) {
-		t.Fatalf("Postfix said: %s", read(t, out.Name()))
-	}
-	return p
-}
-
-// send gives a message to Postfix as a local program does.
-func (p *postfix) send(recipient, text string) {
-	p.t.Helper()
-	r := runWith(p.t, text, nil, harness.Need(p.t, "sendmail", "postfix"), "-C", p.conf, "-i", "-f", "ann@example.test", recipient)
-	if r.code != 0 {
-		p.t.Fatalf("sendmail: %d %s%s", r.code, r.out, r.err)
 	}
 }

@@ -3,12 +3,12 @@ package clients
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"rookery/internal/e2e/beside"
 	"rookery/internal/e2e/harness"
 )
 
@@ -64,7 +64,7 @@ func TestMuttBatch(t *testing.T) {
 			keys := `<first-entry><display-message><exit>2<enter><flag-message>3<enter><delete-message>4<enter><save-message>=Saved<enter>` +
 				`<sync-mailbox>1<enter><copy-message>=Copied<enter><quit>`
 			term := newTerminal(t, home, mutt, "-n", "-F", rc, "-e", "push "+keys)
-			term.waitEnd(30 * time.Second)
+			term.WaitEnd(30 * time.Second)
 			checkMutt(t, d, texts)
 			wantMessages(t, filepath.Join(d.Maildir(1), ".Copied"), kept{"S", texts[0]}) // COPY keeps the line ends
 		})
@@ -105,29 +105,29 @@ func TestMuttTmux(t *testing.T) {
 			texts := muttInbox(t, d)
 			home, rc := muttRC(t, d, m)
 			term := newTerminal(t, home, mutt, "-n", "-F", rc)
-			term.see("save me")
-			term.keys("1", "Enter")
-			term.keys("Enter")
-			term.see("Body of read me.")
-			term.keys("i")
-			term.see("flag me")
-			term.keys("2", "Enter")
-			term.keys("F")
-			term.keys("3", "Enter")
-			term.keys("d")
-			term.keys("4", "Enter")
-			term.keys("s")
-			term.see("Save to mailbox")
-			term.keys("C-u")
-			term.keys("=Saved")
-			term.keys("Enter")
+			term.See("save me")
+			term.Keys("1", "Enter")
+			term.Keys("Enter")
+			term.See("Body of read me.")
+			term.Keys("i")
+			term.See("flag me")
+			term.Keys("2", "Enter")
+			term.Keys("F")
+			term.Keys("3", "Enter")
+			term.Keys("d")
+			term.Keys("4", "Enter")
+			term.Keys("s")
+			term.See("Save to mailbox")
+			term.Keys("C-u")
+			term.Keys("=Saved")
+			term.Keys("Enter")
 			// What is delivered while mutt is open shows up by itself.
-			term.keys("$")
-			term.gone("delete me")
+			term.Keys("$")
+			term.Gone("delete me")
 			deliver(t, d, 1, "", "1000000009.M1P1.host", strings.Replace(plainMail("came later", "x\n"), "10:00:00", "18:00:00", 1))
-			term.see("came later")
-			term.keys("q")
-			term.waitEnd(30 * time.Second)
+			term.See("came later")
+			term.Keys("q")
+			term.WaitEnd(30 * time.Second)
 			all := messages(t, d.Maildir(1))
 			if len(all) != 3 {
 				t.Errorf("INBOX holds %v", all)
@@ -145,68 +145,9 @@ func TestMuttTmux(t *testing.T) {
 	}
 }
 
-// terminal is a program in a tmux session with its own server.
-type terminal struct {
-	t      *testing.T
-	socket string
-}
-
-func newTerminal(t *testing.T, home, program string, args ...string) *terminal {
+// newTerminal starts a program in a terminal, at home.
+func newTerminal(t *testing.T, home, program string, args ...string) *beside.Terminal {
 	t.Helper()
-	term := &terminal{t: t, socket: filepath.Join(home, "tmux")}
-	command := []string{"-f", "/dev/null", "-S", term.socket, "new-session", "-d", "-x", "120", "-y", "40", "-c", home,
-		"env", "HOME=" + home, "LC_ALL=C.UTF-8", "MAILCAPS=/dev/null", program}
-	r := runWith(t, "", []string{"HOME=" + home, "TERM=screen"}, "tmux", append(command, args...)...)
-	if r.code != 0 {
-		t.Fatalf("tmux: %s%s", r.out, r.err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("the screen:\n%s", strings.TrimRight(term.screen(), "\n"))
-		}
-		exec.Command("tmux", "-S", term.socket, "kill-server").Run()
-	})
-	return term
-}
-
-func (term *terminal) screen() string {
-	out, err := exec.Command("tmux", "-S", term.socket, "capture-pane", "-p").Output()
-	if err != nil {
-		return ""
-	}
-	return string(out)
-}
-
-// keys presses keys by tmux's names.
-func (term *terminal) keys(names ...string) {
-	term.t.Helper()
-	ok(term.t, "tmux", append([]string{"-S", term.socket, "send-keys"}, names...)...)
-}
-
-// see waits until the screen shows text.
-func (term *terminal) see(text string) {
-	term.t.Helper()
-	if !waitFor(term.t, 20*time.Second, "the screen shows "+text, func() bool { return strings.Contains(term.screen(), text) }) {
-		term.t.FailNow()
-	}
-}
-
-// gone waits until the screen no longer shows text.
-func (term *terminal) gone(text string) {
-	term.t.Helper()
-	waitFor(term.t, 20*time.Second, text+" is gone from the screen", func() bool {
-		s := term.screen()
-		return s != "" && !strings.Contains(s, text)
-	})
-}
-
-// waitEnd waits until the program has ended, and its session with it.
-func (term *terminal) waitEnd(limit time.Duration) {
-	term.t.Helper()
-	waitFor(term.t, limit, "the program ends", func() bool {
-		if _, err := os.Stat(term.socket); err != nil {
-			return true
-		}
-		return exec.Command("tmux", "-S", term.socket, "has-session").Run() != nil
-	})
+	env := []string{"HOME=" + home, "PATH=" + os.Getenv("PATH"), "LC_ALL=C.UTF-8", "MAILCAPS=/dev/null"}
+	return beside.NewTerminal(t, home, env, append([]string{program}, args...)...)
 }
