@@ -36,13 +36,13 @@ func TestDelays(t *testing.T) {
 }
 
 // TestClock: the clock stands still while one program keeps the lock file, from a
-// quarter of a second on, but not for a lock file of ours.
+// twentieth of a second on, but not for a lock file of ours.
 func TestClock(t *testing.T) {
 	lock := filepath.Join(t.TempDir(), "box.lock")
 	begin := time.Date(2026, 3, 2, 10, 0, 0, 0, time.UTC)
 	for _, c := range []struct {
 		name, text string
-		want       []bool // after 0, 249, 250, 900 ms
+		want       []bool // after 0, 49, 50, 900 ms
 	}{
 		{"another's", "4711\n", []bool{false, false, true, true}},
 		{"local(8)'s", "", []bool{false, false, true, true}},
@@ -52,7 +52,7 @@ func TestClock(t *testing.T) {
 			t.Fatal(err)
 		}
 		clock := &clock{lock: lock}
-		for i, ms := range []int{0, 249, 250, 900} {
+		for i, ms := range []int{0, 49, 50, 900} {
 			if got := clock.isLocked(begin.Add(time.Duration(ms) * time.Millisecond)); got != c.want[i] {
 				t.Errorf("%s after %d ms: %v", c.name, ms, got)
 			}

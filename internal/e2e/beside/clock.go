@@ -14,8 +14,9 @@ import (
 //     was not let run (a virtual machine that stood still, a host with other
 //     work), the server neither, and only that tenth counts.
 //   - Another program that keeps the mailbox locked, which nobody may look into
-//     then: what one holds its lock file for beyond a quarter of a second. procmail
-//     sleeps a second with it after each message, local(8) where it meets mutt.
+//     then: what one holds its lock file for beyond a twentieth of a second, ten times
+//     what a delivery takes. procmail sleeps a second with it after each message,
+//     local(8) where it meets mutt.
 type clock struct {
 	lock string // the lock file; empty: there is none
 
@@ -33,7 +34,7 @@ type clock struct {
 const (
 	clockStep = 5 * time.Millisecond
 	clockMost = 100 * time.Millisecond
-	lockMost  = 250 * time.Millisecond
+	lockMost  = 50 * time.Millisecond
 )
 
 func newClock(lock string) *clock {
