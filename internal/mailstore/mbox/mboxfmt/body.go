@@ -4,20 +4,19 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math"
 )
 
 // body finds where the message ends: by a length that fits, else by the next
 // From_ line.
 func (s *Scanner) body(m *Message, ended bool) error {
-	if l := m.Meta.Ours.Length; l >= 0 {
-		if start := m.afterBlock(); l <= s.size-start {
-			if next, ok, err := s.fits(start + l); err != nil {
-				return err
-			} else if ok {
-				m.End, m.Next, m.Exact = start+l, next, true
-				m.Body = min(m.Body, m.End)
-				return nil
-			}
+	if end := m.byOurs(); end >= 0 && end <= s.size {
+		if next, ok, err := s.fits(end); err != nil {
+			return err
+		} else if ok {
+			m.End, m.Next, m.Exact = end, next, true
+			m.Body = min(m.Body, m.End)
+			return nil
 		}
 	}
 	if l := m.Meta.Length; ended && l >= 0 && l <= s.size-m.Body {
@@ -52,7 +51,7 @@ func (s *Scanner) ownEnd(m *Message, ended bool) int64 {
 	switch l := m.Meta.Length; {
 	case !m.Meta.has(FieldOurs):
 	case m.Meta.Ours.Length >= 0:
-		end = m.afterBlock() + m.Meta.Ours.Length
+		end = m.byOurs()
 	case ended && l >= 0 && l <= s.size-m.Body:
 		end = m.Body + l
 	}
@@ -60,6 +59,20 @@ func (s *Scanner) ownEnd(m *Message, ended bool) int64 {
 		return -1
 	}
 	return end
+}
+
+// byOurs gives where the content ends by the length in our own field; -1 where
+// there is none, or where metadata stands behind that end: then it is the length of
+// something else.
+func (m *Message) byOurs() int64 {
+	start, l := m.afterBlock(), m.Meta.Ours.Length
+	if l < 0 || l > math.MaxInt64-start {
+		return -1
+	}
+	if n := len(m.Meta.Fields); n > 0 && m.Meta.Fields[n-1].End > start+l {
+		return -1
+	}
+	return start + l
 }
 
 // afterBlock gives the offset after the metadata headers that stand right
