@@ -12,6 +12,7 @@ import (
 
 	"rookery/internal/mailstore"
 	"rookery/internal/message"
+	"rookery/internal/objectid"
 )
 
 // Message is one message. Its zero value with Box, UID, Parser and Limits set
@@ -27,6 +28,10 @@ type Message struct {
 	head  *message.Part
 	tree  *message.Part
 	fact  []byte // scratch: a fact of the cache
+	piece []byte // scratch: a piece of a message that is not in memory
+
+	hash       *objectid.EmailHash
+	references *message.FieldSet
 }
 
 // Next closes the message and goes on to another one of the same mailbox.
