@@ -152,8 +152,9 @@ type Store interface {
 
 // Quota is a user's use and limits; a limit of 0 is none.
 type Quota struct {
-	StorageUsed, StorageLimit   uint64 // octets
-	MessagesUsed, MessagesLimit uint64
+	StorageUsed, StorageLimit     uint64 // octets
+	MessagesUsed, MessagesLimit   uint64
+	MailboxesUsed, MailboxesLimit uint64
 }
 
 // Entry is what a Snapshot knows of each message.

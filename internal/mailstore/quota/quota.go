@@ -34,6 +34,7 @@ package quota
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -285,13 +286,38 @@ func (s *Store) removal(refs ...ref) *op {
 
 // Quota tells use and limits; ok is false if none is set.
 func (s *Store) Quota() (q mailstore.Quota, ok bool, err error) {
-	if !s.counts() {
+	boxes := s.opt.Limits.Mailboxes
+	if !s.counts() && boxes == 0 {
 		return s.Store.Quota()
 	}
+	if boxes > 0 {
+		list, err := s.Store.List()
+		if err != nil {
+			return q, false, err
+		}
+		q.MailboxesUsed, q.MailboxesLimit = s.mailboxes(list), boxes
+	}
+	if !s.counts() {
+		return q, true, nil
+	}
 	h, err := s.head()
-	return mailstore.Quota{StorageUsed: h.counted.Octets, StorageLimit: s.opt.Limits.Octets,
-		MessagesUsed: h.counted.Messages, MessagesLimit: s.opt.Limits.Messages}, err == nil, err
+	q.StorageUsed, q.StorageLimit = h.counted.Octets, s.opt.Limits.Octets
+	q.MessagesUsed, q.MessagesLimit = h.counted.Messages, s.opt.Limits.Messages
+	return q, err == nil, err
 }
+
+// mailboxes counts those of a list that a limit of their number is about.
+func (s *Store) mailboxes(list []mailstore.Folder) (n uint64) {
+	for _, f := range list {
+		if selectable(f) && s.opt.Rule(f.Name).Class != Held {
+			n++
+		}
+	}
+	return n
+}
+
+// QuotaCovers is for mailstore.QuotaScoper.
+func (s *Store) QuotaCovers(name mailstore.Name) bool { return s.opt.Rule(name).Class == Counted }
 
 // HeldUse tells what is held for undelete, which the limits leave out.
 func (s *Store) HeldUse() (Use, error) {
@@ -351,17 +377,8 @@ func (s *Store) Create(name mailstore.Name, use mailstore.Attr) (mailstore.Name,
 		if err != nil {
 			return "", err
 		}
-		n := uint64(0)
-		for _, f := range list {
-			if f.Name == name {
-				n = 0
-				break // it is there: that is what is told
-			}
-			if f.Attrs&(mailstore.NoSelect|mailstore.NonExistent) == 0 && s.opt.Rule(f.Name).Class != Held {
-				n++
-			}
-		}
-		if n >= limit && s.opt.Rule(name).Class != Held {
+		there := slices.ContainsFunc(list, func(f mailstore.Folder) bool { return f.Name == name }) // which is what is told
+		if !there && s.mailboxes(list) >= limit && s.opt.Rule(name).Class != Held {
 			return "", errkind.Newf("create", errkind.OverQuota, "the user has as many mailboxes as he may have")
 		}
 	}

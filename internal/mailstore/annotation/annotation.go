@@ -1,0 +1,271 @@
+package annotation
+
+import (
+	"sync"
+	"time"
+
+	"rookery/internal/errkind"
+	"rookery/internal/mailstore"
+	"rookery/internal/vfs"
+)
+
+// The limits where none are given. RFC 5464 §4.1 asks for at least 1024 octets and
+// 10 entries.
+const (
+	DefaultValue   = 64 << 10
+	DefaultEntries = 1000
+	// maxTotal bounds the file that Annotate writes, in octets.
+	maxTotal = 4 << 20
+)
+
+// Options say where the file is and what may be in it.
+type Options struct {
+	FS       vfs.FS
+	Dir      string // of the control files, relative to FS; it is there
+	Limits   mailstore.AnnotationLimits
+	Server   []mailstore.Annotation // entries of "" that the administrator has set
+	Note     func(text string)      // for the log; nil: nobody is told
+	LockWait time.Duration          // 0: 30 s
+}
+
+// Store is a mailstore.Store with annotations.
+type Store struct {
+	mailstore.Store
+	opt        Options
+	path, lock string
+	feed       Feed
+	work       sync.Mutex // one change at a time in this process
+
+	mu     sync.Mutex // what follows
+	cached *book      // nil: nothing was read; not to be changed
+	stamp  vfs.Info   // of the file that cached is; zero: there was none
+	noted  string     // what the log was told last
+	names  map[mailstore.GUID]mailstore.Name
+	absent map[mailstore.GUID]uint32 // looked for among the names of this version
+}
+
+var (
+	_ mailstore.Store     = (*Store)(nil)
+	_ mailstore.Annotator = (*Store)(nil)
+	_ mailstore.Checker   = (*Store)(nil)
+)
+
+// Wrap puts annotations around a store. It looks at nothing yet.
+func Wrap(inner mailstore.Store, opt Options) *Store {
+	if opt.Note == nil {
+		opt.Note = func(string) {}
+	}
+	if opt.LockWait == 0 {
+		opt.LockWait = 30 * time.Second
+	}
+	if opt.Limits.Value == 0 {
+		opt.Limits.Value = DefaultValue
+	}
+	if opt.Limits.Entries == 0 {
+		opt.Limits.Entries = DefaultEntries
+	}
+	if opt.Dir == "" {
+		opt.Dir = "."
+	}
+	return &Store{Store: inner, opt: opt, path: vfs.Join(opt.Dir, File), lock: vfs.Join(opt.Dir, LockFile),
+		names: map[mailstore.GUID]mailstore.Name{}, absent: map[mailstore.GUID]uint32{}}
+}
+
+// Unwrap gives the store inside.
+func (s *Store) Unwrap() mailstore.Store { return s.Store }
+
+// read gives what the file says now.
+func (s *Store) read() (*book, error) {
+	info, err := s.opt.FS.Stat(s.path)
+	if err != nil && !vfs.NotExist(err) {
+		return nil, vfs.Kinded("read "+File, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cached != nil && same(info, s.stamp) {
+		return s.cached, nil
+	}
+	if err != nil {
+		s.cached, s.stamp = newBook(), vfs.Info{}
+		return s.cached, nil
+	}
+	// Stat comes first: if the file is replaced between the two, the stamp is the old
+	// one and the next reader looks again.
+	data, err := vfs.ReadFile(s.opt.FS, s.path, maxFile)
+	if err != nil {
+		return nil, vfs.Kinded("read "+File, err)
+	}
+	b, err := decode(data)
+	if err != nil {
+		return nil, err
+	}
+	s.cached, s.stamp = b, info
+	return b, nil
+}
+
+// same reports whether two looks saw the same file: it is only ever replaced.
+func same(a, b vfs.Info) bool {
+	return a.Inode == b.Inode && a.Device == b.Device && a.Size == b.Size && a.ModTime.Equal(b.ModTime)
+}
+
+// update changes the file, if change says that there is something to change.
+func (s *Store) update(op string, change func(b *book) (bool, error)) error {
+	s.work.Lock()
+	defer s.work.Unlock()
+	lock, err := s.opt.FS.OpenFile(s.lock, vfs.Read|vfs.Write|vfs.Create, 0o600)
+	if err != nil {
+		return vfs.Kinded(op, err)
+	}
+	defer lock.Close()
+	// A file system without such locks has, at worst, one of two changes at once.
+	if err := lock.Lock(true, s.opt.LockWait); errkind.Is(err, errkind.InUse) {
+		return errkind.Wrap(op, err)
+	}
+	old, err := s.read()
+	if err != nil {
+		return errkind.Wrap(op, err)
+	}
+	next := old.clone()
+	if changed, err := change(next); err != nil || !changed {
+		return errkind.Wrap(op, err)
+	}
+	data := next.encode()
+	if len(data) > maxTotal && len(data) > len(old.encode()) {
+		return errkind.Newf(op, errkind.Limit, "all annotations of the user are too large together")
+	}
+	info, err := vfs.Replace(s.opt.FS, s.path, data, 0o600)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cached = nil // after an error what is read back counts
+	if err == nil {
+		s.cached, s.stamp = next, info
+	}
+	return vfs.Kinded(op, err)
+}
+
+// note tells the log something, once until it is something else.
+func (s *Store) note(text string) {
+	s.mu.Lock()
+	again := s.noted == text
+	s.noted = text
+	s.mu.Unlock()
+	if !again {
+		s.opt.Note(text)
+	}
+}
+
+// guidOf gives a mailbox's GUID; that of "" is zero.
+func (s *Store) guidOf(op string, name mailstore.Name) (mailstore.GUID, error) {
+	if name == "" {
+		return mailstore.GUID{}, nil
+	}
+	st, err := s.Store.Status(name, mailstore.StatusWant{})
+	if err == nil && st.GUID == (mailstore.GUID{}) {
+		err = errkind.Newf(op, errkind.Unavailable, "the mailbox has no GUID")
+	}
+	return st.GUID, err
+}
+
+// Annotations is for mailstore.Annotator.
+func (s *Store) Annotations(mailbox mailstore.Name) ([]mailstore.Annotation, error) {
+	b, err := s.read()
+	if err != nil {
+		return nil, err
+	}
+	if mailbox == "" {
+		list := b.lists[mailstore.GUID{}]
+		if len(s.opt.Server) == 0 {
+			return list, nil
+		}
+		all := &book{lists: map[mailstore.GUID][]mailstore.Annotation{{}: append([]mailstore.Annotation(nil), list...)}}
+		for _, a := range s.opt.Server {
+			all.set(mailstore.GUID{}, a.Entry, a.Value)
+		}
+		return all.lists[mailstore.GUID{}], nil
+	}
+	if len(b.lists) == 0 {
+		return nil, nil
+	}
+	guid, err := s.guidOf("annotations", mailbox)
+	return b.lists[guid], err
+}
+
+// AnnotationLimits is for mailstore.Annotator.
+func (s *Store) AnnotationLimits() mailstore.AnnotationLimits { return s.opt.Limits }
+
+// AnnotatedSince is for mailstore.Annotator.
+func (s *Store) AnnotatedSince(number uint64) ([]mailstore.Annotated, uint64) {
+	return s.feed.Since(number)
+}
+
+// WatchAnnotations is for mailstore.Annotator.
+func (s *Store) WatchAnnotations(c chan<- struct{}) (stop func()) { return s.feed.Watch(c) }
+
+// Annotate is for mailstore.Annotator.
+func (s *Store) Annotate(mailbox mailstore.Name, changes []mailstore.Annotation) (uint64, error) {
+	const op = "annotate"
+	var uses mailstore.Attr
+	assigned := false
+	for _, c := range changes {
+		if err := s.mayChange(mailbox, c); err != nil {
+			return 0, errkind.Wrap(op, err)
+		}
+		if Fold(c.Entry) == SpecialUse {
+			var err error
+			if uses, err = parseUses(c.Value); err != nil {
+				return 0, errkind.Wrap(op, err)
+			}
+			assigned = true
+		}
+	}
+	guid, err := s.guidOf(op, mailbox)
+	if err != nil {
+		return 0, errkind.Wrap(op, err)
+	}
+	var others []mailstore.Name
+	err = s.update(op, func(b *book) (bool, error) {
+		before := len(b.lists[guid])
+		for _, c := range changes {
+			if Fold(c.Entry) != SpecialUse {
+				b.set(guid, c.Entry, c.Value)
+			}
+		}
+		if n := len(b.lists[guid]); n > s.opt.Limits.Entries && n > before {
+			return false, errkind.Newf(op, errkind.Limit, "there are too many entries")
+		}
+		if assigned {
+			others, err = s.assign(b, guid, mailbox, uses)
+		}
+		return true, err
+	})
+	if err != nil {
+		return 0, err
+	}
+	for _, name := range others {
+		s.feed.Add(name, SpecialUse)
+	}
+	entries := make([]string, len(changes))
+	for i, c := range changes {
+		entries[i] = c.Entry
+	}
+	return s.feed.Add(mailbox, entries...), nil
+}
+
+// mayChange refuses what cannot be set, whatever is there.
+func (s *Store) mayChange(mailbox mailstore.Name, c mailstore.Annotation) error {
+	const op = "annotate"
+	if err := Check(c.Entry); err != nil {
+		return errkind.New(op, errkind.Invalid, err)
+	}
+	switch folded := Fold(c.Entry); {
+	case int64(len(c.Value)) > s.opt.Limits.Value:
+		return errkind.Newf(op, errkind.TooBig, "the value is too large")
+	case mailbox == "" && Below(folded, "/shared", DepthInfinity):
+		// RFC 5464 §3.3: servers MAY restrict the creation of server annotations. What
+		// all users see, only the administrator sets.
+		return errkind.Newf(op, errkind.NoPermission, "the administrator sets the server's shared entries")
+	case mailbox == "" && folded == SpecialUse:
+		return errkind.Newf(op, errkind.Invalid, "only a mailbox has a special use")
+	}
+	return nil
+}
