@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"rookery/authd/internal/authdb"
-	"rookery/authd/internal/saslprep"
+	"rookery/internal/saslprep"
 	"rookery/internal/settings"
 )
 

@@ -17,7 +17,7 @@ import (
 	"strconv"
 	"time"
 
-	"rookery/authd/internal/saslprep"
+	"rookery/internal/saslprep"
 )
 
 const (

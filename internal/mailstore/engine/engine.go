@@ -52,6 +52,7 @@ type Store struct {
 	tree   nametree.Rules
 
 	memos statusMemos
+	acls  control.ACLs
 	work  sync.Mutex // held with the user's lock: one change at a time in this process
 	queue addQueue
 

@@ -9,6 +9,7 @@ import (
 	"rookery/internal/errkind"
 	"rookery/internal/imapname"
 	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/control"
 	"rookery/internal/mailstore/nametree"
 	"rookery/internal/vfs"
 )
@@ -120,6 +121,9 @@ func (s *Store) create(inner mailstore.Name) (f Folder, err error) {
 		if f.UIDValidity, err = s.control().NextValidity(0); err != nil {
 			return err
 		}
+		if err := s.inheritACL(f); err != nil {
+			return err
+		}
 		if err := s.format.Create(f, 1); err != nil {
 			return err
 		}
@@ -158,6 +162,9 @@ func (s *Store) Delete(name mailstore.Name) error {
 		}
 		dead = s.loaded(inner)
 		s.dropIndex(f.GUID)
+		if err := control.DropACL(s.fs, s.aclPath(f.GUID)); err != nil {
+			s.opt.Note("the access control list of a deleted mailbox stays: " + err.Error())
+		}
 		return nil
 	})
 	if dead != nil {

@@ -65,6 +65,9 @@ func (s *Store) Restore(name mailstore.Name, id mailstore.Identity) error {
 		case !there:
 			return s.format.Create(now, id.UIDNext)
 		}
+		if err := s.moveACL(old.GUID, now.GUID); err != nil {
+			return err
+		}
 		if err := s.identify(old, now, id.UIDNext); err != nil {
 			return err
 		}

@@ -3,9 +3,11 @@ package maildir
 import (
 	"strings"
 
+	"rookery/internal/acl"
 	"rookery/internal/errkind"
 	"rookery/internal/imapname"
 	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/control"
 	"rookery/internal/vfs"
 )
 
@@ -111,7 +113,11 @@ func (s *Store) Create(name mailstore.Name, use mailstore.Attr) (mailstore.Name,
 	if len(list) >= s.opt.MaxFolders {
 		return "", errkind.Newf("create", errkind.Limit, "there are "+utoa(uint32(len(list)))+" mailboxes, no more can be made")
 	}
-	if err := s.make(dir); err != nil {
+	inherited, err := s.inheritedACL(inner)
+	if err != nil { // it is the owner's alone then
+		s.opt.Note("mailbox " + inner + " is made without an access control list: " + err.Error())
+	}
+	if err := s.make(dir, inherited); err != nil {
 		return "", s.fail("create", err)
 	}
 	if s.tree.Subscribes(inner) {
@@ -123,7 +129,7 @@ func (s *Store) Create(name mailstore.Name, use mailstore.Attr) (mailstore.Name,
 }
 
 // make makes the directories and control files of a mailbox.
-func (s *Store) make(dir string) error {
+func (s *Store) make(dir string, rights acl.List) error {
 	v, err := s.nextValidity(0)
 	if err != nil {
 		return err
@@ -150,12 +156,18 @@ func (s *Store) make(dir string) error {
 	if s.opt.ControlPath != s.opt.MailPath {
 		// What an earlier mailbox of this name left there has another's UIDs.
 		ctl = s.ctlDir(dir)
+		if err := control.DropACL(s.fs, join(ctl, acl.File)); err != nil {
+			return err
+		}
 		s.dropControl(ctl)
 		if err := s.makeDirs(ctl); err != nil {
 			return err
 		}
 	}
-	err = s.fill(coming, ctl, v)
+	err = s.giveACL(ctl, rights)
+	if err == nil {
+		err = s.fill(coming, ctl, v)
+	}
 	if err == nil && !bare {
 		if err = s.fs.RenameNoReplace(coming, target); err == nil {
 			err = s.fs.SyncDir(parentOf(target))
@@ -190,7 +202,7 @@ func (s *Store) fill(dir, ctl string, validity uint32) error {
 
 // dropControl removes the control files of a mailbox.
 func (s *Store) dropControl(ctl string) {
-	for _, n := range []string{uidlistFile, uidlistFile + ".tmp", uidlistLock, keywordsFile, moreFile, moreFile + ".tmp", lockFile} {
+	for _, n := range []string{uidlistFile, uidlistFile + ".tmp", uidlistLock, keywordsFile, moreFile, moreFile + ".tmp", acl.File, acl.File + ".tmp", lockFile} {
 		s.fs.Remove(join(ctl, n))
 	}
 	s.fs.RemoveDir(ctl)
@@ -298,6 +310,9 @@ func (s *Store) remove(dir string) error {
 		s.dropIndex(guidOf(hdr.guid), dir)
 	}
 	if s.opt.ControlPath != s.opt.MailPath || s.opt.Layout == FSLayout {
+		if err := control.DropACL(s.fs, join(ctl, acl.File)); err != nil {
+			s.opt.Note("the access control list of a deleted mailbox stays: " + err.Error())
+		}
 		s.dropControl(ctl)
 	}
 	if s.opt.Layout == FSLayout {

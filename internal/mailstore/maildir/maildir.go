@@ -76,6 +76,7 @@ import (
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/compress"
+	"rookery/internal/mailstore/control"
 	"rookery/internal/mailstore/index"
 	"rookery/internal/mailstore/journal"
 	"rookery/internal/mailstore/nametree"
@@ -146,6 +147,7 @@ type Store struct {
 	rootAt time.Time                   // when root was last the directory of that path
 	closed bool
 
+	acls     control.ACLs
 	listing  listing
 	folderMu sync.Mutex // one change of the folders' tree at a time in this process
 }

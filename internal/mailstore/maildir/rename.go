@@ -240,5 +240,5 @@ func (s *Store) copyControl(from, to string) error {
 			return err
 		}
 	}
-	return nil
+	return s.copyACL(from, to)
 }

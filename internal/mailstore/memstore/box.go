@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"rookery/internal/abnf"
+	"rookery/internal/acl"
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
 	"rookery/internal/numset"
@@ -43,6 +44,7 @@ type box struct {
 	unclaimed   []mailstore.UID
 	expunges    []expunge
 	watchers    map[chan<- struct{}]int
+	acl         acl.List
 }
 
 // snapshot is immutable once it is in a box.

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"rookery/internal/acl"
 	"rookery/internal/errkind"
 	"rookery/internal/imapname"
 	"rookery/internal/mailstore"
@@ -24,6 +25,7 @@ type Options struct {
 	Quota        mailstore.Quota  // limits only; zero is no quota
 	KeywordLimit int              // keywords per mailbox; zero is 1000
 	Separator    byte             // zero is '/'
+	DefaultACL   acl.List         // of mailboxes that have none above them
 }
 
 // Store is a mailstore.Store in memory. One lock guards everything.
@@ -35,6 +37,7 @@ type Store struct {
 	modseq      mailstore.ModSeq
 	uidvalidity uint32
 	guids       uint64
+	notes       annotations
 }
 
 // New makes a Store with an empty INBOX.
@@ -165,7 +168,8 @@ func (s *Store) Create(name mailstore.Name, use mailstore.Attr) (mailstore.Name,
 	if s.boxes[name] != nil {
 		return "", errkind.New("create", errkind.Exists, nil)
 	}
-	s.makeBox(name, use)
+	list := s.inherited(name)
+	s.makeBox(name, use).acl = list
 	return name, nil
 }
 
@@ -247,7 +251,9 @@ func (s *Store) names() []string {
 
 // emptyInbox moves INBOX's messages to a new mailbox (RFC 3501 §6.3.5).
 func (s *Store) emptyInbox(to string) error {
+	list := s.inherited(to)
 	inbox, target := s.boxes[imapname.Inbox], s.makeBox(to, 0)
+	target.acl = list
 	if _, err := inbox.copyLocked(inbox.snapshot.uids(), target); err != nil {
 		return err
 	}
