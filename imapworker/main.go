@@ -6,13 +6,17 @@ import (
 	"sync"
 	"time"
 
+	"rookery/imapworker/internal/compress"
 	"rookery/imapworker/internal/fetch"
 	"rookery/imapworker/internal/search"
 	"rookery/imapworker/internal/session"
 	"rookery/imapworker/internal/sorting"
+	"rookery/imapworker/internal/view"
+	"rookery/internal/acl"
 	"rookery/internal/child"
 	"rookery/internal/imapwire"
 	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/guarded"
 	"rookery/internal/message"
 	"rookery/internal/sandbox"
 	"rookery/internal/settings"
@@ -27,10 +31,11 @@ func Main() int {
 
 // server serves all IMAP sessions of one user.
 type server struct {
-	host   *worker.Host
-	store  mailstore.Store
-	config session.Config // what all sessions have in common
-	logout settings.Template
+	host        *worker.Host
+	store       mailstore.Store
+	config      session.Config // what all sessions have in common
+	logout      settings.Template
+	compressors *compress.Pool // nil: COMPRESS is not offered
 
 	mu      sync.Mutex
 	clients map[*client]struct{}
@@ -52,14 +57,29 @@ func serverOn(host *worker.Host, store mailstore.Store) (*server, error) {
 		return nil, err
 	}
 	s := &server{host: host, store: store, logout: settings.IMAPLogoutFormat.Get(host.Settings), clients: make(map[*client]struct{}), polled: make(map[mailstore.GUID]time.Time)}
-	looking := search.Config{Limits: message.DefaultLimits()}
-	s.config = session.Config{Settings: set, Store: store, Changed: host.Changed, MayPoll: s.mayPoll, Jobs: session.Jobs{
-		Fetch:  fetch.Parser(fetch.Config{Failure: failures[settings.IMAPFetchFailure.Get(host.Settings)], Limits: message.DefaultLimits()}),
+	if level := int(settings.IMAPCompressDeflateLevel.Get(host.Settings)); level > 0 {
+		s.compressors = compress.NewPool(level)
+	}
+	fetching := fetch.Parser(fetch.Config{Failure: failures[settings.IMAPFetchFailure.Get(host.Settings)], Limits: message.DefaultLimits()})
+	looking := search.Config{Limits: message.DefaultLimits(), FetchItems: view.TakesItems(fetching)}
+	s.config = session.Config{Settings: set, Store: guard(host, store), Changed: host.Changed, MayPoll: s.mayPoll, Clock: time.Now, Jobs: session.Jobs{
+		Fetch:  fetching,
 		Search: search.Parser(looking),
 		Sort:   sorting.Sort(looking),
 		Thread: sorting.Thread(looking),
+		Multi:  search.Multi(looking), CheckFilter: search.CheckFilter,
 	}}
 	return s, nil
+}
+
+// guard puts the access control lists before a user's own store, if it keeps them.
+func guard(host *worker.Host, store mailstore.Store) mailstore.Store {
+	own, ok := guarded.Wrap(store, guarded.Options{Who: acl.Who{User: host.User.User, Owner: true}, Owner: host.User.User,
+		Wide: settings.IMAPACLAllowAnyone.Get(host.Settings)})
+	if !ok {
+		return store
+	}
+	return own
 }
 
 // failures are the words of imap_fetch_failure.
@@ -73,7 +93,13 @@ func sessionSettings(set *settings.Set) (session.Settings, error) {
 	out.MaxMessage = settings.MailMaxMessageSize.Get(set)
 	out.MaxKeyword = int(settings.MailMaxKeywordLength.Get(set))
 	out.MaxMessage = settings.MailMaxMessageSize.Get(set)
+	if limit := settings.QuotaMailSize.Get(set); limit > 0 && (out.MaxMessage == 0 || limit < out.MaxMessage) {
+		out.MaxMessage = limit // APPENDLIMIT tells it, so that nobody sends what is refused
+	}
 	out.IdleNotify = settings.IMAPIdleNotifyInterval.Get(set)
+	out.MessageLimit = int(settings.IMAPMessageLimit.Get(set))
+	out.SaveLimit = int(settings.IMAPSaveLimit.Get(set))
+	out.UTF8 = settings.MailUTF8Extensions.Get(set)
 	for _, word := range settings.IMAPClientWorkarounds.Get(set) {
 		out.DelayNewMail = out.DelayNewMail || word == "delay-newmail"
 		out.ExtraSeparator = out.ExtraSeparator || word == "tb-extra-mailbox-sep"

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"rookery/imapworker/internal/compress"
 	"rookery/imapworker/internal/session"
 	"rookery/internal/imapwire"
 	"rookery/internal/mailstore"
@@ -36,6 +37,8 @@ type client struct {
 
 	mu    sync.Mutex
 	s     *session.Session
+	layer *compress.Layer // nil until COMPRESS; made by the goroutine that reads
+	sent  time.Time       // when something was last compressed
 	timer *time.Timer
 	armed time.Time // when timer fires; zero while it does not
 }
@@ -45,6 +48,10 @@ func (s *server) Serve(ws *worker.Session) {
 	c := &client{ws: ws, changes: make(chan struct{}, 1), wake: make(chan struct{}, 1)}
 	cfg := s.config
 	cfg.Out, cfg.Log, cfg.Changes = c, lines{ws}, c.changes
+	cfg.Language = ws.Go.Lang
+	if s.compressors != nil {
+		cfg.Compress = func() { c.layer = compress.New(s.compressors, c.write) }
+	}
 	c.s = session.New(cfg, time.Now())
 	s.enter(c)
 	defer s.leave(c)
@@ -90,16 +97,41 @@ func (c *client) run() {
 func (c *client) do(work func(now time.Time)) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	work(time.Now())
+	now := time.Now()
+	work(now)
 	if end, _ := c.s.Ended(); end != session.Running {
+		if c.layer != nil {
+			c.layer.Rest()
+		}
 		return false
 	}
 	// A deadline that is later now than it was is seen when the timer fires.
-	if due := c.s.Deadline(); !due.IsZero() && (c.armed.IsZero() || due.Before(c.armed)) {
+	if due := c.rest(now, c.s.Deadline()); !due.IsZero() && (c.armed.IsZero() || due.Before(c.armed)) {
 		c.timer.Reset(time.Until(due))
 		c.armed = due
 	}
 	return true
+}
+
+// restAfter is how long a session that has sent something keeps its compressor: to
+// begin with another one costs as much as some hundred short responses.
+const restAfter = time.Second
+
+// rest gives the compressor back if it is time for that, and tells when the session
+// has to be looked at again: at due, or before.
+func (c *client) rest(now, due time.Time) time.Time {
+	if c.layer == nil || !c.layer.Busy() {
+		return due
+	}
+	at := c.sent.Add(restAfter)
+	if !now.Before(at) {
+		c.layer.Rest()
+		return due
+	}
+	if due.IsZero() || at.Before(due) {
+		return at
+	}
+	return due
 }
 
 func closedText(err error) string {
@@ -125,7 +157,7 @@ func (c *client) read() {
 			buf = pooled[:]
 		}
 		n, err := c.ws.Stream.Read(buf)
-		on := n == 0 || c.do(func(now time.Time) { c.s.Input(now, buf[:n]) })
+		on := n == 0 || c.input(buf[:n])
 		if pooled != nil {
 			big.Put(pooled)
 		}
@@ -139,11 +171,58 @@ func (c *client) read() {
 	}
 }
 
+// input runs what came, and reports whether the session goes on.
+func (c *client) input(p []byte) (on bool) {
+	on = true
+	for on && len(p) > 0 && c.layer == nil {
+		on = c.do(func(now time.Time) { p = p[c.s.Feed(now, p):] })
+	}
+	if on && len(p) > 0 {
+		return c.inflate(p)
+	}
+	return on
+}
+
+// inflated are buffers for what compressed data become.
+var inflated = sync.Pool{New: func() any { return new([16 << 10]byte) }}
+
+// inflate is input for compressed data. However much they become, little of it is
+// held, and between two pieces the session can be told to end.
+func (c *client) inflate(p []byte) (on bool) {
+	buf := inflated.Get().(*[16 << 10]byte)
+	defer inflated.Put(buf)
+	for {
+		n, used, err := c.layer.Decode(buf[:], p)
+		p = p[used:]
+		if n > 0 && !c.do(func(now time.Time) { c.s.Input(now, buf[:n]) }) {
+			return false
+		}
+		if err != nil {
+			return c.do(func(now time.Time) { c.s.Damaged(now, err.Error()) })
+		}
+		if n < len(buf) {
+			return true
+		}
+	}
+}
+
 // Flush is for view.Output.
 func (c *client) Flush(enc *imapwire.Encoder) error {
-	err := c.write(enc.Bytes())
+	err := c.put(enc.Bytes())
+	if err == nil && c.layer != nil {
+		err = c.layer.Flush()
+	}
 	enc.Reset()
 	return err
+}
+
+// put sends all of p, compressed where that was asked for: then Flush has to follow.
+func (c *client) put(p []byte) error {
+	if c.layer != nil {
+		c.sent = time.Now()
+		return c.layer.Write(p)
+	}
+	return c.write(p)
 }
 
 // write sends all of p. A client that takes nothing for stallTimeout is given
@@ -206,9 +285,9 @@ func (c *client) stalled(last time.Time) error {
 var bodies = sync.Pool{New: func() any { return new([256 << 10]byte) }}
 
 // Body is for view.Output: without a copy through this process where the store
-// keeps the message as it is sent.
+// keeps the message as it is sent and nothing is compressed.
 func (c *client) Body(m mailstore.Message, off, n int64) error {
-	if fd, start, ok := m.File(); ok {
+	if fd, start, ok := m.File(); ok && c.layer == nil {
 		return c.sendFile(fd, start+off, n)
 	}
 	buf := bodies.Get().(*[256 << 10]byte)
@@ -219,7 +298,7 @@ func (c *client) Body(m mailstore.Message, off, n int64) error {
 		if got < len(want) {
 			return fmt.Errorf("message is shorter than it was: %w", err)
 		}
-		if err := c.write(want); err != nil {
+		if err := c.put(want); err != nil {
 			return err
 		}
 		off, n = off+int64(got), n-int64(got)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"rookery/internal/errkind"
+	"rookery/internal/mailstore/annotation"
 	"rookery/internal/vfs"
 	"rookery/internal/worker"
 )
@@ -143,8 +144,9 @@ func (c controls) replace(name string, data []byte) error {
 }
 
 // carried are control files that belong to no format and say what the mail alone
-// cannot: where held messages come from. The count of the quota is made anew.
-var carried = [...]string{"rookery-held"}
+// cannot: where held messages come from, what clients noted of mailboxes. The count
+// of the quota is made anew.
+var carried = [...]string{"rookery-held", annotation.File}
 
 const maxCarried = 64 << 20
 

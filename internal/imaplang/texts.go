@@ -133,6 +133,13 @@ var table = []row{
 	{"Mailbox name is not valid UTF-8.", [4]string{"Der Name ist kein gültiges UTF-8.", "Le nom n'est pas en UTF-8 valide.", "El nombre no es UTF-8 válido.", "名前が正しい UTF-8 ではありません。"}},
 	{"Mailbox name has a / that is not this namespace's separator.", [4]string{"Der Name enthält ein /, das hier keine Ebenen trennt.", "Le nom contient un / qui ne sépare rien dans cet espace de noms.", "El nombre contiene una / que no es el separador aquí.", "名前に、この名前空間の区切りではない / があります。"}},
 	{"Keyword name is too long.", [4]string{"Der Name der Markierung ist zu lang.", "Le nom de la marque est trop long.", "El nombre de la marca es demasiado largo.", "キーワード名が長すぎます。"}},
+	{"A filter's value must be search keys.", [4]string{"Der Wert eines Filters müssen Suchbegriffe sein.", "La valeur d'un filtre doit être des critères de recherche.", "El valor de un filtro deben ser criterios de búsqueda.", "フィルターの値は検索条件でなければなりません。"}},
+	{"Conditional store failed for some.", [4]string{"Einige wurden inzwischen geändert und bleiben, wie sie sind.", "Certains messages, modifiés entre-temps, restent tels quels.", "Algunos cambiaron entretanto y quedan como están.", "一部は条件を満たさず変更されませんでした。"}},
+	{"Done for the last % messages.", [4]string{"Erledigt für die letzten % Nachrichten.", "Fait pour les % derniers messages.", "Hecho para los últimos % mensajes.", "最後の % 件を処理しました。"}},
+	{"Too many messages at once.", [4]string{"Zu viele Nachrichten auf einmal.", "Trop de messages à la fois.", "Demasiados mensajes a la vez.", "一度に処理するメッセージが多すぎます。"}},
+	{"Too many messages to copy at once.", [4]string{"Zu viele Nachrichten auf einmal zu kopieren.", "Trop de messages à copier à la fois.", "Demasiados mensajes para copiar a la vez.", "一度にコピーするメッセージが多すぎます。"}},
+	{"Too many messages to append at once.", [4]string{"Zu viele Nachrichten auf einmal abzulegen.", "Trop de messages à ajouter à la fois.", "Demasiados mensajes para añadir a la vez.", "一度に追加するメッセージが多すぎます。"}},
+	{"The header has octets above 127: ENABLE UTF8=ACCEPT first, or encode them.", [4]string{"Der Kopf hat Oktette über 127: zuerst ENABLE UTF8=ACCEPT, oder sie kodieren.", "L'en-tête a des octets supérieurs à 127 : d'abord ENABLE UTF8=ACCEPT, ou les coder.", "La cabecera tiene octetos mayores que 127: antes ENABLE UTF8=ACCEPT, o codificarlos.", "ヘッダーに 127 を超えるオクテットがあります。先に ENABLE UTF8=ACCEPT を行うか、符号化してください。"}},
 
 	// before the login
 	{"Authentication failed.", [4]string{"Anmeldung fehlgeschlagen.", "Échec de l'authentification.", "Error de autenticación.", "認証に失敗しました。"}},

@@ -16,12 +16,16 @@ import (
 )
 
 // Options say what the session has enabled, as far as it changes what is
-// written. The Encoder alone looks at them.
+// written: the Encoder looks at them. A Decoder has them for what they change in
+// what a client may write.
 type Options struct {
-	Rev2    bool // RFC 9051: names in UTF-8, no RECENT
-	UTF8    bool // RFC 6855 UTF8=ACCEPT: UTF-8 in quoted strings and names
+	Rev2    bool // RFC 9051: UTF-8 in names and quoted strings, no RECENT and no \Recent
+	UTF8    bool // RFC 9755 UTF8=ACCEPT: UTF-8 in names and quoted strings
 	UIDOnly bool // RFC 9586: UIDFETCH in place of FETCH, VANISHED in place of EXPUNGE
 }
+
+// UTF8OK reports whether names and quoted strings hold UTF-8.
+func (o Options) UTF8OK() bool { return o.UTF8 || o.Rev2 }
 
 // maxQuoted is the longest string that is written quoted; RFC 2683 §3.2.1.5
 // asks for short ones.
@@ -33,10 +37,13 @@ const maxQuoted = 1024
 // ever on the wire. Methods chain.
 type Encoder struct {
 	Options Options
-	buf     []byte
-	start   int // of the response that is being written
-	err     error
-	first   error // the first error ever, for Err
+	// Texts, if not nil, gives the texts of status responses in the client's
+	// language, which are UTF-8 then (RFC 5255 §3.5).
+	Texts func(english string) string
+	buf   []byte
+	start int // of the response that is being written
+	err   error
+	first error // the first error ever, for Err
 }
 
 // Len is the number of bytes that wait.
@@ -149,7 +156,7 @@ func (e *Encoder) Set(s numset.Set) *Encoder {
 func (e *Encoder) Nil() *Encoder { return e.raw("NIL") }
 
 // utf8OK reports whether quoted strings may hold UTF-8.
-func (e *Encoder) utf8OK() bool { return e.Options.UTF8 || e.Options.Rev2 }
+func (e *Encoder) utf8OK() bool { return e.Options.UTF8OK() }
 
 // quotable reports whether s can stand in quotes.
 func (e *Encoder) quotable(s string) bool {
@@ -245,6 +252,15 @@ func (e *Encoder) Mailbox(name string) *Encoder {
 	return e.Astring(name)
 }
 
+// Prefix writes the beginning of mailbox names, given in UTF-8, as NAMESPACE has it
+// (RFC 2342 §6): quoted whatever it is, in the encoding of Mailbox.
+func (e *Encoder) Prefix(name string) *Encoder {
+	if !e.utf8OK() {
+		name = mutf7.Encode(name)
+	}
+	return e.Quoted(name)
+}
+
 // Flag writes flag = "\" atom / atom, and the "\*" of PERMANENTFLAGS.
 func (e *Encoder) Flag(s string) *Encoder {
 	name := s
@@ -260,10 +276,15 @@ func (e *Encoder) Flag(s string) *Encoder {
 // FlagList writes "(" [flag *(SP flag)] ")".
 func (e *Encoder) FlagList(flags []string) *Encoder {
 	e.Open()
-	for i, flag := range flags {
-		if i > 0 {
+	first := true
+	for _, flag := range flags {
+		if e.Options.Rev2 && flag == `\Recent` {
+			continue // RFC 9051 §9: flag "does not include" it
+		}
+		if !first {
 			e.SP()
 		}
+		first = false
 		e.Flag(flag)
 	}
 	return e.Close()
@@ -308,8 +329,8 @@ func (e *Encoder) Section(s Section) *Encoder {
 	return e.raw("]")
 }
 
-// Origin writes "<" number ">", the answer to a Partial.
-func (e *Encoder) Origin(offset uint32) *Encoder { return e.raw("<").Num(offset).raw(">") }
+// Origin writes "<" number64 ">", the answer to a Partial.
+func (e *Encoder) Origin(offset uint64) *Encoder { return e.raw("<").Num64(offset).raw(">") }
 
 func (e *Encoder) literalHead(size int64, binary bool) {
 	if binary {

@@ -23,7 +23,7 @@ const (
 
 // Status writes a status response whole: tag SP cond SP [code] text CRLF. An
 // empty tag stands for "*". CR, LF, NUL and bytes above 127 in text are errors
-// (the latter only outside UTF-8 sessions), and so is an empty text.
+// (the latter only outside UTF-8 sessions, and where Texts is nil), and so is an empty text.
 func (e *Encoder) Status(tag, cond string, code Code, text string) {
 	if tag == "" {
 		e.raw("*")
@@ -43,12 +43,15 @@ func (e *Encoder) Status(tag, cond string, code Code, text string) {
 		}
 		e.raw("] ")
 	}
+	if e.Texts != nil {
+		text = e.Texts(text)
+	}
 	e.text(text).CRLF()
 }
 
 func (e *Encoder) text(s string) *Encoder {
 	for i := 0; i < len(s); i++ {
-		if !abnf.TextChar.Has(s[i]) && (s[i] < 0x80 || !e.utf8OK()) {
+		if !abnf.TextChar.Has(s[i]) && (s[i] < 0x80 || !e.utf8OK() && e.Texts == nil) {
 			return e.fail("text", s)
 		}
 	}
@@ -91,6 +94,25 @@ func (e *Encoder) Expunge(seq uint32) {
 		e.fail("sequence number", "0")
 	}
 	e.Untagged().Num(seq).raw(" EXPUNGE").CRLF()
+}
+
+// vanishedRanges is how many ranges of UIDs one VANISHED response holds: lines
+// stay below 24 KB however many messages are gone.
+const vanishedRanges = 1000
+
+// Vanished writes "* VANISHED uids", or "* VANISHED (EARLIER) uids" for messages
+// that went before the mailbox was selected (RFC 7162 §3.2.10): several responses
+// for a set of many ranges, none for an empty one.
+func (e *Encoder) Vanished(earlier bool, uids numset.Set) {
+	for r := uids.Ranges(); len(r) > 0; {
+		n := min(len(r), vanishedRanges)
+		e.Untagged().raw("VANISHED ")
+		if earlier {
+			e.raw("(EARLIER) ")
+		}
+		e.Set(numset.FromRanges(r[:n])).CRLF()
+		r = r[n:]
+	}
 }
 
 // Fetch begins "* n FETCH (" for message seq with its uid; under UIDONLY it is

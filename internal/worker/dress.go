@@ -6,6 +6,7 @@ import (
 
 	"rookery/internal/imapname"
 	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/annotation"
 	"rookery/internal/mailstore/held"
 	"rookery/internal/mailstore/quota"
 	"rookery/internal/mailstore/retain"
@@ -13,9 +14,10 @@ import (
 	"rookery/internal/vfs"
 )
 
-// dress puts what the settings ask for around a driver's store: limits, then
-// the hold of expunged messages around them, so that what is held leaves the
-// count. It also has the store tended when the user is quiet.
+// dress puts what the settings ask for around a driver's store: limits,
+// annotations, then the hold of expunged messages around them, so that what is held
+// leaves the count, and is hidden from clients who annotate. It also has the store
+// tended when the user is quiet.
 func (h *Host) dress(inner mailstore.Store, driver string, paths settings.MailPaths, protocol string) mailstore.Store {
 	inFS := func(p string) string { return strings.TrimPrefix(p, "/") }
 	control := paths.Control
@@ -39,10 +41,28 @@ func (h *Host) dress(inner mailstore.Store, driver string, paths settings.MailPa
 		limits.Grace = uint64(settings.QuotaStorageGrace.Get(h.Settings))
 	}
 	counted := quota.Wrap(inner, limits)
-	hold := held.Wrap(counted, held.Options{FS: h.FS(), Dir: inFS(control), Mail: inFS(paths.Mail), Note: note, LockWait: limits.LockWait,
+	notes := annotationOptions(h.Settings)
+	notes.FS, notes.Dir, notes.Note, notes.LockWait = h.FS(), inFS(control), note, limits.LockWait
+	noted := annotation.Wrap(counted, notes)
+	hold := held.Wrap(noted, held.Options{FS: h.FS(), Dir: inFS(control), Mail: inFS(paths.Mail), Note: note, LockWait: limits.LockWait,
 		Hold: settings.MailUndeleteHold.Get(h.Settings), MinFree: uint64(settings.MailUndeleteMinFree.Get(h.Settings))})
 	h.tending = &tending{host: h, store: hold, hold: hold, counted: counted, rules: retainRules(boxes)}
 	return &tended{hold, h.tending}
+}
+
+// annotationOptions are the limits of annotations, and those of the server that the
+// administrator has set.
+func annotationOptions(set *settings.Set) annotation.Options {
+	opt := annotation.Options{Limits: mailstore.AnnotationLimits{
+		Value: settings.IMAPMetadataMaxSize.Get(set), Entries: int(settings.IMAPMetadataMaxEntries.Get(set))}}
+	add := func(entry, value string) {
+		if value != "" {
+			opt.Server = append(opt.Server, mailstore.Annotation{Entry: entry, Value: []byte(value)})
+		}
+	}
+	add(annotation.SharedAdmin, settings.IMAPMetadataAdmin.Get(set))
+	add(annotation.SharedComment, settings.IMAPMetadataComment.Get(set))
+	return opt
 }
 
 // fullName gives the name or pattern of a mailbox of the settings as stores have it.

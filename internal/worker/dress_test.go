@@ -70,6 +70,29 @@ func TestMailboxSettings(t *testing.T) {
 	}
 }
 
+// Every setting of annotations has its place.
+func TestAnnotationSettings(t *testing.T) {
+	set := settings.New()
+	if o := annotationOptions(set); o.Limits != (mailstore.AnnotationLimits{Value: 64 << 10, Entries: 1000}) || o.Server != nil {
+		t.Errorf("without settings: %+v", o)
+	}
+	put(t, set, "imap_metadata_max_size", "2k")
+	put(t, set, "imap_metadata_max_entries", int64(20))
+	put(t, set, "imap_metadata_admin", "mailto:a@example.org")
+	put(t, set, "imap_metadata_comment", "down on Sunday")
+	o := annotationOptions(set)
+	if o.Limits != (mailstore.AnnotationLimits{Value: 2048, Entries: 20}) || len(o.Server) != 2 ||
+		o.Server[0].Entry != "/shared/admin" || string(o.Server[0].Value) != "mailto:a@example.org" ||
+		o.Server[1].Entry != "/shared/comment" || string(o.Server[1].Value) != "down on Sunday" {
+		t.Errorf("%+v", o)
+	}
+	for _, bad := range []string{"a@example.org", "mailto:", ":x", "mail to:x", "mailto:a b", "1x:y"} {
+		if set.SetRaw(settings.Lookup("imap_metadata_admin"), bad) == nil {
+			t.Errorf("%q is taken for a URI", bad)
+		}
+	}
+}
+
 // Each [[quota_warning]] becomes a warning with its own words.
 func TestQuotaWarningSettings(t *testing.T) {
 	set := settings.New()

@@ -11,11 +11,28 @@ import (
 
 // capabilities is what a session after login can do. A word stands here only
 // once all of it works.
-var capabilities = []string{"IMAP4rev1", "LITERAL+", "SASL-IR", "ID", "ENABLE", "IDLE", "NAMESPACE", "UIDPLUS", "UNSELECT",
-	"CHILDREN", "MOVE", "SPECIAL-USE", "CONDSTORE", "ESEARCH", "WITHIN", "MULTIAPPEND", "STATUS=SIZE", "LIST-EXTENDED", "LIST-STATUS",
-	"SORT", "SORT=DISPLAY", "ESORT", "THREAD=ORDEREDSUBJECT", "THREAD=REFERENCES", "THREAD=REFS", "I18NLEVEL=1"}
+var capabilities = []string{"IMAP4rev1", "IMAP4rev2", "LITERAL+", "SASL-IR", "ID", "ENABLE", "IDLE", "NAMESPACE", "UIDPLUS", "UNSELECT",
+	"CHILDREN", "MOVE", "SPECIAL-USE", "CONDSTORE", "QRESYNC", "ESEARCH", "WITHIN", "MULTIAPPEND", "STATUS=SIZE", "LIST-EXTENDED", "LIST-STATUS",
+	"QUOTA", "QUOTASET", "QUOTA=RES-STORAGE", "QUOTA=RES-MESSAGE", "QUOTA=RES-MAILBOX", "METADATA", "LIST-METADATA", "CREATE-SPECIAL-USE",
+	"SEARCHRES", "CONTEXT=SEARCH", "CONTEXT=SORT", "MULTISEARCH", "FILTERS", "UIDBATCHES", "INPROGRESS",
+	"UIDONLY", "SORT", "SORT=DISPLAY", "ESORT", "THREAD=ORDEREDSUBJECT", "THREAD=REFERENCES", "THREAD=REFS", "I18NLEVEL=1", "LANGUAGE"}
 
-func capabilityArgs() string { return strings.Join(capabilities, " ") }
+// offered gives the words for this session. ENABLE must not change them
+// (RFC 9051 §6.3.1); COMPRESS does, since it cannot be used twice.
+func (s *Session) offered() []string {
+	words := append(slices.Clone(capabilities), s.appendLimitWord())
+	words = append(words, s.limitWords()...)
+	if s.cfg.Settings.UTF8 {
+		words = append(words, "UTF8=ACCEPT")
+	}
+	if s.cfg.Compress != nil && !s.compressed {
+		words = append(words, "COMPRESS=DEFLATE")
+	}
+	if _, ok := s.sharer(); ok {
+		words = append(words, aclWords...)
+	}
+	return words
+}
 
 // capability = "CAPABILITY"                               RFC 3501 §6.1.1
 type capability struct{}
@@ -23,7 +40,7 @@ type capability struct{}
 func parseCapability(p *parser) (request, bool) { return capability{}, p.WantEnd() }
 
 func (capability) run(s *Session) (view.Reply, error) {
-	s.enc.Capability(capabilities)
+	s.enc.Capability(s.offered())
 	return view.Done("Capability completed."), nil
 }
 
@@ -124,19 +141,25 @@ func parseEnable(p *parser) (request, bool) {
 	return c, p.WantEnd()
 }
 
-// extensions are what ENABLE can switch on, with what that does. QRESYNC,
-// UTF8=ACCEPT and IMAP4rev2 will be rows here.
-var extensions = map[string]func(s *Session){"CONDSTORE": (*Session).enableCondstore}
+// extensions are what ENABLE can switch on where it is offered, with what that does.
+var extensions = map[string]func(s *Session){"CONDSTORE": (*Session).enableCondstore, "QRESYNC": (*Session).enableQresync,
+	"UIDONLY": (*Session).enableUIDOnly, "METADATA": (*Session).enableMetadata,
+	"UTF8=ACCEPT": (*Session).enableUTF8, "IMAP4rev2": (*Session).enableRev2}
 
 func (c enable) run(s *Session) (view.Reply, error) {
 	var done []string
 	s.enc.Untagged().Atom("ENABLED")
+	offered := s.offered()
 	for _, name := range c.names {
-		name = strings.ToUpper(name)
-		if enable, ok := extensions[name]; ok && !slices.Contains(done, name) {
+		at := slices.IndexFunc(offered, func(word string) bool { return strings.EqualFold(word, name) })
+		if at < 0 {
+			continue
+		}
+		word := offered[at]
+		if enable, ok := extensions[word]; ok && !slices.Contains(done, word) {
 			enable(s)
-			done = append(done, name)
-			s.enc.SP().Atom(name)
+			done = append(done, word)
+			s.enc.SP().Atom(word)
 		}
 	}
 	s.enc.CRLF()
@@ -149,6 +172,12 @@ type namespace struct{}
 func parseNamespace(p *parser) (request, bool) { return namespace{}, p.WantEnd() }
 
 func (namespace) run(s *Session) (view.Reply, error) {
+	s.writeNamespaces()
+	return view.Done("Namespace completed."), nil
+}
+
+// writeNamespaces writes the NAMESPACE response.
+func (s *Session) writeNamespaces() {
 	s.enc.Untagged().Atom("NAMESPACE")
 	spaces := s.cfg.Store.Namespaces()
 	for kind := range uint8(3) {
@@ -162,7 +191,9 @@ func (namespace) run(s *Session) (view.Reply, error) {
 				s.enc.Open()
 				found = true
 			}
-			s.enc.Open().Quoted(ns.Prefix).SP().Quoted(string(ns.Separator)).Close()
+			s.enc.Open().Prefix(ns.Prefix).SP().Quoted(string(ns.Separator))
+			s.writeTranslation(ns)
+			s.enc.Close()
 		}
 		if found {
 			s.enc.Close()
@@ -171,5 +202,4 @@ func (namespace) run(s *Session) (view.Reply, error) {
 		}
 	}
 	s.enc.CRLF()
-	return view.Done("Namespace completed."), nil
 }

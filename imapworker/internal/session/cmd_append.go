@@ -2,6 +2,7 @@ package session
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"strconv"
 	"time"
@@ -14,124 +15,212 @@ import (
 )
 
 // append         = "APPEND" SP mailbox 1*append-message             RFC 3502 §6.3.11
-// append-message = [SP flag-list] [SP date-time] SP literal
+// append-message = [SP flag-list] [SP date-time] SP append-data     RFC 4466 §2.7
+// append-data    = literal / literal8 / "CATENATE" SP "(" cat-part *(SP cat-part) ")"
+//
+//	/ "UTF8" SP "(" literal8 ")"                      RFC 6855 §4
 //
 // A message is not kept in memory: when its literal is announced, what stands
 // before it is parsed, the mailbox is looked up and the quota is asked, and only
-// then the client is told to go on. Its bytes go to the store as they come.
+// then the client is told to go on. Its bytes go to the store as they come. What
+// stands between two such literals is a piece (append_pieces.go): parsed whole,
+// then carried out. REPLACE (cmd_replace.go) goes the same way.
 type appending struct {
+	appendTarget
 	appender mailstore.Appender
-	to       io.Writer
-	binary   bool  // the present literal is a literal8 and may hold NUL
-	nul      bool  // a NUL came where none may be
-	err      error // the store's first; the rest of the bytes is dropped
-	count    int
+	to       io.Writer  // of the present message
+	binary   bool       // the present literal is a literal8 and may hold NUL
+	nul      bool       // a NUL came where none may be
+	err      error      // the store's first; the rest of the bytes is dropped
+	inList   bool       // the present message is made of the parts of CATENATE
+	size     int64      // octets of it so far
+	begun    uint64     // messages
+	inUTF8   bool       // the present literal stands in the parentheses of UTF8
+	ascii    bool       // header fields must be US-ASCII
+	header   headerScan // of the present message
+}
+
+// appendTarget is what stands before the messages.
+type appendTarget struct {
+	name    string // of the command, without the UID prefix
+	mailbox imapname.Name
+	replace *replacing // nil for APPEND
 }
 
 // futureLimit is how far in the future an INTERNALDATE may lie: clients with a
 // wrong clock would else put mail where no one finds it.
 const futureLimit = 2 * time.Hour
 
-// parseAppend is for an APPEND that announced no message: a BAD.
-func parseAppend(p *parser) (request, bool) {
-	var name imapname.Name
-	var meta mailstore.AppendMeta
-	ok := p.WantSP() && p.mailbox(&name) && p.s.parseMessageHead(p.Decoder, &meta, &p.nameErr)
-	return nil, ok && p.Fail("a message literal")
+// maxOctets is what a message of CATENATE may have at most (RFC 4469 §4.2: "the
+// 4-GB IMAP message limit").
+const maxOctets = 1<<32 - 1
+
+// appendCommand is an APPEND or REPLACE none of whose messages was streamed: all
+// of them are made of URLs.
+type appendCommand struct {
+	appendTarget
+	piece piece
 }
 
-// parseMessageHead reads what stands between the mailbox, or the message
-// before, and the literal. cannot is parseFlags's.
-func (s *Session) parseMessageHead(d *imapwire.Decoder, meta *mailstore.AppendMeta, cannot *error) bool {
-	if !d.WantSP() {
-		return false
+func parseAppend(p *parser) (request, bool) {
+	c := &appendCommand{appendTarget: appendTarget{name: "APPEND"}}
+	return c, p.WantSP() && p.mailbox(&c.mailbox) && c.piece.parse(p, nil, false)
+}
+
+func (c *appendCommand) run(s *Session) (view.Reply, error) {
+	if refused, err := s.beginAppend(c.appendTarget); refused.Cond != "" || err != nil {
+		return refused, err
 	}
-	if d.Peek() == '(' {
-		var names []string
-		if !d.WantFlagList(&names) || !s.parseFlags(d, names, &meta.Flags, &meta.Keywords, cannot) || !d.WantSP() {
-			return false
-		}
+	defer s.dropAppend()
+	if refused := s.carryOut(&c.piece, nil); refused.Cond != "" {
+		return refused, nil
 	}
-	if d.Peek() == '"' {
-		return d.WantDateTime(&meta.InternalDate) && d.WantSP()
-	}
-	return true
+	return s.commitAppend()
 }
 
 // decide is asked by the framer about each literal.
 func (s *Session) decide(lit imapwire.Announced) imapwire.Verdict {
-	var meta mailstore.AppendMeta
+	p := &parser{Decoder: s.decoder(lit.Prefix[lit.Streamed:]), s: s}
+	var to appendTarget
 	if s.append != nil {
-		d := imapwire.NewDecoder(lit.Prefix[lit.Since:], limits(s.cfg.Settings))
-		var cannot error
-		if !s.parseMessageHead(d, &meta, &cannot) || !d.WantEnd() {
-			return refuse(view.Bad("Error in command APPEND: " + d.Err().Error() + "."))
+		to = s.append.appendTarget
+	} else {
+		switch refused, is := p.appendTarget(&to); {
+		case refused.Cond != "":
+			return refuse(refused)
+		case !is:
+			if reply, long := s.longValue(lit); long {
+				return refuse(reply)
+			}
+			return imapwire.Verdict{} // another command, or the mailbox itself is a literal
 		}
-		if cannot != nil {
-			return refuse(view.No("CANNOT", sentence(cannot.Error())))
-		}
-		return s.addMessage(meta, lit)
 	}
-	p := &parser{Decoder: imapwire.NewDecoder(lit.Prefix, limits(s.cfg.Settings)), s: s}
-	var name imapname.Name
-	if !p.WantTag(&p.tag) || !p.WantSP() || !p.Keyword("APPEND") || !p.WantSP() || p.AtEnd() {
-		return imapwire.Verdict{} // another command, or the mailbox itself is a literal
-	}
-	if !p.mailbox(&name) || !s.parseMessageHead(p.Decoder, &meta, &p.nameErr) || !p.WantEnd() {
-		return refuse(view.Bad("Error in command APPEND: " + p.Err().Error() + "."))
-	}
-	if p.nameErr != nil {
+	pc := piece{inList: s.append != nil && s.append.inList, inUTF8: s.append != nil && s.append.inUTF8}
+	switch ok := p.Err() == nil && pc.parse(p, &lit, to.replace != nil); {
+	case !ok:
+		return refuse(s.appendSyntax(to.name, p, pc.inList))
+	case p.nameErr != nil:
 		return refuse(view.No("CANNOT", sentence(p.nameErr.Error())))
+	case pc.waits:
+		return imapwire.Verdict{} // a URL is a literal: it is part of the next piece
 	}
-	appender, err := s.cfg.Store.Append(string(name))
-	if err != nil {
-		return s.refuseError(err)
+	if s.append == nil {
+		s.last = to.name
+		if refused, err := s.beginAppend(to); err != nil {
+			return refuse(s.failure(err))
+		} else if refused.Cond != "" {
+			return refuse(refused)
+		}
 	}
-	s.last = "APPEND"
-	s.append = &appending{appender: appender}
-	return s.addMessage(meta, lit)
+	if refused := s.carryOut(&pc, &lit); refused.Cond != "" {
+		return refuse(refused)
+	}
+	return imapwire.Verdict{Action: imapwire.Stream}
+}
+
+// appendTarget reads what stands before the first message, from the tag on. It is
+// no APPEND or REPLACE, or not known yet, where it says false; after an error of
+// the decoder it says true.
+func (p *parser) appendTarget(to *appendTarget) (refused view.Reply, is bool) {
+	if !p.WantTag(&p.tag) || !p.WantSP() {
+		return refused, false
+	}
+	if p.Ahead("UID ") {
+		p.uid = p.Keyword("UID") && p.SP()
+	}
+	switch {
+	case p.Keyword("REPLACE"):
+		to.name = "REPLACE"
+		switch {
+		case p.s.view == nil:
+			return view.Bad("No mailbox selected."), true // RFC 8508 §3.5
+		case !p.uid && p.s.enc.Options.UIDOnly:
+			return uidRequired, true
+		}
+		to.replace = &replacing{uidPrefix: p.uid}
+		if !p.WantSP() || !to.replace.parse(p) {
+			return refused, true
+		}
+	case !p.uid && p.Keyword("APPEND"):
+		to.name = "APPEND"
+	default:
+		return refused, false
+	}
+	if !p.WantSP() {
+		return refused, true
+	}
+	return refused, !p.AtEnd() && (p.mailbox(&to.mailbox) || p.Err() != nil)
 }
 
 func refuse(reply view.Reply) imapwire.Verdict {
 	return imapwire.Verdict{Action: imapwire.Refuse, Tag: reply}
 }
 
-func (s *Session) refuseError(err error) imapwire.Verdict {
+// failure is the answer to an error of the mailbox that messages go to.
+func (s *Session) failure(err error) view.Reply {
 	reply, err := s.tryCreate(err)
 	if err != nil {
 		reply = s.refusal(err)
 	}
-	return refuse(reply)
+	return reply
 }
 
-// addMessage begins one message of the APPEND under way.
-func (s *Session) addMessage(meta mailstore.AppendMeta, lit imapwire.Announced) imapwire.Verdict {
-	a := s.append
-	switch limit := s.cfg.Settings.MaxMessage; {
-	case lit.Size == 0:
-		// RFC 3502 §6.3.11: "a zero-length message literal argument is an error,
-		// and MUST return a NO. This can be used to cancel the append."
-		return refuse(view.Reply{Cond: imapwire.NO, Text: "Empty message, nothing was appended."})
-	case limit > 0 && lit.Size > limit:
-		return refuse(view.No("TOOBIG", "Message is too big."))
-	case a.err != nil || a.nul:
-		// The messages before have failed already: no need to send this one.
-		return refuse(s.appendFailure())
+// beginAppend begins the APPEND or REPLACE: before it nothing was done.
+func (s *Session) beginAppend(to appendTarget) (refused view.Reply, err error) {
+	if to.replace != nil {
+		if refused, err := to.replace.find(s); refused.Cond != "" || err != nil {
+			return refused, err
+		}
 	}
+	appender, err := s.cfg.Store.Append(string(to.mailbox))
+	if err != nil {
+		return s.tryCreate(err)
+	}
+	if to.replace != nil {
+		to.replace.credit(s, appender)
+	}
+	s.append = &appending{appendTarget: to, appender: appender, ascii: s.wantsASCII()}
+	return view.Reply{}, nil
+}
+
+// beginMessage begins one message of the APPEND under way; size is -1 where it is
+// not known beforehand.
+func (s *Session) beginMessage(meta mailstore.AppendMeta, size int64) (refused view.Reply) {
+	a := s.append
+	a.begun++
+	if refused := s.tooManyToAppend(a.begun); refused.Cond != "" {
+		return refused
+	}
+	a.size, a.header = 0, headerScan{}
 	if meta.InternalDate.After(s.now.Add(futureLimit)) {
 		meta.InternalDate = time.Time{}
 	}
-	to, err := a.appender.Add(meta, lit.Size)
+	to, err := a.appender.Add(meta, size)
 	if err != nil {
-		return s.refuseError(err)
+		return s.failure(err)
 	}
-	a.to, a.binary = to, lit.Binary
-	a.count++
-	return imapwire.Verdict{Action: imapwire.Stream}
+	a.to = to
+	return view.Reply{}
+}
+
+// tooBig refuses a message that would have more octets than it may.
+func (s *Session) tooBig(octets int64) (refused view.Reply) {
+	if limit := s.cfg.Settings.MaxMessage; limit > 0 && octets > limit || s.append.inList && octets > maxOctets {
+		return view.No("TOOBIG", "Message is too big.")
+	}
+	return view.Reply{}
+}
+
+// emptyMessage is the answer to a message without an octet. RFC 3502 §6.3.11: "a
+// zero-length message literal argument is an error, and MUST return a NO. This can
+// be used to cancel the append."
+func emptyMessage() view.Reply {
+	return view.Reply{Cond: imapwire.NO, Text: "Empty message, nothing was appended."}
 }
 
 // write takes bytes of the present message.
 func (a *appending) write(p []byte) {
+	a.header.see(p)
 	if !a.binary && bytes.IndexByte(p, 0) >= 0 {
 		a.nul = true
 	}
@@ -140,44 +229,88 @@ func (a *appending) write(p []byte) {
 	}
 }
 
-func (a *appending) endMessage() { a.to = nil }
+func (a *appending) endMessage() {
+	if !a.inList {
+		a.to = nil
+	}
+}
 
-// appendFailure is the answer to an APPEND whose bytes could not be kept.
+// appendFailure is the answer to an APPEND whose bytes could not be kept; none so
+// far where all could.
 func (s *Session) appendFailure() view.Reply {
-	if s.append.nul {
+	switch {
+	case s.append.nul:
 		// RFC 3501 §9: literal = "{" number "}" CRLF *CHAR8, which has no NUL
 		return view.Bad("NUL byte in a message that is no literal8.")
+	case s.append.err != nil:
+		return s.failure(s.append.err)
+	case s.append.ascii && s.append.header.high:
+		return eightBitHeader
 	}
-	reply, err := s.tryCreate(s.append.err)
-	if err != nil {
-		return s.refusal(err)
-	}
-	return reply
+	return view.Reply{}
 }
 
 // finishAppend is called when the command's last line is there.
 func (s *Session) finishAppend(ev imapwire.Event) {
-	reply, err := s.commitAppend(ev.Text()[ev.Since:])
+	s.removed, s.lowest = false, 0
+	to := s.append.appendTarget
+	reply, err := s.endAppend(ev.Text()[ev.Streamed:])
 	s.dropAppend()
-	s.finishCommand(tagOf(ev.Bytes), commands["APPEND"], false, reply, err)
+	s.finishCommand(tagOf(ev.Bytes), to.row(commands[to.name], reply, err), to.replace != nil && to.replace.uidPrefix, reply, err)
 }
 
-func (s *Session) commitAppend(rest []byte) (view.Reply, error) {
+// appendSyntax is the answer to a piece that cannot be parsed. Behind a literal that
+// was streamed offsets would mean nothing to the client.
+func (s *Session) appendSyntax(name string, p *parser, inside bool) view.Reply {
+	syntax := (*imapwire.SyntaxError)(nil)
+	if s.append == nil || !errors.As(p.Err(), &syntax) {
+		return view.Bad("Error in command " + name + ": " + p.Err().Error() + ".")
+	}
+	want := "end of command"
+	if inside || syntax.Offset > 1 {
+		want = syntax.Want
+	}
+	return view.Bad("Error in command " + name + ": expected " + want + " after the message.")
+}
+
+// endAppend takes what stands behind the last message literal.
+func (s *Session) endAppend(rest []byte) (view.Reply, error) {
 	a := s.append
-	switch {
-	case len(rest) > 0:
-		return view.Bad("Error in command APPEND: expected end of command after the message."), nil
-	case a.err != nil || a.nul:
-		return s.appendFailure(), nil
+	pc := piece{inList: a.inList, inUTF8: a.inUTF8}
+	p := &parser{Decoder: s.decoder(rest), s: s}
+	if (len(rest) > 0 || a.inList || a.inUTF8) && !pc.parse(p, nil, a.replace != nil) {
+		return s.appendSyntax(a.name, p, a.inList || a.inUTF8), nil
+	}
+	if p.nameErr != nil {
+		return view.No("CANNOT", sentence(p.nameErr.Error())), nil
+	}
+	if refused := s.carryOut(&pc, nil); refused.Cond != "" {
+		return refused, nil
+	}
+	return s.commitAppend()
+}
+
+func (s *Session) commitAppend() (view.Reply, error) {
+	a := s.append
+	if failed := s.appendFailure(); failed.Cond != "" {
+		return failed, nil
+	}
+	if a.replace != nil {
+		return a.replace.commit(s)
 	}
 	result, err := a.appender.Commit()
 	if err != nil {
 		return s.tryCreate(err)
 	}
 	s.counts.Appended += uint64(len(result.UIDs))
+	s.madeHere(string(a.mailbox), result.UIDs)
 	s.changed()
-	code := imapwire.Code{Name: "APPENDUID", Args: strconv.FormatUint(uint64(result.UIDValidity), 10) + " " + numset.FromSorted(result.UIDs).String()}
-	return view.Reply{Cond: imapwire.OK, Code: code, Text: "Append completed."}, nil
+	return view.Reply{Cond: imapwire.OK, Code: appendUID(result), Text: "Append completed."}, nil
+}
+
+// appendUID is resp-code-apnd = "APPENDUID" SP nz-number SP append-uid (RFC 4315 §4).
+func appendUID(r mailstore.AppendResult) imapwire.Code {
+	return imapwire.Code{Name: "APPENDUID", Args: strconv.FormatUint(uint64(r.UIDValidity), 10) + " " + numset.FromSorted(r.UIDs).String()}
 }
 
 // dropAppend leaves no trace of an APPEND that is not committed.

@@ -9,6 +9,7 @@ import (
 	"rookery/internal/imapname"
 	"rookery/internal/imapwire"
 	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/annotation"
 )
 
 // list = "LIST" [SP list-select-opts] SP mailbox SP mbox-or-pat [SP list-return-opts]   RFC 5258 §6
@@ -16,7 +17,8 @@ import (
 //	list-select-opts = "(" [option *(SP option)] ")"   SUBSCRIBED, REMOTE, RECURSIVEMATCH, SPECIAL-USE (RFC 6154 §6)
 //	mbox-or-pat      = list-mailbox / "(" list-mailbox *(SP list-mailbox) ")"
 //	list-return-opts = "RETURN" SP "(" [option *(SP option)] ")"
-//	                   SUBSCRIBED, CHILDREN, SPECIAL-USE, STATUS SP "(" … ")" (RFC 5819 §4)
+//	                   SUBSCRIBED, CHILDREN, SPECIAL-USE, STATUS SP "(" … ")" (RFC 5819 §4),
+//	                   METADATA SP "(" entry *(SP entry) ")" (RFC 9590 §5), MYRIGHTS (RFC 8440 §5)
 type list struct {
 	reference string
 	patterns  []string
@@ -27,6 +29,8 @@ type list struct {
 	special          bool // select
 	returnSubscribed bool
 	status           statusItems
+	metadata         *getMetadata // nil without METADATA
+	myRights         bool
 }
 
 func parseList(p *parser) (request, bool) {
@@ -99,6 +103,17 @@ func (c *list) parseReturn(p *parser) bool {
 		case "CHILDREN", "SPECIAL-USE": // always returned
 		case "STATUS":
 			return p.WantSP() && c.status.parse(p)
+		case "METADATA":
+			if c.metadata != nil {
+				return p.Fail("METADATA once")
+			}
+			c.metadata = &getMetadata{options: true} // it has none here
+			return p.WantSP() && c.metadata.parseEntries(p)
+		case "MYRIGHTS":
+			if _, ok := p.s.sharer(); !ok {
+				return p.Fail("a return option")
+			}
+			c.myRights = true
 		default:
 			return p.Fail("a return option")
 		}
@@ -112,6 +127,7 @@ func (c *list) run(s *Session) (view.Reply, error) {
 		s.enc.Untagged().Atom("LIST").SP().FlagList([]string{`\Noselect`}).SP().Quoted(s.separator()).SP().Quoted("").CRLF()
 		return view.Done("List completed."), nil
 	}
+	c.extended = c.extended || s.enc.Options.Rev2 // RFC 9051 has RFC 5258 within it
 	if c.status.enables() {
 		s.enableCondstore()
 	}
@@ -132,18 +148,37 @@ func (c *list) run(s *Session) (view.Reply, error) {
 			continue
 		}
 		c.write(s, f, child, &head)
-		if len(c.status) > 0 && f.Attrs&(mailstore.NoSelect|mailstore.NonExistent) == 0 {
-			// RFC 5819 §2: a mailbox whose STATUS fails has no STATUS response;
-			// one that another session deleted meanwhile is no news for the log.
-			if err := s.writeStatus(imapname.Name(f.Name), c.status); err != nil && !errkind.Is(err, errkind.NotFound) && !errkind.Is(err, errkind.Invalid) {
-				s.cfg.Log.Warn(err.Error())
-			}
+		if c.selects(f) && f.Attrs&(mailstore.NoSelect|mailstore.NonExistent) == 0 {
+			c.writeMore(s, f)
 		}
 		if err := s.flushSome(); err != nil {
 			return view.Reply{}, err
 		}
 	}
 	return view.Done("List completed."), nil
+}
+
+// writeMore writes what was asked for beside the LIST response of a mailbox: not of
+// one that is listed for its children's sake (RFC 5819 §3, RFC 9590 §4). A mailbox
+// whose STATUS or METADATA fails has no such response (RFC 5819 §2, RFC 9590 §3);
+// one that another session deleted meanwhile is no news for the log.
+func (c *list) writeMore(s *Session, f mailstore.Folder) {
+	warn := func(err error) {
+		if err != nil && !errkind.Is(err, errkind.NotFound) && !errkind.Is(err, errkind.Invalid) {
+			s.cfg.Log.Warn(err.Error())
+		}
+	}
+	if len(c.status) > 0 {
+		warn(s.writeStatus(imapname.Name(f.Name), c.status))
+	}
+	if c.metadata != nil {
+		c.metadata.of = annotated{mailbox: imapname.Name(f.Name)}
+		_, err := s.writeMetadata(c.metadata, f)
+		warn(err)
+	}
+	if c.myRights { // RFC 8440 §3: after the LIST response
+		warn(s.writeMyRights(imapname.Name(f.Name)))
+	}
 }
 
 // unlisted reports whether LIST passes a folder over: those of a namespace with
@@ -167,7 +202,7 @@ func spaceOf(spaces []mailstore.Namespace, name string) (best mailstore.Namespac
 
 // selects reports whether the selection options take f.
 func (c *list) selects(f mailstore.Folder) bool {
-	return (!c.subscribed || f.Attrs&mailstore.Subscribed != 0) && (!c.special || f.Attrs&specialUses != 0)
+	return (!c.subscribed || f.Attrs&mailstore.Subscribed != 0) && (!c.special || f.Attrs&annotation.AllUses != 0)
 }
 
 // shows reports whether a mailbox that is selected is worth a line: one that
@@ -236,22 +271,5 @@ func (c *list) attributes(f mailstore.Folder) []string {
 	if c.returnSubscribed && f.Attrs&mailstore.Subscribed != 0 {
 		attrs = append(attrs, `\Subscribed`)
 	}
-	for _, use := range uses {
-		if f.Attrs&use.attr != 0 {
-			attrs = append(attrs, use.name)
-		}
-	}
-	return attrs
+	return append(attrs, annotation.UseNames(f.Attrs)...)
 }
-
-// uses are the attributes of RFC 6154 §2 and RFC 8457 §3.
-var uses = []struct {
-	attr mailstore.Attr
-	name string
-}{
-	{mailstore.UseAll, `\All`}, {mailstore.UseArchive, `\Archive`}, {mailstore.UseDrafts, `\Drafts`}, {mailstore.UseFlagged, `\Flagged`},
-	{mailstore.UseJunk, `\Junk`}, {mailstore.UseSent, `\Sent`}, {mailstore.UseTrash, `\Trash`}, {mailstore.UseImportant, `\Important`},
-}
-
-const specialUses = mailstore.UseAll | mailstore.UseArchive | mailstore.UseDrafts | mailstore.UseFlagged |
-	mailstore.UseJunk | mailstore.UseSent | mailstore.UseTrash | mailstore.UseImportant

@@ -1,16 +1,28 @@
 package session
 
 import (
+	"encoding/hex"
+
 	"rookery/imapworker/internal/view"
 	"rookery/internal/errkind"
 	"rookery/internal/imapname"
+	"rookery/internal/imapwire"
+	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/annotation"
 )
 
-// create = "CREATE" SP mailbox                            RFC 3501 §6.3.3
-type create struct{ mailbox imapname.Name }
+// create        = "CREATE" SP mailbox [create-params]     RFC 3501 §6.3.3
+// create-params = SP "(" create-param *(SP create-param) ")"   RFC 4466 §2.2
+// create-param  = "USE" SP "(" [use-attr *(SP use-attr)] ")"   RFC 6154 §6
+type create struct {
+	mailbox imapname.Name
+	params  bool // USE was given
+	use     mailstore.Attr
+	unknown bool // a use was named that there is not
+}
 
 func parseCreate(p *parser) (request, bool) {
-	var c create
+	c := &create{}
 	if !p.WantSP() || !p.mailboxTrimmed(&c.mailbox, true) {
 		return nil, false
 	}
@@ -19,15 +31,59 @@ func parseCreate(p *parser) (request, bool) {
 	if p.nameErr == nil {
 		p.nameErr = c.mailbox.CheckNew()
 	}
+	if p.SP() && !p.WantList(func() bool { return c.param(p) }) {
+		return nil, false
+	}
 	return c, p.WantEnd()
 }
 
-func (c create) run(s *Session) (view.Reply, error) {
-	if _, err := s.cfg.Store.Create(string(c.mailbox), 0); err != nil {
+func (c *create) param(p *parser) bool {
+	if c.params {
+		return p.Fail("USE once")
+	}
+	c.params = true
+	return p.WantKeyword("USE") && p.WantSP() && p.WantEmptyList(func() bool {
+		var name string
+		if !p.WantFlag(&name) {
+			return false
+		}
+		if name[0] != '\\' {
+			return p.Fail("a special use")
+		}
+		use, known := annotation.UseByName(name)
+		c.use |= use
+		c.unknown = c.unknown || !known
+		return true
+	})
+}
+
+func (c *create) run(s *Session) (view.Reply, error) {
+	if c.unknown || annotation.MayAssign(c.use) != nil {
+		// RFC 6154 §3: the mailbox "MUST NOT" be made without its use
+		return badUse(), nil
+	}
+	made, err := s.cfg.Store.Create(string(c.mailbox), c.use)
+	if c.use != 0 && errkind.Is(err, errkind.Invalid) {
+		return badUse(), nil
+	}
+	if err != nil {
 		return view.Reply{}, err
 	}
 	s.changed()
-	return view.Done("Create completed."), nil
+	reply := view.Done("Create completed.")
+	if st, err := s.cfg.Store.Status(made, mailstore.StatusWant{}); err == nil {
+		reply.Code = mailboxIDCode(st.GUID) // RFC 8474 §4.1
+	}
+	return reply, nil
+}
+
+// mailboxID is the objectid of a mailbox (RFC 8474 §4): its GUID, which stays through
+// RENAME and a change of the format, and which no mailbox made later has. The letter
+// keeps it apart from ids of messages and threads, and from numbers (§7).
+func mailboxID(guid mailstore.GUID) string { return "M" + hex.EncodeToString(guid[:]) }
+
+func mailboxIDCode(guid mailstore.GUID) imapwire.Code {
+	return imapwire.Code{Name: "MAILBOXID", Args: "(" + mailboxID(guid) + ")"}
 }
 
 // delete = "DELETE" SP mailbox                            RFC 3501 §6.3.4

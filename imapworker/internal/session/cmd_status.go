@@ -2,6 +2,7 @@ package session
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"rookery/imapworker/internal/view"
@@ -18,18 +19,30 @@ type status struct {
 // statusItems are the items asked for, in the client's order.
 type statusItems []string
 
-// statusValues are the items there are: RFC 3501 §6.3.10, RFC 8438 (SIZE).
-// RFC 7162 §3.1.7 (HIGHESTMODSEQ, 0 where there is none). DELETED and MAILBOXID
-// will be rows here.
-var statusValues = map[string]func(st *mailstore.Status) uint64{
+// statusNumbers are the items that are a number of the mailbox: RFC 3501 §6.3.10,
+// RFC 8438 (SIZE), RFC 9208 §4.1.4 (DELETED), RFC 7162 §3.1.7 (HIGHESTMODSEQ, 0
+// where there is none).
+var statusNumbers = map[string]func(st *mailstore.Status) uint64{
 	"MESSAGES":    func(st *mailstore.Status) uint64 { return uint64(st.Messages) },
 	"RECENT":      func(st *mailstore.Status) uint64 { return uint64(st.Recent) },
 	"UIDNEXT":     func(st *mailstore.Status) uint64 { return uint64(st.UIDNext) },
 	"UIDVALIDITY": func(st *mailstore.Status) uint64 { return uint64(st.UIDValidity) },
 	"UNSEEN":      func(st *mailstore.Status) uint64 { return uint64(st.Unseen) },
 	"SIZE":        func(st *mailstore.Status) uint64 { return st.Size },
+	"DELETED":     func(st *mailstore.Status) uint64 { return uint64(st.Deleted) },
 
 	highestModSeq: func(st *mailstore.Status) uint64 { return uint64(st.HighestModSeq) },
+}
+
+// The items that are none: RFC 9208 §4.1.4, RFC 7889 §3.1, RFC 8474 §4.3.
+const (
+	deletedStorage = "DELETED-STORAGE"
+	appendLimit    = "APPENDLIMIT"
+	mailboxIDItem  = "MAILBOXID"
+)
+
+func isStatusItem(name string) bool {
+	return statusNumbers[name] != nil || name == deletedStorage || name == appendLimit || name == mailboxIDItem
 }
 
 const highestModSeq = "HIGHESTMODSEQ"
@@ -51,7 +64,7 @@ func (items *statusItems) parse(p *parser) bool {
 			return false
 		}
 		name = strings.ToUpper(name)
-		if statusValues[name] == nil {
+		if !isStatusItem(name) || name == "RECENT" && p.Options.Rev2 { // RFC 9051 Appendix E, 12
 			return p.Fail("a STATUS item")
 		}
 		if !slices.Contains(*items, name) {
@@ -81,15 +94,59 @@ func (s *Session) writeStatus(name imapname.Name, items statusItems) error {
 	if err != nil {
 		return err
 	}
+	var freed uint64
+	if slices.Contains(items, deletedStorage) {
+		if freed, err = s.deletedStorage(name, &st); err != nil {
+			return err
+		}
+	}
 	s.enc.Untagged().Atom("STATUS").SP().Mailbox(shown).SP().Open()
 	for i, item := range items {
 		if i > 0 {
 			s.enc.SP()
 		}
-		s.enc.Atom(item).SP().Num64(statusValues[item](&st))
+		s.enc.Atom(item).SP()
+		switch item {
+		case deletedStorage:
+			s.enc.Num64(freed)
+		case mailboxIDItem:
+			s.enc.Open().Atom(mailboxID(st.GUID)).Close()
+		case appendLimit:
+			s.writeAppendLimit()
+		default:
+			s.enc.Num64(statusNumbers[item](&st))
+		}
 	}
 	s.enc.Close().CRLF()
 	return nil
+}
+
+// maxAppendLimit is the largest number of RFC 7889 §5; with a larger limit there is
+// none, as far as this client can tell.
+const maxAppendLimit = 1<<32 - 1
+
+// hasAppendLimit reports whether there is a limit that can be told. It is the same
+// for all mailboxes, and "should not take … quotas … into account" (RFC 7889 §3.3).
+func (s *Session) hasAppendLimit() bool {
+	limit := s.cfg.Settings.MaxMessage
+	return limit > 0 && limit <= maxAppendLimit
+}
+
+func (s *Session) writeAppendLimit() {
+	if s.hasAppendLimit() {
+		s.enc.Num64(uint64(s.cfg.Settings.MaxMessage))
+	} else {
+		s.enc.Nil()
+	}
+}
+
+// appendLimitWord is the capability (RFC 7889 §2): with the limit for all mailboxes,
+// or alone where a client learns from STATUS that there is none.
+func (s *Session) appendLimitWord() string {
+	if s.hasAppendLimit() {
+		return appendLimit + "=" + strconv.FormatInt(s.cfg.Settings.MaxMessage, 10)
+	}
+	return appendLimit
 }
 
 // job runs a command of another package (Jobs).
@@ -109,10 +166,23 @@ func parseJob(p *parser, parse view.Parse) (request, bool) {
 	return &job{j, p.tag, p.uid}, ok
 }
 
+// numbered reports whether the command names messages by sequence numbers
+// although it came with the UID prefix.
+func (c *job) numbered() bool {
+	n, ok := c.Job.(view.Numbered)
+	return ok && n.Numbered()
+}
+
 func (c *job) run(s *Session) (view.Reply, error) {
-	ctx := view.Context{View: s.view, Enc: &s.enc, Out: &s.out, Tag: c.tag, Now: s.now, UID: c.uid, Fetched: &s.counts.Fetched, Log: s.cfg.Log.Warn,
-		Enable: s.enableCondstore}
-	return c.Job.Run(&ctx)
+	ctx := s.context(c.tag, c.uid)
+	if c.tag != "" { // else it is no command of the client's
+		ctx.Limit = uint64(s.cfg.Settings.MessageLimit)
+	}
+	reply, err := c.Job.Run(ctx)
+	if ctx.Lowest > 0 {
+		s.lowest = ctx.Lowest
+	}
+	return reply, err
 }
 
 var _ view.Output = (*stickyOutput)(nil)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"rookery/imapworker/internal/view"
 	"rookery/internal/errkind"
@@ -64,8 +65,21 @@ func table() map[string]row {
 		"LSUB":         {anyState, movesSeqs, parseLsub},
 		"STATUS":       {anyState, movesSeqs, parseStatus},
 		"NAMESPACE":    {anyState, movesSeqs, parseNamespace},
+		"LANGUAGE":     {anyState, movesSeqs, parseLanguage},
+		"GETQUOTA":     {anyState, movesSeqs, parseGetQuota},
+		"GETQUOTAROOT": {anyState, movesSeqs, parseGetQuotaRoot},
+		"SETQUOTA":     {anyState, movesSeqs, parseSetQuota},
+		"GETMETADATA":  {anyState, movesSeqs, parseGetMetadata},
+		"SETMETADATA":  {anyState, movesSeqs, parseSetMetadata},
+		"SETACL":       {anyState, movesSeqs, parseSetACL},
+		"DELETEACL":    {anyState, movesSeqs, parseDeleteACL},
+		"GETACL":       {anyState, movesSeqs, parseGetACL},
+		"LISTRIGHTS":   {anyState, movesSeqs, parseListRights},
+		"MYRIGHTS":     {anyState, movesSeqs, parseMyRights},
 		"APPEND":       {anyState, movesSeqs, parseAppend},
 		"IDLE":         {anyState, silent, parseIdle},
+		"NOTIFY":       {anyState, movesSeqs, parseNotify},
+		"COMPRESS":     {anyState, silent, parseCompress},
 		"CHECK":        {selected, tellsAll, parseCheck},
 		"CLOSE":        {selected, silent, parseClose},
 		"UNSELECT":     {selected, silent, parseUnselect},
@@ -77,6 +91,8 @@ func table() map[string]row {
 		"UID COPY":     {selected, movesSeqs, parseCopy},
 		"MOVE":         {selected, movesSeqs, parseMove},
 		"UID MOVE":     {selected, movesSeqs, parseMove},
+		"REPLACE":      {selected, movesSeqs, parseReplace},
+		"UID REPLACE":  {selected, movesSeqs, parseReplace},
 		"FETCH":        {selected, keepsSeqs, parseFetch},
 		"UID FETCH":    {selected, movesSeqs, parseFetch},
 		"SEARCH":       {selected, keepsSeqs, parseSearch},
@@ -84,6 +100,10 @@ func table() map[string]row {
 		"SORT":         {selected, keepsSeqs, parseSort},
 		"UID SORT":     {selected, movesSeqs, parseSort},
 		"THREAD":       {selected, keepsSeqs, parseThread},
+		"ESEARCH":      {anyState, keepsSeqs, parseEsearch},
+		"UID ESEARCH":  {anyState, keepsSeqs, parseEsearch},
+		"CANCELUPDATE": {selected, movesSeqs, parseCancelUpdate},
+		"UIDBATCHES":   {selected, movesSeqs, parseUIDBatches},
 		"UID THREAD":   {selected, movesSeqs, parseThread},
 		"LOGIN":        {0, silent, nil},
 		"AUTHENTICATE": {0, silent, nil},
@@ -96,15 +116,26 @@ var commands = table()
 // parser is a Decoder with what the parsers of commands share.
 type parser struct {
 	*imapwire.Decoder
-	s       *Session
-	tag     string
-	uid     bool  // the command came with the UID prefix
-	nameErr error // a name that cannot be, a mailbox's or a keyword's, though its syntax is right
+	s   *Session
+	tag string
+	uid bool // the command came with the UID prefix
+	// uidRequired says that what is wrong with the command is a sequence number
+	// where UIDONLY is enabled.
+	uidRequired bool
+	nameErr     error       // a name that cannot be, a mailbox's or a keyword's, though its syntax is right
+	given       []givenName // the mailboxes that it named
+}
+
+// decoder makes the decoder of bytes that this client sent.
+func (s *Session) decoder(p []byte) *imapwire.Decoder {
+	d := imapwire.NewDecoder(p, limits(s.cfg.Settings))
+	d.Options = s.enc.Options
+	return d
 }
 
 // command parses one command and runs it.
 func (s *Session) command(p []byte) {
-	d := imapwire.NewDecoder(p, limits(s.cfg.Settings))
+	d := s.decoder(p)
 	var tag, name string
 	switch {
 	case len(p) == 0:
@@ -141,8 +172,20 @@ func (s *Session) command(p []byte) {
 		return
 	}
 	s.last = name
+	if instead := outdated[name]; instead != "" && s.enc.Options.Rev2 {
+		s.answer(tag, view.Bad("IMAP4rev2 has no "+name+"; use "+instead+"."))
+		return
+	}
+	if !uid && s.enc.Options.UIDOnly && numbered[name] {
+		s.answer(tag, uidRequired)
+		return
+	}
 	parsed := &parser{Decoder: d, s: s, tag: tag, uid: uid}
 	req, ok := cmd.parse(parsed)
+	if !ok && parsed.uidRequired {
+		s.answer(tag, uidRequired)
+		return
+	}
 	if !ok {
 		s.answer(tag, view.Bad("Error in command "+name+": "+d.Err().Error()+"."))
 		return
@@ -157,7 +200,25 @@ func (s *Session) command(p []byte) {
 			s.view.AnnounceKeywords(&s.enc)
 		}
 	}
+	if j, ok := req.(*job); ok && uid && j.numbered() {
+		if s.enc.Options.UIDOnly {
+			s.answer(tag, uidRequired)
+			return
+		}
+		// RFC 7162 §3.2.10.2: no VANISHED in UID SEARCH with sequence numbers.
+		cmd.effect = keepsSeqs
+	}
+	s.removed, s.lowest = false, 0
 	reply, err := req.run(s)
+	if c, ok := req.(*appendCommand); ok {
+		cmd = c.row(cmd, reply, err)
+	}
+	if s.enc.Options.Rev2 {
+		reply, err = s.asRev2(name, parsed.given, reply, err)
+	}
+	if names := touches(req); len(names) > 0 {
+		s.tellOthers(names)
+	}
 	s.finishCommand(tag, cmd, uid, reply, err)
 }
 
@@ -185,7 +246,11 @@ func (s *Session) finishCommand(tag string, cmd row, uid bool, reply view.Reply,
 		if s.end != Running {
 			return
 		}
+		reply = s.tellHighest(reply)
+		reply = s.tellLimit(reply)
+		s.removed = false
 	}
+	s.tellMetadata()
 	s.answer(tag, reply)
 }
 
@@ -205,10 +270,16 @@ func (p *parser) mailbox(name *imapname.Name) bool {
 // mailboxTrimmed is mailbox where one separator at the end may be ignored.
 func (p *parser) mailboxTrimmed(name *imapname.Name, trim bool) bool {
 	var raw string
-	if !p.WantMailbox(&raw) {
-		return false
+	return p.WantMailbox(&raw) && p.mailboxName(raw, name, trim)
+}
+
+// mailboxName is mailboxTrimmed for a name that was read.
+func (p *parser) mailboxName(raw string, name *imapname.Name, trim bool) bool {
+	names := p.s.names
+	if !names.UTF8 && p.s.cfg.Settings.UTF8 && !isASCII(raw) {
+		names.UTF8 = true // RFC 9755 §3: "MUST accept UTF8-quoted mailbox names", enabled or not
 	}
-	parsed, err := p.s.names.Parse(raw, trim)
+	parsed, err := names.Parse(raw, trim)
 	switch {
 	case err == imapname.ErrEncoding || err == imapname.ErrUTF8:
 		return p.Fail("a mailbox name in modified UTF-7")
@@ -218,8 +289,16 @@ func (p *parser) mailboxTrimmed(name *imapname.Name, trim bool) bool {
 	default:
 		p.nameErr = p.s.inNamespace(parsed)
 	}
+	if trim {
+		raw = strings.TrimSuffix(raw, p.s.separator())
+	}
+	p.given = append(p.given, givenName{raw, parsed})
 	*name = parsed
 	return true
+}
+
+func isASCII(s string) bool {
+	return strings.IndexFunc(s, func(r rune) bool { return r >= utf8.RuneSelf }) < 0
 }
 
 // inNamespace is nil for a name that begins as the names of the user's namespace

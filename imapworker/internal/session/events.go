@@ -17,15 +17,21 @@ type idling struct {
 
 // Deadline is when Tick must be called next, zero if never.
 func (s *Session) Deadline() time.Time {
+	var due time.Time
 	switch {
 	case s.end != Running:
 		return time.Time{}
 	case s.idle == nil:
-		return s.heard.Add(s.cfg.Settings.AutoLogout)
+		due = s.heard.Add(s.cfg.Settings.AutoLogout)
 	case s.view != nil && s.idle.poll.Before(s.idle.notify):
-		return s.idle.poll
+		due = s.idle.poll
+	default:
+		due = s.idle.notify
 	}
-	return s.idle.notify
+	if n := s.notifyDue(); !n.IsZero() && n.Before(due) {
+		return n
+	}
+	return due
 }
 
 // Tick does what is due. It may be called at any time.
@@ -34,10 +40,12 @@ func (s *Session) Tick(now time.Time) {
 	if s.end != Running {
 		return
 	}
+	if s.idle == nil && !now.Before(s.heard.Add(s.cfg.Settings.AutoLogout)) {
+		s.sayBye(TimedOut, "Disconnected: Inactivity", "Disconnected for inactivity.")
+		return
+	}
+	s.tickNotify()
 	if s.idle == nil {
-		if !now.Before(s.heard.Add(s.cfg.Settings.AutoLogout)) {
-			s.sayBye(TimedOut, "Disconnected: Inactivity", "Disconnected for inactivity.")
-		}
 		return
 	}
 	if s.view != nil && !now.Before(s.idle.poll) {
@@ -63,16 +71,22 @@ func (s *Session) Changed(now time.Time) {
 // Wake is called when another process of this user changed the mail.
 func (s *Session) Wake(now time.Time) {
 	s.now = now
+	if s.notify != nil {
+		s.notify.soon(s)
+	}
 	s.tellIdle(true)
 }
 
-// tellIdle tells an idle client what is new. Without a command running nothing
-// may be told but in IDLE (RFC 3501 §7.4.1, RFC 2177 §3).
+// tellIdle tells a client what is new without being asked. Without a command
+// running nothing may be told but in IDLE (RFC 3501 §7.4.1, RFC 2177 §3) and to who
+// has used NOTIFY.
 func (s *Session) tellIdle(disk bool) {
-	if s.end != Running || s.idle == nil || s.view == nil {
+	if s.end != Running || !s.listening() {
 		return
 	}
-	s.tell(view.May{Expunge: true, Exists: true}, disk)
+	s.tellMetadata()
+	// RFC 5465 §6.1.2: SELECTED-DELAYED keeps sequence numbers between commands.
+	s.tell(view.May{Expunge: s.idle != nil || !s.notify.delayed, Exists: true}, disk)
 	s.flush()
 }
 
@@ -81,14 +95,19 @@ func (s *Session) tell(may view.May, disk bool) {
 	if s.view == nil {
 		return
 	}
+	may, wanted := s.mayTell(may)
+	next := s.view.Told().UIDNext()
 	var err error
 	if disk {
 		err = s.view.Sync()
 	} else {
 		s.view.Refresh()
 	}
+	if err == nil && wanted {
+		err = s.announce(may)
+	}
 	if err == nil {
-		err = s.view.Announce(&s.enc, may)
+		err = s.tellNew(next)
 	}
 	switch {
 	case errkind.Is(err, errkind.NotFound):
@@ -110,6 +129,7 @@ func (c idleCommand) run(s *Session) (view.Reply, error) {
 	s.idle = &idling{tag: c.tag, notify: s.now.Add(s.cfg.Settings.IdleNotify), poll: s.now.Add(s.cfg.Settings.Poll)}
 	s.framer.SetRaw(true)
 	s.enc.Continue("idling")
+	s.tellMetadata()
 	s.tell(view.May{Expunge: true, Exists: true}, true)
 	s.flush()
 	return view.Reply{}, nil // endIdle answers

@@ -27,6 +27,24 @@ func TestCondstore(t *testing.T) {
 	}
 }
 
+// everywhere replays transcripts of the store in memory in all formats.
+func everywhere(t *testing.T, pattern string) {
+	transcript.Run(t, pattern, openPeer)
+	for _, driver := range []string{"maildir", "mbox", "pack"} {
+		t.Run(driver, func(t *testing.T) {
+			transcript.Run(t, pattern, func(t *testing.T, given []string) transcript.Peer {
+				return openPeer(t, append([]string{"driver " + driver, "as-memory"}, given...))
+			})
+		})
+	}
+}
+
+func TestQresync(t *testing.T) { everywhere(t, "testdata/qresync/*.txt") }
+
+func TestNotify(t *testing.T) { everywhere(t, "testdata/notify/*.txt") }
+
+func TestUIDOnly(t *testing.T) { everywhere(t, "testdata/uidonly/*.txt") }
+
 // withoutModSeqs is a store that keeps no mod-sequences.
 type withoutModSeqs struct{ mailstore.Store }
 
@@ -100,7 +118,8 @@ const shownFirst, shownStep = 1000, 10
 
 var (
 	inAnswer  = regexp.MustCompile(`(MODSEQ \(?)(\d+)`)
-	inCommand = regexp.MustCompile(`(?i)(CHANGEDSINCE|MODSEQ( "[^"]*" [a-z]+)?) $`)
+	inCommand = regexp.MustCompile(`(?i)(CHANGEDSINCE|MODSEQ( "[^"]*" [a-z]+)?|QRESYNC \(\d+) $`)
+	inResync  = regexp.MustCompile(`(?i)QRESYNC \($`)
 )
 
 // show puts shown numbers into what a server sent.
@@ -166,11 +185,16 @@ func (m *shownModSeqs) hide(n int, p []byte) (out []byte) {
 	}
 	l := m.lines[n]
 	for _, b := range p {
-		if b >= '0' && b <= '9' && inCommand.Match(l.text) {
+		if b >= '0' && b <= '9' && (inCommand.Match(l.text) || inResync.Match(l.text)) {
 			l.digits = append(l.digits, b)
 			continue
 		}
-		if len(l.digits) > 0 {
+		if len(l.digits) > 0 && inResync.Match(l.text) {
+			if n, err := strconv.Atoi(string(l.digits)); err == nil && n > 1000 && n <= 1000+len(m.validities) {
+				l.digits = []byte(m.validities[n-1001])
+			}
+			out, l.text, l.digits = append(out, l.digits...), append(l.text, l.digits...), nil
+		} else if len(l.digits) > 0 {
 			if n, err := strconv.ParseUint(string(l.digits), 10, 64); err == nil && n > shownFirst/2 && n < 100*shownFirst {
 				l.digits = strconv.AppendUint(nil, m.real(n), 10)
 			}
@@ -193,10 +217,11 @@ func (p *peer) Send(n int, b []byte) {
 }
 
 func (p *peer) Take(n int) []byte {
+	out := p.ids.show(p.Peers.Take(n))
 	if p.shown != nil {
-		return p.shown.show(p.Peers.Take(n))
+		return p.shown.show(out)
 	}
-	return p.Peers.Take(n)
+	return out
 }
 
 // racing is a store in which another process changes a message just before the

@@ -13,6 +13,7 @@ package session
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"rookery/imapworker/internal/view"
@@ -36,11 +37,15 @@ type Settings struct {
 	DelayNewMail   bool // new messages are told only in NOOP and CHECK (and IDLE)
 	ExtraSeparator bool // a mailbox name may end in the separator
 	LsubFlags      bool // LSUB shows \Noselect as LIST does
+
+	UTF8         bool // mail_utf8_extensions: UTF8=ACCEPT is offered
+	MessageLimit int  // imap_message_limit: messages that one command may work on; 0 is no limit
+	SaveLimit    int  // imap_save_limit: messages that one COPY or APPEND may make; 0 is no limit
 }
 
 // Defaults are the settings where the administrator said nothing.
 func Defaults() Settings {
-	return Settings{MaxLine: 64 << 10, MaxKeyword: 50, IdleNotify: 2 * time.Minute, AutoLogout: 30 * time.Minute, BadCommands: 20, Poll: time.Second,
+	return Settings{UTF8: true, MaxLine: 64 << 10, MaxKeyword: 50, IdleNotify: 2 * time.Minute, AutoLogout: 30 * time.Minute, BadCommands: 20, Poll: time.Second,
 		ServerID: []imapwire.NString{{S: "name", Set: true}, {S: "Rookery", Set: true}}}
 }
 
@@ -56,6 +61,7 @@ type Config struct {
 	Settings Settings
 	Store    mailstore.Store
 	Out      view.Output
+	Language string // that was chosen before the login: a tag of imaplang, or ""
 	Log      Logger
 	// Changes gets a send after each change of the selected mailbox by others;
 	// whoever receives from it calls Changed. It needs room for one.
@@ -66,11 +72,25 @@ type Config struct {
 	// changes of a mailbox, or another session just did: what one finds, all
 	// that watch are told. nil: always.
 	MayPoll func(mailbox mailstore.GUID, now time.Time) bool
+	// Clock gives the time in the middle of a command that takes long; the session
+	// asks nobody else. nil: nobody is told how far a command is.
+	Clock func() time.Time
+	// Compress is called when COMPRESS was answered: from then on what goes to Out is
+	// to be compressed, and what came has to be inflated before Feed. nil: COMPRESS is
+	// not offered.
+	Compress func()
 	Jobs
 }
 
 // Jobs are the commands that other packages implement.
-type Jobs struct{ Fetch, Search, Sort, Thread view.Parse }
+type Jobs struct {
+	Fetch, Search, Sort, Thread view.Parse
+	// Multi is ESEARCH. nil: it is not offered.
+	Multi view.ParseMulti
+	// CheckFilter refuses what is no search key, to be stored as a filter. It may be
+	// nil.
+	CheckFilter func(keys string) error
+}
 
 // End says how a session ended.
 type End uint8
@@ -103,9 +123,20 @@ type Session struct {
 	stopWatch  func()
 	append     *appending // an APPEND whose literals are coming
 	idle       *idling    // an IDLE that waits for DONE
+	notify     *notify    // what NOTIFY asked for; nil before the first
 	bad        int        // bad commands in a row
 	complained bool       // the log has been told of a bad command
 	condstore  bool       // a CONDSTORE enabling command came (RFC 7162 §3.1)
+	qresync    bool       // ENABLE QRESYNC came (RFC 7162 §3.2.3)
+	removed    bool       // the command under way has expunged messages
+	compressed bool       // COMPRESS is active (RFC 4978)
+	turned     bool       // Feed has to stop: see there
+	lowest     uint32     // UID: the command under way left out messages below; 0 for none
+	language   string     // of the answers' texts: a tag of imaplang, "" for the default
+	metadata   bool       // ENABLE METADATA
+	notesTold  uint64     // the last change of annotations that was told
+	ownNotes   []uint64   // this session's own since then
+	stopNotes  func()
 	now        time.Time
 	heard      time.Time // when the client was last heard
 	last       string    // the last command that was known; "" for none
@@ -150,12 +181,13 @@ func New(cfg Config, now time.Time) *Session {
 	if spaces := cfg.Store.Namespaces(); len(spaces) > 0 {
 		s.names.Separator = spaces[0].Separator
 	}
+	s.speak(cfg.Language)
 	return s
 }
 
 // Start answers the command that logged in: "tag OK [CAPABILITY …] Logged in".
 func (s *Session) Start(tag string) {
-	s.enc.Status(tag, imapwire.OK, imapwire.Code{Name: "CAPABILITY", Args: capabilityArgs()}, "Logged in")
+	s.enc.Status(tag, imapwire.OK, imapwire.Code{Name: "CAPABILITY", Args: strings.Join(s.offered(), " ")}, "Logged in")
 	s.flush()
 }
 
@@ -171,16 +203,12 @@ func (s *Session) Idling() bool { return s.idle != nil }
 // Input takes bytes from the client and runs the commands that they complete,
 // one after the other. It returns once all are answered.
 func (s *Session) Input(now time.Time, p []byte) {
-	s.now, s.heard = now, now
-	for s.end == Running {
-		n, ev := s.framer.Next(p)
-		p = p[n:]
-		if ev.Kind == imapwire.NeedMore {
-			break
+	for {
+		p = p[s.Feed(now, p):]
+		if len(p) == 0 || s.end != Running {
+			return
 		}
-		s.take(ev)
 	}
-	s.flush()
 }
 
 // take handles one event of the framer.
@@ -302,6 +330,7 @@ func (s *Session) finish(end End, why string) {
 	s.end, s.why = end, why
 	s.dropAppend()
 	s.idle = nil
+	s.forgetMetadata()
 	s.deselect()
 }
 
@@ -340,6 +369,7 @@ func (s *Session) deselect() {
 		return
 	}
 	s.stopWatch()
+	s.notSelected(s.view)
 	if err := s.view.Box().Close(); err != nil {
 		s.cfg.Log.Warn("closing mailbox: " + err.Error())
 	}

@@ -11,7 +11,11 @@ import (
 	"rookery/imapworker/internal/fetch"
 	"rookery/imapworker/internal/search"
 	"rookery/imapworker/internal/sessiontest/peers"
+	"rookery/imapworker/internal/sorting"
+	"rookery/imapworker/internal/view"
+	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/annotation"
 	"rookery/internal/mailstore/engine"
 	"rookery/internal/mailstore/maildir"
 	"rookery/internal/mailstore/mbox"
@@ -22,10 +26,13 @@ import (
 	"rookery/internal/vfs/memfs"
 )
 
-var (
-	parseFetchFully  = fetch.Parser(fetch.Config{Limits: message.DefaultLimits()})
-	parseSearchFully = search.Parser(search.Config{Limits: message.DefaultLimits()})
-)
+// allJobs are the commands of other packages, as the worker has them.
+func allJobs() Jobs {
+	fetching := fetch.Parser(fetch.Config{Limits: message.DefaultLimits()})
+	cfg := search.Config{Limits: message.DefaultLimits(), FetchItems: view.TakesItems(fetching)}
+	return Jobs{Fetch: fetching, Search: search.Parser(cfg), Sort: sorting.Sort(cfg), Thread: sorting.Thread(cfg),
+		Multi: search.Multi(cfg), CheckFilter: search.CheckFilter}
+}
 
 // peer is some sessions of one user on one store, with a clock of their own.
 type peer struct {
@@ -34,6 +41,9 @@ type peer struct {
 	store    mailstore.Store
 	settings Settings
 	shown    *shownModSeqs // nil: mod-sequences are shown as they are
+	compress func()        // Config.Compress
+	clock    func() time.Time
+	ids      shownIDs
 }
 
 var start = time.Date(2024, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -42,7 +52,7 @@ func openPeer(t *testing.T, given []string) transcript.Peer {
 	p := &peer{t: t, settings: Defaults()}
 	p.Now, p.Begin = start, p.begin
 	opt, driver, space := memstore.Options{}, "", mailstore.Namespace{}
-	noModSeqs := false
+	noModSeqs, asMemory := false, false
 	var boxes [][]string
 	for _, line := range given {
 		words := strings.Fields(line)
@@ -66,9 +76,17 @@ func openPeer(t *testing.T, given []string) transcript.Peer {
 			opt.Separator = words[1][0]
 		case "workarounds":
 			p.settings.DelayNewMail, p.settings.ExtraSeparator, p.settings.LsubFlags = true, true, true
+		case "as-memory": // on Maildir, all that another store shows otherwise as the one in memory does
+			asMemory = true
 		case "modseqs": // none, or from-1000
 			noModSeqs = words[1] == "none"
 			p.shown = &shownModSeqs{}
+		case "save-limit":
+			p.settings.SaveLimit = n
+		case "message-limit":
+			p.settings.MessageLimit = n
+		case "compress":
+			p.compress = func() {}
 		case "bad-commands":
 			p.settings.BadCommands = n
 		default:
@@ -78,7 +96,7 @@ func openPeer(t *testing.T, given []string) transcript.Peer {
 	p.store = memstore.New(opt)
 	switch driver {
 	case "maildir":
-		p.shown = &shownModSeqs{}
+		p.shown = &shownModSeqs{asMemory: asMemory}
 		p.store = p.openMaildir(space)
 	case "mbox", "pack":
 		p.shown = &shownModSeqs{asMemory: true}
@@ -127,12 +145,12 @@ func (p *peer) openEngine(driver string) mailstore.Store {
 // fill makes a mailbox: its name, its special use if any, its number of messages.
 func (p *peer) fill(words []string) {
 	use := mailstore.Attr(0)
-	for _, u := range uses {
-		if _, isMemory := p.store.(*memstore.Store); isMemory && u.name == words[1] {
-			use = u.attr
+	for _, u := range annotation.Uses {
+		if _, isMemory := p.store.(*memstore.Store); isMemory && u.Name == words[1] {
+			use = u.Attr
 		}
 	}
-	if _, err := p.store.Create(words[0], use); err != nil && words[0] != "INBOX" {
+	if _, err := p.store.Create(words[0], use); err != nil && !errkind.Is(err, errkind.Exists) && words[0] != "INBOX" {
 		p.t.Fatal(err)
 	}
 	n, err := strconv.Atoi(words[len(words)-1])
@@ -156,8 +174,8 @@ func (p *peer) fill(words []string) {
 }
 
 func (p *peer) begin(out *peers.Output, changes chan struct{}) *Session {
-	return New(Config{Settings: p.settings, Store: p.store, Out: out, Log: peers.Lines{T: p.t}, Changes: changes,
-		Jobs: Jobs{Fetch: parseFetchFully, Search: parseSearchFully}}, p.Now)
+	return New(Config{Settings: p.settings, Store: p.store, Out: out, Log: peers.Lines{T: p.t}, Changes: changes, Compress: p.compress, Clock: p.clock,
+		Jobs: allJobs()}, p.Now)
 }
 
 func (p *peer) Event(words string) {

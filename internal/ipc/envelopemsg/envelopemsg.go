@@ -53,7 +53,7 @@ type Go struct {
 	Remote, Local netip.AddrPort
 	TLS           bool
 	UTF8          bool   // POP3: UTF8 was given before login (RFC 6856)
-	Lang          string // POP3: LANG's choice; ""
+	Lang          string // LANGUAGE's choice, POP3: LANG's; ""
 	// Client is what the client told of itself by ID, "name=value" each.
 	Client []string
 }

@@ -16,6 +16,7 @@ var commands = map[string]func(*Machine, *imapwire.Decoder, string) bool{
 	"NOOP":         (*Machine).noop,
 	"LOGOUT":       (*Machine).logout,
 	"ID":           (*Machine).id,
+	"LANGUAGE":     (*Machine).language,
 	"STARTTLS":     (*Machine).startTLS,
 	"LOGIN":        (*Machine).login,
 	"AUTHENTICATE": (*Machine).authenticate,
@@ -60,7 +61,7 @@ func (m *Machine) good(tag, text string) bool {
 }
 
 func (m *Machine) capabilities() []string {
-	list := []string{"IMAP4rev1", "LITERAL+", "SASL-IR", "ID", "ENABLE", "IDLE"}
+	list := []string{"IMAP4rev1", "IMAP4rev2", "LITERAL+", "SASL-IR", "ID", "ENABLE", "IDLE", "LANGUAGE"}
 	f := m.cfg.Facts
 	if f.StartTLS {
 		list = append(list, "STARTTLS")

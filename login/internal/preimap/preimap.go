@@ -40,6 +40,7 @@ type Machine struct {
 	tag     string
 	command string // LOGIN or AUTHENTICATE, of the authentication at work
 	client  []string
+	lang    string // of the texts: a tag of imaplang, "" for the default
 }
 
 var _ prelogin.Machine = (*Machine)(nil)
@@ -192,7 +193,7 @@ func (m *Machine) Ask(data []byte) bool {
 
 // Session is for prelogin.Protocol.
 func (m *Machine) Session() prelogin.HandOver {
-	return prelogin.HandOver{Tag: m.tag, Command: m.command, Client: m.client}
+	return prelogin.HandOver{Tag: m.tag, Command: m.command, Lang: m.lang, Client: m.client}
 }
 
 // Answer is for prelogin.Protocol.

@@ -1,0 +1,43 @@
+package settings
+
+import (
+	"errors"
+	"strings"
+)
+
+// The settings of annotations (RFC 5464).
+var (
+	IMAPMetadataMaxEntries = integer("imap_metadata_max_entries", 1000, RoleWorkers, fileIMAP,
+		`How many annotations (SETMETADATA) one mailbox may have, and the user beside them.`, limits(10, 10_000), unit("entries"))
+
+	IMAPMetadataMaxSize = size("imap_metadata_max_size", 64<<10, RoleWorkers, fileIMAP,
+		`The largest value of an annotation. All annotations of a user together may take 4 MiB.`, limits(1<<10, 64<<10))
+
+	IMAPMetadataAdmin = str("imap_metadata_admin", "", RoleWorkers, fileIMAP,
+		`A URI by which users reach the administrator, such as "mailto:postmaster@example.org": clients read it as the server's annotation /shared/admin. Empty: there is none.`,
+		checked(func(v any) error {
+			if uri := v.(string); uri != "" && !plainURI(uri) {
+				return errors.New("is no URI: it begins with a scheme such as mailto: or tel:, and has no spaces")
+			}
+			return nil
+		}), perUser())
+
+	IMAPMetadataComment = str("imap_metadata_comment", "", RoleWorkers, fileIMAP,
+		`A note about the server for its users: clients read it as the server's annotation /shared/comment. Empty: there is none.`, perUser())
+)
+
+// plainURI reports whether text has the form of a URI: scheme ":" and printable
+// US-ASCII (RFC 3986 §3).
+func plainURI(text string) bool {
+	scheme, rest, ok := strings.Cut(text, ":")
+	if !ok || scheme == "" || rest == "" {
+		return false
+	}
+	for i := range len(scheme) {
+		c := scheme[i] | 0x20
+		if (c < 'a' || c > 'z') && (i == 0 || !strings.ContainsRune("0123456789+-.", rune(scheme[i]))) {
+			return false
+		}
+	}
+	return !strings.ContainsFunc(rest, func(r rune) bool { return r <= ' ' || r > '~' })
+}
