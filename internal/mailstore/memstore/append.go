@@ -13,6 +13,19 @@ type appender struct {
 	box  *box
 	list []*pending
 	over bool
+
+	credit, credits uint64 // octets and messages that go once this is there
+}
+
+// Replaces is for mailstore.Replacer.
+func (a *appender) Replaces(_ mailstore.Name, octets int64) {
+	a.credit, a.credits = uint64(max(octets, 0)), 1
+}
+
+// room checks the quota for octets of the appender's messages.
+func (a *appender) room(octets uint64, messages int) error {
+	n := uint64(messages)
+	return a.box.store.roomLocked(octets-min(octets, a.credit), n-min(n, a.credits))
 }
 
 type pending struct {
@@ -29,7 +42,7 @@ func (a *appender) Add(meta mailstore.AppendMeta, size int64) (io.Writer, error)
 	for _, p := range a.list {
 		octets += uint64(max(p.size, 0))
 	}
-	if err := s.roomLocked(octets, uint64(len(a.list)+1)); err != nil {
+	if err := a.room(octets, len(a.list)+1); err != nil {
 		return nil, err
 	}
 	p := &pending{meta: meta, size: size}
@@ -46,6 +59,13 @@ func (a *appender) Commit() (mailstore.AppendResult, error) {
 		return result, errkind.New("append", errkind.NotFound, nil)
 	}
 	next := a.box.snapshot.next
+	octets := uint64(0)
+	for _, p := range a.list {
+		octets += uint64(p.body.Len())
+	}
+	if err := a.room(octets, len(a.list)); err != nil && len(a.list) > 0 {
+		return result, err
+	}
 	var list []*message
 	var flags []mailstore.Flags
 	var keywords [][]string

@@ -66,6 +66,14 @@ type appender struct {
 	rule    Rule
 	list    []*counter
 	pending Use // of this appender, in s.pending
+	credit  Use // what goes once this is there
+}
+
+// Replaces is for mailstore.Replacer.
+func (a *appender) Replaces(from mailstore.Name, octets int64) {
+	if a.rule.Class == Counted && a.s.opt.Rule(from).Class == Counted && octets > 0 {
+		a.credit = Use{uint64(octets), 1}
+	}
 }
 
 // Add begins a message if there is room for the announced size.
@@ -81,6 +89,9 @@ func (a *appender) Add(meta mailstore.AppendMeta, size int64) (io.Writer, error)
 		return nil, err
 	}
 	c := &counter{to: w, limit: a.s.opt.Limits.MailSize}
+	if size < 0 {
+		c.of = a
+	}
 	a.list = append(a.list, c)
 	return c, nil
 }
@@ -95,7 +106,7 @@ func (a *appender) announce(add Use) error {
 		s.mu.Lock()
 		pending := s.pending
 		s.mu.Unlock()
-		if err := s.peek(s.room(a.rule, add, pending)); err != nil {
+		if err := s.peek(a.room(add, pending)); err != nil {
 			return err
 		}
 	}
@@ -104,6 +115,24 @@ func (a *appender) announce(add Use) error {
 	s.pending.add(add)
 	s.mu.Unlock()
 	return nil
+}
+
+// room makes the check of what this appender adds, beside what is pending: against
+// the limits less what goes for it.
+func (a *appender) room(add, pending Use) func(*header) error {
+	if add.Messages == 0 && add.Octets > 0 { // a message that was announced grows
+		add.Messages = 1
+		pending.sub(Use{Messages: 1})
+	}
+	check := a.s.room(a.rule, add, pending)
+	if check == nil || a.credit == (Use{}) {
+		return check
+	}
+	return func(h *header) error {
+		less := *h
+		less.counted.sub(a.credit)
+		return check(&less)
+	}
 }
 
 // peek makes a check without noting anything.
@@ -152,7 +181,7 @@ func (a *appender) Commit() (mailstore.AppendResult, error) {
 	if a.rule.Class != Counted {
 		reserved = Use{}
 	}
-	o, err := a.s.begin([]ref{a.to}, reserved, a.s.room(a.rule, reserved, Use{}))
+	o, err := a.s.begin([]ref{a.to}, reserved, a.room(reserved, Use{}))
 	if err == errUnknown {
 		err = errkind.Newf("append", errkind.NotFound, "the mailbox was deleted")
 	}
@@ -195,7 +224,14 @@ type counter struct {
 	size  uint64
 	limit uint64 // of the size; 0 is none
 	cr    bool   // the last octet was CR
+
+	of        *appender // where no size was announced, else nil
+	announced uint64    // since then
 }
+
+// step is how many octets of a message of unknown size come before they are
+// announced: no more than that is written beyond a limit.
+const step = 1 << 20
 
 func (c *counter) Write(p []byte) (int, error) {
 	c.size += uint64(len(p))
@@ -212,6 +248,12 @@ func (c *counter) Write(p []byte) (int, error) {
 	}
 	if c.limit > 0 && c.size > c.limit {
 		return 0, errkind.Newf("append", errkind.TooBig, "the message is larger than quota_mail_size")
+	}
+	if c.of != nil && c.size-c.announced > step {
+		if err := c.of.announce(Use{Octets: c.size - c.announced}); err != nil {
+			return 0, err
+		}
+		c.announced = c.size
 	}
 	return c.to.Write(p)
 }
