@@ -25,10 +25,11 @@ type client struct {
 // tally is what an answer held.
 type tally struct {
 	fetches, lists, statuses, expunges int
-	wanted                             int   // responses that had the wanted text in their first line
-	found                              int   // numbers in SEARCH, SORT and THREAD
-	exists                             int   // of the last EXISTS; -1 for none
-	literals                           int64 // bytes in literals
+	wanted                             int    // responses that had the wanted text in their first line
+	found                              int    // numbers in SEARCH, SORT and THREAD
+	exists                             int    // of the last EXISTS; -1 for none
+	literals                           int64  // bytes in literals
+	validity, highest                  uint64 // of SELECT's codes UIDVALIDITY and HIGHESTMODSEQ
 	text                               [160]byte
 	textLen                            int // of the tagged answer behind its tag
 }
@@ -133,6 +134,8 @@ func (c *client) untagged(line, want []byte) error {
 		c.got.statuses++
 	case listsNumbers(line):
 		c.got.found += numbers(line, ' ')
+	case bytes.HasPrefix(line, []byte("OK [")):
+		c.got.code(line)
 	case bytes.HasPrefix(line, []byte("BYE")):
 		return fmt.Errorf("%q", line)
 	}

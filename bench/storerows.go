@@ -136,8 +136,9 @@ func readRows() []storeRow {
 	rows = append(rows, grow(with("search-body", "SEARCH BODY", goal{Ratio: 4}, searching("BODY "+bodyWord, func(n int) int { _, b := wordCounts(n); return b })), 1000, 10_000)...)
 	all := func(n int) int { return n }
 	for _, f := range []struct{ name, command string }{{"sort-date", "SORT (DATE)"}, {"sort-subject", "SORT (SUBJECT)"}, {"thread", "THREAD REFERENCES"}} {
-		rows = append(rows, grow(with(f.name, f.command, goal{Ratio: 2}, asking(f.command+" UTF-8 ALL", all)), 1000, 10_000, 100_000)...)
+		rows = append(rows, grow(with(f.name, f.command, goal{Ratio: 6}, asking(f.command+" UTF-8 ALL", all)), 1000, 10_000, 100_000)...)
 	}
+	rows = append(rows, grow(with("resync", "SELECT with QRESYNC, 100 changes", goal{Ratio: 2}, resync), 1000, 10_000, 100_000)...)
 	for _, f := range []struct {
 		name, title, service string
 		goal                 float64

@@ -49,6 +49,23 @@ func FromSorted(numbers []uint32) Set {
 	return s
 }
 
+// FromRanges makes a set of ranges of another set's, ascending and apart. It shares
+// their memory: it is for reading.
+func FromRanges(ranges []Range) Set { return Set{ranges} }
+
+// At gives the number that stands at pos, counted from 0; ok is false beyond the
+// last. It takes time linear in the ranges.
+func (s Set) At(pos uint64) (n uint32, ok bool) {
+	for _, r := range s.r {
+		size := uint64(r.Last-r.First) + 1
+		if pos < size {
+			return r.First + uint32(pos), true
+		}
+		pos -= size
+	}
+	return 0, false
+}
+
 // Add puts one number in. Zero is no number and is left out.
 func (s *Set) Add(n uint32) { s.AddRange(n, n) }
 

@@ -3,6 +3,7 @@ package numset
 import (
 	"errors"
 	"math/rand/v2"
+	"strings"
 	"testing"
 )
 
@@ -62,6 +63,7 @@ func TestResolve(t *testing.T) {
 		{"9,1:3,2:4", 9, "1:4,9"},
 		{"4294967295,1", 9, "1,4294967295"},
 		{"4294967294:4294967295,4294967295", 9, "4294967294:4294967295"},
+		{"4294967295:*", 9, "9:4294967295"}, {"$", 9, ""}, {"3,$", 9, "3"}, {"4294967295:*,$,2", 9, "2,9:4294967295"},
 	}
 	for _, test := range tests {
 		e, err := Parse([]byte(test.in), 10)
@@ -71,6 +73,26 @@ func TestResolve(t *testing.T) {
 		if got := e.Resolve(test.star).String(); got != test.want {
 			t.Errorf("%q with * = %d: %q, want %q", test.in, test.star, got, test.want)
 		}
+	}
+}
+
+func TestSaved(t *testing.T) {
+	for in, want := range map[string]string{"$": "$", "1,$": "1,$", "1,$,3:*": "1,$,3:*", "4294967295:*": "*:4294967295",
+		"$,1": "!", "$$": "!", "1,$,": "!", "1:$": "!", "$:1": "!", "1,$2": "!"} {
+		e, err := Parse([]byte(in), 10)
+		got := e.String()
+		if err != nil {
+			got = "!"
+		}
+		if got != want {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+		if has := strings.Contains(want, "$"); e.HasSaved() != has || e.HasStar() != (has || strings.Contains(want, "*")) {
+			t.Errorf("%q: saved %t, star %t", in, e.HasSaved(), e.HasStar())
+		}
+	}
+	if e := (Expr{{3, 4}, saved}); e.Highest() != 4 || Saved().String() != "$" || Saved().Highest() != 0 {
+		t.Errorf("%v: highest %d", e, e.Highest())
 	}
 }
 
@@ -166,7 +188,7 @@ func TestEdges(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, seed := range []string{"1", "1:*", "*:4,2", "5:2,4294967295", "0", ",", "1::2"} {
+	for _, seed := range []string{"1", "1:*", "*:4,2", "5:2,4294967295", "0", ",", "1::2", "$", "1,$,4294967295:*"} {
 		f.Add([]byte(seed), uint32(10))
 	}
 	f.Fuzz(func(t *testing.T, p []byte, star uint32) {
@@ -192,4 +214,26 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestAt(t *testing.T) {
+	s := Of(3, 4, 5, 9, 1<<32-1)
+	for pos, want := range []uint32{3, 4, 5, 9, 1<<32 - 1} {
+		if n, ok := s.At(uint64(pos)); n != want || !ok {
+			t.Errorf("at %d: %d, %t", pos, n, ok)
+		}
+	}
+	if n, ok := s.At(5); ok {
+		t.Errorf("beyond the end: %d", n)
+	}
+	if n, ok := Span(1, 1<<32-1).At(1<<32 - 2); n != 1<<32-1 || !ok {
+		t.Errorf("the last of all: %d, %t", n, ok)
+	}
+}
+
+func TestFromRanges(t *testing.T) {
+	s := Of(1, 2, 5, 9)
+	if part := FromRanges(s.Ranges()[1:]); part.String() != "5,9" {
+		t.Errorf("%v of %v", part, s)
+	}
 }

@@ -33,7 +33,14 @@ func (c *expunge) run(s *Session) (view.Reply, error) {
 	if err := s.view.Sync(); err != nil {
 		return view.Reply{}, err
 	}
-	if _, err := s.expunge(s.deleted(c.set, c.set != nil)); err != nil {
+	if err := s.mayExpunge(); err != nil {
+		return view.Reply{}, err
+	}
+	uids := s.deleted(c.set, c.set != nil)
+	if c.set != nil {
+		uids = s.most(uids)
+	}
+	if _, err := s.expunge(uids); err != nil {
 		return view.Reply{}, err
 	}
 	return view.Done("Expunge completed."), nil
@@ -41,18 +48,16 @@ func (c *expunge) run(s *Session) (view.Reply, error) {
 
 // deleted gives the messages with \Deleted, all or those that set names.
 func (s *Session) deleted(set numset.Expr, some bool) numset.Set {
+	all := s.view.Deleted()
+	if !some || all.Empty() {
+		return all.Clone()
+	}
 	cur := s.view.Newest()
-	var named numset.Set
-	if some && cur.Len() > 0 {
-		named = set.Resolve(cur.At(cur.Len() - 1).UID)
+	named := set.Resolve(cur.At(cur.Len() - 1).UID)
+	if set.HasSaved() {
+		named = named.Union(s.view.Saved())
 	}
-	var out numset.Set
-	for i := range cur.Len() {
-		if e := cur.At(i); e.Flags&mailstore.Deleted != 0 && (!some || named.Contains(e.UID)) {
-			out.Add(e.UID)
-		}
-	}
-	return out
+	return all.Intersect(named)
 }
 
 // expunge removes messages for good.
@@ -63,6 +68,7 @@ func (s *Session) expunge(uids numset.Set) (numset.Set, error) {
 	gone, err := s.view.Box().Expunge(uids)
 	s.counts.Expunged += gone.Len()
 	if !gone.Empty() {
+		s.removed = true
 		s.changed()
 	}
 	s.view.Refresh()
@@ -101,6 +107,11 @@ func (c *copyCommand) run(s *Session) (view.Reply, error) {
 	if err := s.view.Sync(); err != nil {
 		return view.Reply{}, err
 	}
+	if c.move {
+		uids = s.most(uids)
+	} else if refused := s.tooManyToCopy(uids); refused.Cond != "" {
+		return refused, nil
+	}
 	if !c.uid {
 		// All or none: what was named by number and is gone cannot be copied.
 		for uid := range uids.All() {
@@ -111,6 +122,7 @@ func (c *copyCommand) run(s *Session) (view.Reply, error) {
 	}
 	result, err := transfer(uids, string(c.mailbox))
 	if len(result.To) > 0 {
+		s.madeHere(string(c.mailbox), result.To)
 		s.changed()
 		if folder, err := s.cfg.Store.Lookup(string(c.mailbox)); err == nil && folder.Attrs&mailstore.UseTrash != 0 {
 			s.counts.Trashed += uint64(len(result.To))
@@ -132,6 +144,7 @@ func (c *copyCommand) run(s *Session) (view.Reply, error) {
 		numset.FromSorted(result.From), numset.FromSorted(result.To))}
 	if c.move {
 		// RFC 6851 §4.3: COPYUID comes in an untagged OK before the EXPUNGEs.
+		s.removed = true
 		s.counts.Expunged += uint64(len(result.From))
 		s.enc.Status("", imapwire.OK, code, "Moved UIDs.")
 		return view.Done(verb + " completed."), nil

@@ -12,13 +12,13 @@ import (
 // examine = "EXAMINE" SP mailbox [select-params]          RFC 3501 §6.3.2
 //
 //	select-params = SP "(" select-param *(SP select-param) ")"   RFC 4466 §2.1
-//	select-param  = "CONDSTORE"                             RFC 7162 §7
-//
-// QRESYNC will be another parameter.
+//	select-param  = "CONDSTORE" / "QRESYNC" SP …            RFC 7162 §7
 type selectCommand struct {
 	mailbox   imapname.Name
 	examine   bool
 	condstore bool
+	resync    *resync // nil without QRESYNC
+	given     []givenName
 }
 
 func parseSelect(p *parser) (request, bool)  { return parseSelection(p, false) }
@@ -28,25 +28,46 @@ func parseSelection(p *parser, examine bool) (request, bool) {
 	c := selectCommand{examine: examine}
 	ok := p.WantSP() && p.mailbox(&c.mailbox)
 	if ok && p.SP() {
-		ok = p.WantList(func() bool {
-			if c.condstore {
-				return p.Fail("CONDSTORE once")
-			}
-			c.condstore = true
-			return p.WantKeyword("CONDSTORE")
-		})
+		ok = p.WantList(func() bool { return c.param(p) })
 	}
 	ok = ok && p.WantEnd()
+	c.given = p.given
 	// RFC 3501 §6.3.1: a SELECT that fails leaves no mailbox selected; one that
 	// was not even parsed (BAD) changes nothing.
 	if ok && p.nameErr != nil {
-		p.s.deselect()
+		p.s.leave()
 	}
 	return c, ok
 }
 
+// param reads one select-param.
+func (c *selectCommand) param(p *parser) bool {
+	switch {
+	case p.Keyword("QRESYNC"):
+		if c.resync != nil {
+			return p.Fail("QRESYNC once")
+		}
+		c.resync = &resync{}
+		return c.resync.parse(p)
+	case c.condstore:
+		return p.Fail("CONDSTORE once")
+	}
+	c.condstore = true
+	return p.WantKeyword("CONDSTORE")
+}
+
+// leave deselects for a SELECT. What was told before belongs to the mailbox that
+// was selected, what comes after to the next one; the client need not have enabled
+// anything to be told where one ends (RFC 7162 §3.2.11).
+func (s *Session) leave() {
+	if s.view != nil {
+		s.deselect()
+		s.enc.Status("", imapwire.OK, imapwire.Code{Name: "CLOSED"}, "Previous mailbox closed.")
+	}
+}
+
 func (c selectCommand) run(s *Session) (view.Reply, error) {
-	s.deselect()
+	s.leave()
 	if c.condstore {
 		s.enableCondstore()
 	}
@@ -65,7 +86,17 @@ func (c selectCommand) run(s *Session) (view.Reply, error) {
 	if s.condstore {
 		v.WantModSeqs()
 	}
+	s.wantVanished()
 	s.describe(v)
+	if s.enc.Options.Rev2 {
+		s.tellName(c.mailbox, c.given[0].raw)
+	}
+	if c.resync != nil {
+		if err := c.resync.tell(s); err != nil {
+			s.deselect()
+			return view.Reply{}, err
+		}
+	}
 	code, verb := "READ-WRITE", "Select"
 	if v.ReadOnly() {
 		code = "READ-ONLY"
@@ -113,7 +144,9 @@ func (c closeCommand) run(s *Session) (view.Reply, error) {
 	if c.expunge && !s.view.ReadOnly() {
 		// RFC 3501 §6.4.2: no untagged EXPUNGE is sent, and no error for a
 		// mailbox that EXAMINE opened.
-		_, err = s.expunge(s.deleted(nil, false))
+		if _, err = s.expunge(s.deleted(nil, false)); lacksRight(err) {
+			err = nil // RFC 4314 §4: without "e" CLOSE "MUST ignore the expunge request"
+		}
 	}
 	s.deselect()
 	if c.expunge {

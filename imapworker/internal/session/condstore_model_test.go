@@ -2,6 +2,7 @@ package session
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"regexp"
 	"slices"
@@ -10,6 +11,8 @@ import (
 	"testing"
 
 	"rookery/imapworker/internal/view"
+	"rookery/internal/mailstore"
+	"rookery/internal/numset"
 )
 
 // syncMessage is what a client keeps of a message.
@@ -33,6 +36,12 @@ type syncClient struct {
 	uids    []uint32               // of the selected mailbox, 0 while unknown
 	tag     int
 	history []string
+
+	quick   bool            // it uses QRESYNC
+	sampled []uint32        // quick: the UIDs by sequence number at the end of the command before
+	coded   uint64          // quick: HIGHESTMODSEQ of the command under way, 0 for none
+	opening bool            // quick: SELECT is under way, uids are not known yet
+	ask     func(n int) int // quick: what to choose
 }
 
 var (
@@ -42,6 +51,7 @@ var (
 	syncModSeq  = regexp.MustCompile(`MODSEQ \((\d+)\)`)
 	syncHighest = regexp.MustCompile(`\[HIGHESTMODSEQ (\d+)\]`)
 	syncAnswer  = regexp.MustCompile(`^t\d+ (OK|NO \[EXPUNGEISSUED\]|NO \[MODIFIED|BAD Message number)`)
+	syncGone    = regexp.MustCompile(`^\* VANISHED (\(EARLIER\) )?([0-9:,]+)$`)
 )
 
 func (c *syncClient) fail(format string, args ...any) {
@@ -57,6 +67,7 @@ func (c *syncClient) do(command string, own func(flags string) string) (tagged s
 	tag := fmt.Sprintf("t%d", c.tag)
 	c.history = append(c.history, "C: "+tag+" "+command)
 	c.peer.Send(c.session, []byte(tag+" "+command+"\r\n"))
+	c.coded = 0
 	for _, line := range strings.Split(strings.TrimSuffix(string(c.peer.Take(c.session)), "\r\n"), "\r\n") {
 		if c.cut > 0 {
 			if c.cut--; c.cut == 0 {
@@ -68,6 +79,9 @@ func (c *syncClient) do(command string, own func(flags string) string) (tagged s
 			}
 		}
 		c.history = append(c.history, "S: "+line)
+		if m := syncHighest.FindStringSubmatch(line); m != nil {
+			c.coded, _ = strconv.ParseUint(m[1], 10, 64)
+		}
 		if strings.HasPrefix(line, tag+" ") {
 			tagged = line
 			continue
@@ -77,7 +91,12 @@ func (c *syncClient) do(command string, own func(flags string) string) (tagged s
 	if !syncAnswer.MatchString(tagged) {
 		c.fail("answer %q", tagged)
 	}
-	c.highest, c.seen = max(c.highest, c.seen), 0
+	c.place()
+	if c.highest, c.seen = max(c.highest, c.seen), 0; c.quick && c.coded > 0 {
+		// RFC 7162 §6: "the client MUST use it even if it has seen higher"
+		c.highest = c.coded
+	}
+	c.sampled = slices.Clone(c.uids)
 	return tagged
 }
 
@@ -91,15 +110,23 @@ func (c *syncClient) learn(line string, own func(string) string) {
 				c.uids = append(c.uids, 0)
 			}
 		case "EXPUNGE":
+			if c.quick {
+				c.fail("EXPUNGE after ENABLE QRESYNC")
+			}
 			delete(c.known, c.uids[n-1])
 			c.uids = slices.Delete(c.uids, n-1, n)
 		}
+		return
+	}
+	if m := syncGone.FindStringSubmatch(line); m != nil {
+		c.forget(m[2], m[1] != "")
 		return
 	}
 	m := syncFetch.FindStringSubmatch(line)
 	if m == nil {
 		return
 	}
+	c.place()
 	seq, _ := strconv.Atoi(m[1])
 	if uid := syncUID.FindStringSubmatch(m[2]); uid != nil {
 		u, _ := strconv.ParseUint(uid[1], 10, 32)
@@ -136,6 +163,10 @@ func (c *syncClient) learn(line string, own func(string) string) {
 func (c *syncClient) connect() {
 	c.t.Helper()
 	c.uids, c.cut, c.seen = nil, 0, 0
+	if c.quick {
+		c.reconnect()
+		return
+	}
 	since := c.highest
 	c.do("SELECT INBOX (CONDSTORE)", nil) // tells nothing of what the mailbox before still had to tell
 	told := uint64(0)
@@ -158,6 +189,91 @@ func (c *syncClient) connect() {
 		c.uidNext = c.uids[len(c.uids)-1] + 1
 	}
 	c.highest = max(c.highest, told)
+}
+
+// reconnect is connect with QRESYNC: one command (RFC 7162 §6).
+func (c *syncClient) reconnect() {
+	c.t.Helper()
+	if c.highest == 0 {
+		c.do("ENABLE QRESYNC", nil)
+		c.do("SELECT INBOX", nil)
+		return
+	}
+	// Of messages from uidNext on it may know some: it learns them anew.
+	maps.DeleteFunc(c.known, func(uid uint32, _ syncMessage) bool { return uid >= c.uidNext })
+	args := fmt.Sprintf("%d %d", c.validity(), c.highest)
+	known := slices.Sorted(maps.Keys(c.known))
+	switch c.ask(3) {
+	case 0:
+		args += fmt.Sprintf(" 1:%d", max(c.uidNext-1, 1))
+	case 1:
+		if len(known) > 0 {
+			args += " " + numset.FromSorted(known).String()
+		}
+	}
+	var seqs, uids []uint32
+	for i, uid := range c.sampled {
+		if uid > 0 && c.ask(3) == 0 {
+			seqs, uids = append(seqs, uint32(i)+1), append(uids, uid)
+		}
+	}
+	if len(seqs) > 0 {
+		args += fmt.Sprintf(" (%s %s)", numset.FromSorted(seqs), numset.FromSorted(uids))
+	}
+	c.opening = true
+	c.cut = max(0, c.ask(16)-8)
+	c.do("SELECT INBOX (QRESYNC ("+args+"))", nil)
+	c.cut = 0
+}
+
+func (c *syncClient) validity() uint32 {
+	c.t.Helper()
+	st, err := c.peer.store.Status("INBOX", mailstore.StatusWant{})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return st.UIDValidity
+}
+
+// place puts what the client knows into the sequence numbers of a mailbox that it
+// has just selected: what is left of its messages stands first.
+func (c *syncClient) place() {
+	if !c.opening {
+		return
+	}
+	c.opening = false
+	known := slices.Sorted(maps.Keys(c.known))
+	if len(known) > len(c.uids) {
+		c.fail("the client knows %d messages, there are %d", len(known), len(c.uids))
+	}
+	copy(c.uids, known)
+}
+
+// forget drops messages that VANISHED names.
+func (c *syncClient) forget(set string, earlier bool) {
+	c.t.Helper()
+	if earlier != c.opening {
+		c.fail("VANISHED, earlier %t", earlier)
+	}
+	expr, err := numset.Parse([]byte(set), 1000)
+	if err != nil {
+		c.fail("VANISHED %s: %v", set, err)
+	}
+	for uid := range expr.Resolve(0).All() {
+		delete(c.known, uid)
+		if earlier {
+			continue
+		}
+		// One of which the client does not know the UID yet stands at the end.
+		at := slices.Index(c.uids, uid)
+		if at < 0 {
+			at = slices.Index(c.uids, 0)
+		}
+		if at < 0 {
+			c.fail("VANISHED %d: the client counts no such message", uid)
+		}
+		c.uids = slices.Delete(c.uids, at, at+1)
+	}
 }
 
 // learnNew asks for the flags of messages that came while it was connected.
@@ -209,6 +325,9 @@ func (c *syncClient) check(store *peer) {
 	}
 	for i := range s.Len() {
 		e := s.At(i)
+		if c.quick && c.uids[i] != e.UID {
+			c.fail("message %d: the client believes UID %d, the truth is %d", i+1, c.uids[i], e.UID)
+		}
 		names := append(view.SystemFlags(e.Flags), s.Keywords(e.Keywords)...)
 		got := strings.Fields(c.known[e.UID].flags)
 		slices.Sort(names)
@@ -242,7 +361,13 @@ func disturb(p *peer, session int, rng *rand.Rand) {
 // A client that only ever asks for what has changed since the highest mod-sequence
 // that it knows of has the right picture, whatever others do, however often its
 // connection breaks, in the middle of an answer too (RFC 7162 §3.1.4.1).
-func TestSyncByModSeq(t *testing.T) {
+func TestSyncByModSeq(t *testing.T) { testSync(t, false) }
+
+// A client that keeps its copy over connections is right after one command
+// (RFC 7162 §3.2.5), whatever it was told before its connection broke.
+func TestSyncByQresync(t *testing.T) { testSync(t, true) }
+
+func testSync(t *testing.T, quick bool) {
 	seeds := uint64(25)
 	if testing.Short() {
 		seeds = 6
@@ -258,6 +383,7 @@ func TestSyncByModSeq(t *testing.T) {
 				clients := []*syncClient{{t: t, peer: p, session: 1}, {t: t, peer: p, session: 2}}
 				for _, c := range clients {
 					c.known, c.uidNext = map[uint32]syncMessage{}, 1
+					c.quick, c.ask = quick, rng.IntN
 					c.connect()
 				}
 				for n := 3; n <= 4; n++ {
@@ -290,6 +416,7 @@ func TestSyncByModSeq(t *testing.T) {
 				}
 				for _, c := range clients {
 					c.connect()
+					c.learnNew()
 					c.check(p)
 				}
 			})

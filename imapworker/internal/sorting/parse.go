@@ -16,6 +16,9 @@ type criterion struct {
 	reverse bool
 }
 
+// header reports whether it needs the message's header.
+func (c criterion) header() bool { return c.key.kind == kText || c.key.kind == kSent }
+
 // sortKey says what is compared.
 type sortKey struct {
 	kind keyKind
@@ -48,6 +51,7 @@ const maxCriteria = 32
 
 // sortCommand is a SORT, parsed.
 type sortCommand struct {
+	kept     *kept
 	limits   message.Limits
 	program  *search.Program
 	criteria []criterion
@@ -59,12 +63,16 @@ type sortCommand struct {
 //	sort =/ "SORT" search-return-opts SP sort-criteria SP search-criteria
 //	                                                    RFC 5267 §5
 func Sort(cfg search.Config) view.Parse {
+	kept := &kept{}
 	return func(d *imapwire.Decoder, _ bool) (view.Job, bool) {
-		c := &sortCommand{limits: cfg.Limits, program: search.NewProgram(cfg)}
+		c := &sortCommand{kept: kept, limits: cfg.Limits, program: search.NewProgram(cfg)}
 		ok := d.WantSP() && c.program.WantReturn(d) && d.WantList(func() bool { return c.criterion(d) }) && d.WantSP() && c.program.WantCriteria(d)
 		return c, ok
 	}
 }
+
+// Numbered is for view.Numbered.
+func (c *sortCommand) Numbered() bool { return c.program.Numbered() }
 
 // criterion reads ["REVERSE" SP] sort-key.
 func (c *sortCommand) criterion(d *imapwire.Decoder) bool {
@@ -107,23 +115,30 @@ const (
 
 // threadCommand is a THREAD, parsed.
 type threadCommand struct {
+	kept    *kept
+	name    string // of the algorithm
 	limits  message.Limits
 	program *search.Program
 	build   func([]thread.Message) *thread.Forest
 	needs   needs
 }
 
+// Numbered is for view.Numbered.
+func (c *threadCommand) Numbered() bool { return c.program.Numbered() }
+
 // Thread gives the parser of THREAD and UID THREAD.
 //
 //	thread = ["UID" SP] "THREAD" SP thread-alg SP search-criteria   RFC 5256 §5
 func Thread(cfg search.Config) view.Parse {
+	kept := &kept{}
 	return func(d *imapwire.Decoder, _ bool) (view.Job, bool) {
-		c := &threadCommand{limits: cfg.Limits, program: search.NewProgram(cfg)}
+		c := &threadCommand{kept: kept, limits: cfg.Limits, program: search.NewProgram(cfg)}
 		var name string
 		if !d.WantSP() || !d.WantWord(&name) {
 			return nil, false
 		}
-		algorithm, ok := algorithms[strings.ToUpper(name)]
+		c.name = strings.ToUpper(name)
+		algorithm, ok := algorithms[c.name]
 		if !ok {
 			return nil, d.Fail("ORDEREDSUBJECT, REFERENCES or REFS")
 		}

@@ -27,7 +27,13 @@ type looker struct {
 	refs   []byte
 	fields *message.FieldSet
 	broken error
+	gone   bool // one was expunged
+
+	stopped error // the client is gone
 }
+
+// complete reports whether the facts of all messages were there.
+func (l *looker) complete() bool { return l.broken == nil && !l.gone && l.stopped == nil }
 
 func newLooker(ctx *view.Context, limits message.Limits) *looker {
 	l := &looker{ctx: ctx, fields: message.NewFieldSet(referencesName, false)}
@@ -76,6 +82,7 @@ func (l *looker) sentOr(f facts) int64 {
 
 func (l *looker) failed(err error) bool {
 	if err == nil || errkind.Is(err, errkind.Expunged) {
+		l.gone = l.gone || err != nil
 		return err != nil
 	}
 	if l.ctx.Log != nil {
@@ -136,37 +143,57 @@ func (c *column) compare(a, b int32) int {
 	return r
 }
 
+// columns are one for each criterion, empty.
+func (c *sortCommand) columns() []column {
+	columns := make([]column, len(c.criteria))
+	for i, one := range c.criteria {
+		columns[i].criterion = one
+	}
+	return columns
+}
+
+// fill puts a message into the columns, as their next row.
+func (c *sortCommand) fill(columns []column, l *looker, seq uint32) {
+	l.next(seq)
+	var f facts
+	if slices.ContainsFunc(c.criteria, criterion.header) {
+		f = l.sort()
+	}
+	for i := range columns {
+		columns[i].add(l, f)
+	}
+}
+
+// compare compares two rows by all criteria.
+func compare(columns []column, a, b int32) int {
+	for i := range columns {
+		if r := columns[i].compare(a, b); r != 0 {
+			return r
+		}
+	}
+	return 0
+}
+
 // order sorts sequence numbers. What is alike in all criteria stays in the
 // mailbox's order.
 func (c *sortCommand) order(l *looker, seqs []uint32) []uint32 {
-	columns := make([]column, len(c.criteria))
-	headers := false // whether any criterion needs the message's header
-	for i, one := range c.criteria {
-		columns[i].criterion = one
-		headers = headers || one.key.kind == kText || one.key.kind == kSent
-	}
-	for _, seq := range seqs {
-		l.next(seq)
-		var f facts
-		if headers {
-			f = l.sort()
+	columns := c.columns()
+	for n, seq := range seqs {
+		if !l.progress(n, len(seqs)) {
+			break
 		}
-		for i := range columns {
-			columns[i].add(l, f)
-		}
+		c.fill(columns, l, seq)
 	}
 	l.msg.Close()
+	if l.stopped != nil {
+		return seqs
+	}
 	rows := make([]int32, len(seqs))
 	for i := range rows {
 		rows[i] = int32(i)
 	}
 	slices.SortFunc(rows, func(a, b int32) int {
-		for i := range columns {
-			if r := columns[i].compare(a, b); r != 0 {
-				return r
-			}
-		}
-		return cmp.Compare(a, b)
+		return cmp.Or(compare(columns, a, b), cmp.Compare(a, b))
 	})
 	out := make([]uint32, len(rows))
 	for i, row := range rows {
@@ -176,13 +203,22 @@ func (c *sortCommand) order(l *looker, seqs []uint32) []uint32 {
 }
 
 // Run answers SORT.
-func (c *sortCommand) Run(ctx *view.Context) (view.Reply, error) {
-	seqs, refused, broken, err := c.program.Find(ctx)
+func (c *sortCommand) Run(ctx *view.Context) (reply view.Reply, err error) {
+	reply, err = c.answer(ctx)
+	c.program.End(ctx, reply, err)
+	return reply, err
+}
+
+func (c *sortCommand) answer(ctx *view.Context) (view.Reply, error) {
+	first, second := halves(ctx)
+	seqs, refused, broken, err := c.program.Find(first)
 	if err != nil || refused != nil {
 		return orNone(refused), err
 	}
-	l := newLooker(ctx, c.limits)
-	seqs = c.order(l, seqs)
+	l := newLooker(second, c.limits)
+	if seqs = c.sorted(l, seqs); l.stopped != nil {
+		return view.Reply{}, l.stopped
+	}
 	if c.program.Extended() {
 		c.program.Answer(ctx, seqs)
 	} else {
@@ -193,8 +229,39 @@ func (c *sortCommand) Run(ctx *view.Context) (view.Reply, error) {
 		c.program.WriteHighest(ctx, seqs)
 		ctx.Enc.CRLF()
 	}
-	return view.Done("Sort completed."), errors.Join(broken, l.broken)
+	if err := errors.Join(broken, l.broken); err != nil {
+		return view.Reply{}, err
+	}
+	c.program.Keep(ctx, seqs, func(ctx *view.Context, seqs []uint32) []uint32 {
+		return c.order(newLooker(ctx, c.limits), seqs)
+	})
+	return view.Done("Sort completed."), nil
 }
+
+// halves makes two contexts of one, whose progress is that of the first and of the
+// second half of a command.
+func halves(ctx *view.Context) (first, second *view.Context) {
+	if ctx.Progress == nil {
+		return ctx, ctx
+	}
+	goal := uint64(ctx.View.Len())
+	one, two := *ctx, *ctx
+	one.Progress = func(done, of uint64) error { return ctx.Progress(done*goal/of/2, goal) }
+	two.Progress = func(done, of uint64) error { return ctx.Progress(goal/2+done*goal/of/2, goal) }
+	return &one, &two
+}
+
+// progress tells how far a step is that looks at some messages; it says false when
+// the command must end.
+func (l *looker) progress(done, goal int) bool {
+	if done%progressEvery == progressEvery-1 && l.ctx.Progress != nil && l.stopped == nil {
+		l.stopped = l.ctx.Progress(uint64(done), uint64(goal))
+	}
+	return l.stopped == nil
+}
+
+// progressEvery is after how many messages the clock is looked at.
+const progressEvery = 64
 
 func orNone(r *view.Reply) view.Reply {
 	if r == nil {
@@ -213,16 +280,45 @@ func number(ctx *view.Context, seq uint32) uint32 {
 
 // Run answers THREAD.
 func (c *threadCommand) Run(ctx *view.Context) (view.Reply, error) {
-	seqs, refused, broken, err := c.program.Find(ctx)
+	first, second := halves(ctx)
+	seqs, refused, broken, err := c.program.Find(first)
 	if err != nil || refused != nil {
 		return orNone(refused), err
 	}
-	l := newLooker(ctx, c.limits)
+	now := momentOf(ctx.View)
+	all := len(seqs) == now.n
+	text := []byte(nil)
+	if all {
+		text = c.kept.thread(now, c.name, ctx.UID)
+	}
+	l := newLooker(second, c.limits)
+	if text == nil && len(seqs) > 0 {
+		text = c.build(c.messages(l, seqs)).Append(nil)
+		if all && l.complete() {
+			c.kept.keepThread(&keptThread{moment: now, by: c.name, uid: ctx.UID, text: text})
+		}
+	}
+	if l.stopped != nil {
+		return view.Reply{}, l.stopped
+	}
+	ctx.Enc.Untagged().Atom("THREAD")
+	if len(seqs) > 0 {
+		ctx.Enc.SP().Append(text)
+	}
+	ctx.Enc.CRLF()
+	return view.Done("Thread completed."), errors.Join(broken, l.broken)
+}
+
+// messages gives what the algorithm looks at.
+func (c *threadCommand) messages(l *looker, seqs []uint32) []thread.Message {
 	messages := make([]thread.Message, len(seqs))
 	for i, seq := range seqs {
+		if !l.progress(i, len(seqs)) {
+			break
+		}
 		l.next(seq)
 		f := l.sort()
-		m := thread.Message{Num: number(ctx, seq), Sent: l.sentOr(f)}
+		m := thread.Message{Num: number(l.ctx, seq), Sent: l.sentOr(f)}
 		if c.needs&needsSubject != 0 {
 			m.Subject, m.Reply = string(f.text(subject)), f.reply()
 		}
@@ -232,10 +328,5 @@ func (c *threadCommand) Run(ctx *view.Context) (view.Reply, error) {
 		messages[i] = m
 	}
 	l.msg.Close()
-	ctx.Enc.Untagged().Atom("THREAD")
-	if len(messages) > 0 {
-		ctx.Enc.SP().Append(c.build(messages).Append(nil))
-	}
-	ctx.Enc.CRLF()
-	return view.Done("Thread completed."), errors.Join(broken, l.broken)
+	return messages
 }

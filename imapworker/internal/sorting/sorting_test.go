@@ -14,11 +14,15 @@ import (
 
 func TestTranscripts(t *testing.T) {
 	cfg := search.Config{Limits: message.DefaultLimits()}
-	transcript.Run(t, "testdata/*.txt", sessiontest.Opener(session.Jobs{Sort: sorting.Sort(cfg), Thread: sorting.Thread(cfg)}))
+	transcript.Run(t, "testdata/*.txt", func(t *testing.T, given []string) transcript.Peer {
+		// What they keep is of one user's mail.
+		return sessiontest.Opener(session.Jobs{Sort: sorting.Sort(cfg), Thread: sorting.Thread(cfg)})(t, given)
+	})
 }
 
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{" (DATE) UTF-8 ALL", " RETURN (MIN) (REVERSE SUBJECT DISPLAYTO) utf-8 1:5", " REFERENCES UTF-8 TEXT {1}\r\nx", " REFS \"us-ascii\" (((ALL)))", " (REVERSE REVERSE) x x"} {
+	for _, s := range []string{" (DATE) UTF-8 ALL", " RETURN (MIN) (REVERSE SUBJECT DISPLAYTO) utf-8 1:5", " REFERENCES UTF-8 TEXT {1}\r\nx", " REFS \"us-ascii\" (((ALL)))", " (REVERSE REVERSE) x x",
+		" RETURN (SAVE UPDATE PARTIAL -1:-2) (SIZE) UTF-8 $"} {
 		f.Add([]byte(s))
 	}
 	sort, thread := sorting.Sort(search.Config{}), sorting.Thread(search.Config{})

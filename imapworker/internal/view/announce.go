@@ -5,6 +5,7 @@ import (
 
 	"rookery/internal/imapwire"
 	"rookery/internal/mailstore"
+	"rookery/internal/numset"
 )
 
 // changes is what the client does not know yet.
@@ -32,7 +33,7 @@ func (v *View) diff() changes {
 	shares, _ := cur.(sharer)
 	i, j := 0, 0
 	for i < told.Len() && j < cur.Len() {
-		if shares != nil && v.flags == nil {
+		if shares != nil {
 			if n := shares.Shared(j, told, i); n > 0 {
 				i, j = i+n, j+n
 				continue
@@ -48,11 +49,8 @@ func (v *View) diff() changes {
 			// to, it would be told once the view is made anew.
 			j++
 		default:
-			if a.ModSeq != b.ModSeq || v.flags != nil {
-				was := v.believed(i)
-				if v.modSeqs && was.modSeq != b.ModSeq || !sameState(was, flagState{flags: b.Flags, keywords: cur.Keywords(b.Keywords)}) {
-					c.flags = append(c.flags, a.UID)
-				}
+			if a.ModSeq != b.ModSeq && v.unbelieved(i, b) {
+				c.flags = append(c.flags, a.UID)
 			}
 			i++
 			j++
@@ -62,7 +60,34 @@ func (v *View) diff() changes {
 		c.expunged = append(c.expunged, i)
 	}
 	c.newer = j < cur.Len()
+	v.diffTold(&c)
 	return c
+}
+
+// diffTold adds those that the client was told other flags of meanwhile, although
+// they are again as they were.
+func (v *View) diffTold(c *changes) {
+	before := len(c.flags)
+	for uid := range v.flags {
+		i, counted := v.told.Find(uid)
+		j, there := v.cur.Find(uid)
+		if !counted || !there {
+			continue
+		}
+		if b := v.cur.At(j); v.told.At(i).ModSeq == b.ModSeq && v.unbelieved(i, b) {
+			c.flags = append(c.flags, uid)
+		}
+	}
+	if len(c.flags) > before {
+		slices.Sort(c.flags)
+	}
+}
+
+// unbelieved reports whether the client believes something else of the message at
+// pos of told than its newest entry says.
+func (v *View) unbelieved(pos int, now mailstore.Entry) bool {
+	was := v.believed(pos)
+	return v.modSeqs && was.modSeq != now.ModSeq || !sameState(was, flagState{flags: now.Flags, keywords: v.cur.Keywords(now.Keywords)})
 }
 
 // Foreseen reports whether the flags of message seq are what the client expects
@@ -115,6 +140,7 @@ func (v *View) PendingExpunges() bool { return !v.unchanged() && len(v.diff().ex
 type May struct {
 	Expunge bool // EXPUNGE; where there are expunges and they may not be told, nothing is
 	Exists  bool // new messages
+	NoFlags bool // no changes of flags: the client does not want them
 	UID     bool // UID in FETCH responses, as answers to UID commands must have (RFC 3501 §6.4.8)
 }
 
@@ -126,14 +152,14 @@ func (v *View) Announce(e *imapwire.Encoder, may May) error {
 		return nil
 	}
 	c := v.diff()
+	if may.NoFlags {
+		c.flags = nil
+	}
 	if len(c.expunged) > 0 && !may.Expunge {
 		v.announceEarly(e, c.flags)
 		return nil
 	}
-	for n, pos := range c.expunged {
-		// Each number counts from what the one before left (RFC 3501 §7.4.1).
-		e.Expunge(uint32(pos - n + 1))
-	}
+	v.writeExpunged(e, c.expunged)
 	told := v.cur
 	if c.newer && !may.Exists {
 		told = upTo(v.cur, v.told.UIDNext())
@@ -153,6 +179,22 @@ func (v *View) Announce(e *imapwire.Encoder, may May) error {
 		v.WriteFlags(e, uid, may.UID)
 	}
 	return err
+}
+
+// writeExpunged tells that messages at positions of told are gone.
+func (v *View) writeExpunged(e *imapwire.Encoder, positions []int) {
+	if v.vanished {
+		var uids numset.Set
+		for _, pos := range positions {
+			uids.Add(v.told.At(pos).UID)
+		}
+		e.Vanished(false, uids)
+		return
+	}
+	for n, pos := range positions {
+		// Each number counts from what the one before left (RFC 3501 §7.4.1).
+		e.Expunge(uint32(pos - n + 1))
+	}
 }
 
 // announceEarly tells the flags of messages while others are expunged and that
@@ -177,9 +219,10 @@ func (v *View) WriteRecent(e *imapwire.Encoder) {
 }
 
 // AnnounceKeywords tells the mailbox's flags when there are new ones: a client
-// must know a keyword before it sees it in FETCH (RFC 3501 §7.2.6).
+// must know a keyword before it sees it in FETCH (RFC 3501 §7.2.6). It also tells when
+// the user may change others than before (RFC 4314 §5.1.1).
 func (v *View) AnnounceKeywords(e *imapwire.Encoder) {
-	if n := len(v.box.Keywords()); n != v.keywords {
+	if len(v.box.Keywords()) != v.keywords || v.box.Info().PermanentFlags != v.may {
 		v.WriteFlagList(e)
 	}
 }
@@ -187,12 +230,16 @@ func (v *View) AnnounceKeywords(e *imapwire.Encoder) {
 // WriteFlagList writes the FLAGS and PERMANENTFLAGS responses.
 func (v *View) WriteFlagList(e *imapwire.Encoder) {
 	info, keywords := v.box.Info(), v.box.Keywords()
-	v.keywords = len(keywords)
+	v.keywords, v.may = len(keywords), info.PermanentFlags
 	e.FlagsResponse(append(SystemFlags(mailstore.AllFlags), keywords...))
 	permanent := []string{}
 	text := "Read-only mailbox."
 	if !v.readOnly {
-		permanent = append(SystemFlags(info.PermanentFlags), keywords...)
+		permanent = SystemFlags(info.PermanentFlags)
+		// A keyword needs the right that \Answered needs (RFC 4314 §4).
+		if info.PermanentFlags&mailstore.Answered != 0 {
+			permanent = append(permanent, keywords...)
+		}
 		if info.NewKeywords {
 			permanent = append(permanent, `\*`)
 		}
@@ -205,7 +252,8 @@ func (v *View) WriteFlagList(e *imapwire.Encoder) {
 
 // WriteFlags writes "* n FETCH (FLAGS (…))" of one message, with its UID if
 // wanted. A client that keeps mod-sequences gets UID and MODSEQ in each (RFC 7162
-// §3.2.4, which §3.1.4.2 says servers without QRESYNC should follow). It writes
+// §3.2.4, which §3.1.4.2 says servers without QRESYNC should follow), one of
+// IMAP4rev2 the UID (RFC 9051 §7.5.2: "MUST include UID"). It writes
 // nothing of a message that the client does not know.
 func (v *View) WriteFlags(e *imapwire.Encoder, uid mailstore.UID, withUID bool) {
 	seq, ok := v.Seq(uid)
@@ -213,7 +261,7 @@ func (v *View) WriteFlags(e *imapwire.Encoder, uid mailstore.UID, withUID bool) 
 		return
 	}
 	e.Fetch(seq, uid)
-	if withUID || v.modSeqs {
+	if (withUID || v.modSeqs || e.Options.Rev2) && !e.Options.UIDOnly {
 		e.Atom("UID").SP().Num(uid).SP()
 	}
 	e.Atom("FLAGS").SP().FlagList(v.Flags(uid))

@@ -8,6 +8,7 @@ import (
 
 	"rookery/internal/imapwire"
 	"rookery/internal/mailstore"
+	"rookery/internal/numset"
 )
 
 func equalFold(a, b string) bool { return strings.EqualFold(a, b) }
@@ -60,6 +61,21 @@ type Context struct {
 	// Enable says that the command is a CONDSTORE enabling one; see NeedModSeqs.
 	// It may be nil.
 	Enable func()
+	// QResync says that the client has issued ENABLE QRESYNC.
+	QResync bool
+	// Filter gives the keys that the user has stored under a filter's name (RFC 5466
+	// §3.1). It is nil where there are none.
+	Filter func(name string) (keys string, ok bool, err error)
+	// FetchNew writes what FETCH items tell of messages; see Live. It may be nil.
+	FetchNew func(items []byte, uids numset.Set) error
+	// Progress is called by a command that may take long, every now and then, with
+	// how much of it is done: the client is told after a while (RFC 9585). It may
+	// be nil. Its error ends the command.
+	Progress func(done, goal uint64) error
+	// Limit is how many messages the command may work on, 0 for no limit; Lowest is
+	// set to the lowest UID that it worked on if there are more. See Within.
+	Limit  uint64
+	Lowest mailstore.UID
 	// Log writes a warning about the user's own mail (a broken message); it
 	// takes no line ends. It may be nil.
 	Log func(text string)
@@ -134,8 +150,39 @@ type Job interface {
 	Run(ctx *Context) (Reply, error)
 }
 
+// Numbered is a Job that may name messages by sequence numbers although it came
+// with the UID prefix: in the criteria of UID SEARCH, UID SORT and UID THREAD.
+type Numbered interface{ Numbered() bool }
+
 // Parse reads what follows a command's name, up to and including the end
 // (Decoder.WantEnd). It says false after an error of the decoder, for which the
 // answer is BAD. uid is true for the UID form. It must not look at a mailbox:
 // sequence sets are kept as numset.Expr and resolved in Run by View.Resolve.
 type Parse func(d *imapwire.Decoder, uid bool) (Job, bool)
+
+// MultiJob is a search of several mailboxes, parsed (RFC 7377). Each is searched
+// with a Context of its own, one after the other.
+type MultiJob interface {
+	// Saves reports whether the result is to be saved, so that none but the
+	// selected mailbox may be searched (RFC 7377 §2.2).
+	Saves() bool
+	// Updates reports whether the changes of the result are to be told, which is
+	// done for the selected mailbox alone.
+	Updates() bool
+	// Search searches the mailbox of ctx.View and writes what there is to say of it
+	// under the name that the client knows it by. selected says that it is the
+	// selected one. A Reply with Cond ends the command.
+	Search(ctx *Context, name string, selected bool) (Reply, error)
+}
+
+// ParseMulti reads what follows ESEARCH's source options, as Parse does.
+type ParseMulti func(d *imapwire.Decoder) (MultiJob, bool)
+
+// TakesItems gives what tells whether FETCH takes a list of items in parentheses.
+func TakesItems(fetch Parse) func(items []byte) bool {
+	return func(items []byte) bool {
+		d := imapwire.NewDecoder(append([]byte(" 1 "), items...), imapwire.Limits{Depth: 8, Items: 1 << 10})
+		_, ok := fetch(d, true)
+		return ok
+	}
+}

@@ -48,7 +48,11 @@ func (v *View) WriteModSeq(e *imapwire.Encoder, uid mailstore.UID) {
 		return
 	}
 	entry, _, _ := v.Entry(uid)
-	e.Fetch(seq, uid).Atom("UID").SP().Num(uid).SP().ModSeq(v.ModSeqOf(entry)).Close().CRLF()
+	e.Fetch(seq, uid)
+	if !e.Options.UIDOnly {
+		e.Atom("UID").SP().Num(uid).SP()
+	}
+	e.ModSeq(v.ModSeqOf(entry)).Close().CRLF()
 }
 
 // KnowsModSeq reports whether the client was told the newest mod-sequence of

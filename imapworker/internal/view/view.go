@@ -18,7 +18,6 @@ import (
 	"iter"
 	"slices"
 
-	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
 	"rookery/internal/numset"
 )
@@ -33,8 +32,13 @@ type View struct {
 	flags    map[mailstore.UID]flagState // told since told was made
 	recent   numset.Set                  // the UIDs that are \Recent in this session
 	keywords int                         // how many of box.Keywords were told in FLAGS
+	may      mailstore.Flags             // what was told in PERMANENTFLAGS
 	modSeqs  bool                        // the client wants mod-sequences: see WantModSeqs
+	vanished bool                        // and expunges by UIDs: see WantVanished
+	saved    numset.Set                  // UIDs that "$" names, those of expunged messages too
+	live     []Live                      // searches whose client is told what joins and leaves
 
+	deleted    flagged
 	recentTold uint32 // the number in the last RECENT
 	hint       int    // the position in cur of the message that was looked at last
 }
@@ -58,7 +62,7 @@ func New(box mailstore.Mailbox, readOnly bool) (*View, error) {
 	if err := v.claimRecent(); err != nil {
 		return nil, err
 	}
-	v.keywords = len(box.Keywords())
+	v.keywords, v.may = len(box.Keywords()), box.Info().PermanentFlags
 	return v, nil
 }
 
@@ -97,37 +101,30 @@ func (v *View) Recent(uid mailstore.UID) bool { return v.recent.Contains(uid) }
 
 // RecentCount is how many messages of the newest picture are \Recent.
 func (v *View) RecentCount() uint32 {
-	var n uint32
-	for uid := range v.recent.All() {
-		if _, ok := v.cur.Find(uid); ok {
-			n++
+	n := 0
+	for _, r := range v.recent.Ranges() {
+		first, _ := v.cur.Find(r.First)
+		end, found := v.cur.Find(r.Last)
+		if found {
+			end++
 		}
+		n += end - first
 	}
-	return n
+	return uint32(n)
 }
 
 // Resolve gives the UIDs that a sequence set of this client names. As sequence
 // numbers each must be at most Len, "*" included where there is no message: else
 // errkind.Invalid, for which the answer is BAD (RFC 3501 §9 seq-number). As UIDs
-// anything may be named; only messages that the client knows of are given.
+// anything may be named; only messages that the client knows of are given. "$" names
+// what was saved, in either form.
 func (v *View) Resolve(set numset.Expr, uid bool) (numset.Set, error) {
-	n := v.told.Len()
-	if uid {
-		if n == 0 {
-			return numset.Set{}, nil
-		}
-		named := set.Resolve(v.told.At(n - 1).UID)
-		var out numset.Set
-		for _, e := range v.each(named) {
-			out.Add(e)
-		}
-		return out, nil
-	}
-	if n == 0 || set.Highest() > uint32(n) {
-		return numset.Set{}, errkind.Newf("message set", errkind.Invalid, "message number beyond the last message")
+	seqs, err := v.Seqs(set, uid)
+	if err != nil {
+		return numset.Set{}, err
 	}
 	var out numset.Set
-	for seq := range set.Resolve(uint32(n)).All() {
+	for seq := range seqs.All() {
 		out.Add(v.told.At(int(seq) - 1).UID)
 	}
 	return out, nil
@@ -172,6 +169,11 @@ func (v *View) Entry(uid mailstore.UID) (e mailstore.Entry, keywords []string, g
 	}
 	if pos, ok := v.told.Find(uid); ok {
 		e = v.told.At(pos)
+		// What was told last may be newer: mod-sequences must not go down.
+		if last, ok := v.flags[uid]; ok {
+			e.Flags, e.ModSeq = last.flags, max(e.ModSeq, last.modSeq)
+			return e, last.keywords, true
+		}
 		return e, v.told.Keywords(e.Keywords), true
 	}
 	return mailstore.Entry{UID: uid}, nil, true

@@ -17,25 +17,46 @@ type Item struct {
 // client names: Resolve without a look at each of them.
 func (v *View) Seqs(set numset.Expr, uid bool) (numset.Set, error) {
 	n := v.told.Len()
-	if uid {
-		var out numset.Set
-		if n == 0 {
-			return out, nil
-		}
-		for _, r := range set.Resolve(v.told.At(n - 1).UID).Ranges() {
-			first, _ := v.told.Find(r.First)
-			last, found := v.told.Find(r.Last)
-			if found {
-				last++
-			}
-			out.AddRange(uint32(first)+1, uint32(last))
-		}
-		return out, nil
+	var out numset.Set
+	switch {
+	case uid && n > 0:
+		out = v.seqsOf(set.Resolve(v.told.At(n - 1).UID))
+	case uid:
+	case set.Highest() > uint32(n) || n == 0 && set.HasStar() && !set.OnlySaved():
+		return out, errkind.Newf("message set", errkind.Invalid, "message number beyond the last message")
+	default:
+		out = set.Resolve(uint32(n))
 	}
-	if n == 0 || set.Highest() > uint32(n) {
-		return numset.Set{}, errkind.Newf("message set", errkind.Invalid, "message number beyond the last message")
+	if set.HasSaved() {
+		out = out.Union(v.seqsOf(v.saved))
 	}
-	return set.Resolve(uint32(n)), nil
+	return out, nil
+}
+
+// seqsOf gives the sequence numbers of those messages of uids that the client
+// knows of.
+func (v *View) seqsOf(uids numset.Set) (out numset.Set) {
+	for _, r := range uids.Ranges() {
+		first, _ := v.told.Find(r.First)
+		last, found := v.told.Find(r.Last)
+		if found {
+			last++
+		}
+		out.AddRange(uint32(first)+1, uint32(last))
+	}
+	return out
+}
+
+// Save makes uids what "$" names from now on (RFC 5182 §2.1). Messages leave it
+// when their expunge is told.
+func (v *View) Save(uids numset.Set) { v.saved = uids }
+
+// Saved gives the UIDs that "$" names.
+func (v *View) Saved() (out numset.Set) {
+	for _, uid := range v.each(v.saved) {
+		out.Add(uid)
+	}
+	return out
 }
 
 // All are the sequence numbers of all messages that the client knows of.
@@ -142,7 +163,9 @@ func (v *View) same() bool {
 
 // KeywordsOf gives the names of an item's keywords.
 func (v *View) KeywordsOf(it *Item) []string {
-	switch {
+	switch last, ok := v.flags[it.UID]; {
+	case it.Gone && ok:
+		return last.keywords
 	case it.Keywords == 0:
 		return nil
 	case it.Gone:
@@ -172,7 +195,7 @@ const maxFlagTexts = 1 << 12
 // a list of names.
 func (t *FlagTexts) Flags(v *View, it *Item, make func(names []string) []byte) []byte {
 	recent := !v.recent.Empty() && v.recent.Contains(it.UID)
-	if it.Keywords == 0 && !recent {
+	if it.Keywords == 0 && !recent && !it.Gone {
 		text := &t.plain[it.Flags&mailstore.AllFlags]
 		if *text == nil {
 			*text = make(SystemFlags(it.Flags))
