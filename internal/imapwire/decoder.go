@@ -28,6 +28,9 @@ func (e *SyntaxError) Error() string {
 //
 // Strings are copies; the Bytes variants share memory with the command.
 type Decoder struct {
+	// Options are what the session has enabled, for the parsers that must know.
+	Options Options
+
 	p      []byte
 	at     int
 	depth  int
@@ -65,12 +68,21 @@ func (d *Decoder) want(ok bool, what string) bool {
 // Offset is where the next token begins.
 func (d *Decoder) Offset() int { return d.at }
 
+// Since gives what was taken from offset on. It shares memory with the command.
+func (d *Decoder) Since(offset int) []byte { return d.p[offset:d.at] }
+
 // Peek gives the next byte without taking it, 0 at the end.
 func (d *Decoder) Peek() byte {
 	if d.err != nil || d.at >= len(d.p) {
 		return 0
 	}
 	return d.p[d.at]
+}
+
+// Ahead reports whether text stands here, whatever its case, without taking it:
+// for the few places where what follows decides.
+func (d *Decoder) Ahead(text string) bool {
+	return d.err == nil && len(d.p)-d.at >= len(text) && strings.EqualFold(string(d.p[d.at:d.at+len(text)]), text)
 }
 
 // AtEnd reports whether nothing is left.
@@ -214,7 +226,8 @@ func (d *Decoder) digits(limit uint64, n *uint64) bool {
 	return d.at > start
 }
 
-// WantSet demands a sequence-set of at most Limits.Items ranges.
+// WantSet demands a sequence-set of at most Limits.Items ranges; "$" is one too
+// (RFC 5182 §2.1).
 func (d *Decoder) WantSet(set *numset.Expr) bool {
 	if d.err != nil {
 		return false
@@ -227,6 +240,13 @@ func (d *Decoder) WantSet(set *numset.Expr) bool {
 	*set = e
 	d.at += n
 	return true
+}
+
+// WantWindow demands partial-range = partial-range-first / partial-range-last
+// (RFC 9394 §4): 1:50, or -1:-50, which counts from the end.
+func (d *Decoder) WantWindow(w *numset.Window) bool {
+	w.Back = d.Byte('-')
+	return d.WantNZNumber(&w.A) && d.WantByte(':') && (!w.Back || d.WantByte('-')) && d.WantNZNumber(&w.B)
 }
 
 // Enter goes one level deeper, for grammars that nest; Limits.Depth is the

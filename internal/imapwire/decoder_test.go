@@ -51,6 +51,11 @@ func TestTokens(t *testing.T) {
 	modSeqZero := func(d *Decoder) (any, bool) { var n uint64; ok := d.WantModSeqZero(&n); return n, ok }
 	nstring := func(d *Decoder) (any, bool) { var n NString; ok := d.WantNString(&n); return n, ok }
 	set := func(d *Decoder) (any, bool) { var e numset.Expr; ok := d.WantSet(&e); return e, ok }
+	window := func(d *Decoder) (any, bool) {
+		var w numset.Window
+		ok := d.WantWindow(&w)
+		return string(w.AppendTo(nil)), ok
+	}
 	flags := func(d *Decoder) (any, bool) { var f []string; ok := d.WantFlags(&f); return f, ok }
 	flagList := func(d *Decoder) (any, bool) { var f []string; ok := d.WantFlagList(&f); return f, ok }
 	date := func(d *Decoder) (any, bool) { var v Date; ok := d.WantDate(&v); return v, ok }
@@ -68,6 +73,11 @@ func TestTokens(t *testing.T) {
 		in   string
 		want string
 	}{
+		{"partial range", window, "1:50", "1:50"}, {"partial range", window, "500:400", "500:400"}, {"partial range", window, "-1:-100", "-1:-100"},
+		{"partial range", window, "0:5", "! expected number above zero at byte 0"}, {"partial range", window, "-1:5", "! expected '-' at byte 3"},
+		{"partial range", window, "1:-5", "! expected number above zero at byte 2"}, {"partial range", window, "1:*", "! expected number above zero at byte 2"},
+		{"partial range", window, "1", "! expected ':' at byte 1"}, {"partial range", window, "-0:-1", "! expected number above zero at byte 1"},
+		{"set", set, "$", "$"}, {"set", set, "1,$", "1,$"}, {"set", set, "$,1", "! expected sequence set (not a sequence set) at byte 0"},
 		{"tag", tag, "a1]", "a1]"}, {"tag", tag, "+", "! expected tag at byte 0"}, {"tag", tag, "", "! expected tag at byte 0"},
 		{"tag", tag, "a+", "! expected end of command at byte 1"},
 		{"mod-sequence", modSeq, "9223372036854775807", "9223372036854775807"}, {"mod-sequence", modSeq, "007", "7"},
@@ -177,6 +187,26 @@ func TestFirstErrorStays(t *testing.T) {
 	}
 }
 
+// Quoted strings hold any octet above 127, and UTF-8 alone once that is enabled.
+func TestQuotedUTF8(t *testing.T) {
+	for _, test := range []struct {
+		text    string
+		opt     Options
+		allowed bool
+	}{
+		{"\"\xff\"", Options{}, true}, {"\"\xff\"", Options{UTF8: true}, false}, {"\"\xff\"", Options{Rev2: true}, false},
+		{"\"a\\\"\xc3\"", Options{UTF8: true}, false}, {"\"a\\\"\xc3\xbc\"", Options{UTF8: true}, true}, {"\"\xed\xa0\x80\"", Options{Rev2: true}, false},
+		{"{1}\r\n\xff", Options{UTF8: true}, true},
+	} {
+		d := NewDecoder([]byte(test.text), small)
+		d.Options = test.opt
+		var s string
+		if got := d.WantString(&s); got != test.allowed {
+			t.Errorf("%q with %+v: %v, %v", test.text, test.opt, got, d.Err())
+		}
+	}
+}
+
 func TestPartial(t *testing.T) {
 	d := NewDecoder([]byte("<5.10>"), small)
 	var p Partial
@@ -186,6 +216,13 @@ func TestPartial(t *testing.T) {
 	d = NewDecoder([]byte("<5.0>"), small)
 	if d.Partial(&p) || d.Err() == nil {
 		t.Error("an empty partial was taken")
+	}
+	d = NewDecoder([]byte("<9223372036854775807.9223372036854775807>"), small)
+	if !d.Partial(&p) || p != (Partial{1<<63 - 1, 1<<63 - 1}) || p.End() != 1<<63-1 {
+		t.Errorf("%v %v", p, d.Err())
+	}
+	if d = NewDecoder([]byte("<9223372036854775808.1>"), small); d.Partial(&p) || d.Err() == nil {
+		t.Error("an offset of 64 bits was taken")
 	}
 }
 

@@ -61,6 +61,10 @@ func TestEncoder(t *testing.T) {
 		{"number64", rev1, func(e *Encoder) { e.Num64(1 << 63).CRLF() }, ""},
 		{"counts", rev1, func(e *Encoder) { e.Exists(3); e.Recent(1); e.Expunge(2) }, "* 3 EXISTS\r\n* 1 RECENT\r\n* 2 EXPUNGE\r\n"},
 		{"counts in rev2", rev2, func(e *Encoder) { e.Exists(3); e.Recent(1) }, "* 3 EXISTS\r\n"},
+		{"recent", rev1, func(e *Encoder) { e.FlagList([]string{`\Recent`, `\Seen`, `\Recent`}).CRLF() }, "(\\Recent \\Seen \\Recent)\r\n"},
+		{"recent in rev2", rev2, func(e *Encoder) { e.FlagList([]string{`\Recent`, `\Seen`, `\Recent`}).CRLF() }, "(\\Seen)\r\n"},
+		{"prefix", rev1, func(e *Encoder) { e.Prefix("台北/").SP().Prefix("").SP().Prefix("a&b/").CRLF() }, "\"&U,BTFw-/\" \"\" \"a&-b/\"\r\n"},
+		{"prefix in UTF-8", Options{UTF8: true}, func(e *Encoder) { e.Prefix("台北/").SP().Prefix("a&b/").CRLF() }, "\"台北/\" \"a&b/\"\r\n"},
 		{"expunge 0", rev1, func(e *Encoder) { e.Expunge(0) }, ""},
 		{"fetch", rev1, func(e *Encoder) { e.Fetch(3, 9).Atom("UID").SP().Num(9).Close().CRLF() }, "* 3 FETCH (UID 9)\r\n"},
 		{"fetch in uidonly", Options{UIDOnly: true}, func(e *Encoder) { e.Fetch(3, 9).Close().CRLF() }, "* 9 UIDFETCH ()\r\n"},
@@ -120,4 +124,33 @@ func FuzzEncoder(f *testing.F) {
 			t.Fatalf("flag %q came back as %q: %v", flag, f2, d.Err())
 		}
 	})
+}
+
+// A long list of UIDs goes in several responses.
+func TestVanished(t *testing.T) {
+	var e Encoder
+	e.Vanished(false, numset.Set{})
+	e.Vanished(true, numset.Of(1, 2, 5))
+	e.Vanished(false, numset.Of(7))
+	if got := string(e.Bytes()); got != "* VANISHED (EARLIER) 1:2,5\r\n* VANISHED 7\r\n" {
+		t.Errorf("%q", got)
+	}
+	e.Reset()
+	var odd numset.Set
+	for n := range uint32(2*vanishedRanges + 1) {
+		odd.Add(2*n + 1)
+	}
+	e.Vanished(true, odd)
+	lines := strings.Split(strings.TrimSuffix(string(e.Bytes()), "\r\n"), "\r\n")
+	var all []string
+	for _, l := range lines {
+		uids, ok := strings.CutPrefix(l, "* VANISHED (EARLIER) ")
+		if !ok {
+			t.Fatalf("%q", l)
+		}
+		all = append(all, uids)
+	}
+	if len(lines) != 3 || strings.Join(all, ",") != odd.String() {
+		t.Errorf("%d responses: %q", len(lines), all)
+	}
 }

@@ -48,6 +48,9 @@ type Event struct {
 	Reason  Reason
 	Verdict Verdict // the Decider's, for ByDecider
 	Since   int     // of a Command: offset in Bytes after its last literal
+	// Streamed is, of a Command, the offset in Bytes after its last streamed literal;
+	// 0 if it had none. Buffered literals may stand behind it.
+	Streamed int
 }
 
 // Text gives a Command without the blanks at its end: people who type leave
@@ -62,12 +65,15 @@ func (e Event) Text() []byte {
 
 // Announced describes a literal whose bytes have not come yet.
 type Announced struct {
-	Prefix  []byte // the command up to the literal's "{" or "~{", streamed literals' bytes left out
-	Since   int    // offset in Prefix where the text after the previous literal begins
-	Size    int64  // bytes to come
-	Index   int    // how many literals came before it
-	NonSync bool   // "{n+}": the bytes come whatever we answer (RFC 7888)
-	Binary  bool   // "~{n}": literal8, may hold NUL (RFC 3516)
+	Prefix []byte // the command up to the literal's "{" or "~{", streamed literals' bytes left out
+	Since  int    // offset in Prefix where the text after the previous literal begins
+	// Streamed is the offset in Prefix where the text after the last streamed literal
+	// begins; 0 if there was none. Buffered literals may stand behind it.
+	Streamed int
+	Size     int64 // bytes to come
+	Index    int   // how many literals came before it
+	NonSync  bool  // "{n+}": the bytes come whatever we answer (RFC 7888)
+	Binary   bool  // "~{n}": literal8, may hold NUL (RFC 3516)
 }
 
 // Action says what to do with an announced literal.
@@ -251,9 +257,9 @@ func (f *Framer) lineEnds() (Event, bool) {
 		if f.nul {
 			return f.finish(Event{Kind: Refused, Reason: NULByte, Bytes: text}), true
 		}
-		return f.finish(Event{Kind: Command, Bytes: text, Since: f.since}), true
+		return f.finish(Event{Kind: Command, Bytes: text, Since: f.since, Streamed: f.keep}), true
 	}
-	lit.Prefix, lit.Since, lit.Index = text[:f.since+at], f.since, f.count
+	lit.Prefix, lit.Since, lit.Streamed, lit.Index = text[:f.since+at], f.since, f.keep, f.count
 	f.count++
 	// The Decoder relies on CRLF after the size, however the client ended it.
 	f.buf = append(text, '\r', '\n')

@@ -153,18 +153,60 @@ func TestFramerRawMode(t *testing.T) {
 
 func TestFramerTellsTheDecider(t *testing.T) {
 	var seen []string
-	f := NewFramer(small, func(lit Announced) Verdict {
-		seen = append(seen, fmt.Sprintf("%q since %d size %d index %d nonsync %v binary %v",
-			lit.Prefix, lit.Since, lit.Size, lit.Index, lit.NonSync, lit.Binary))
+	many := small
+	many.LiteralCount = 10
+	f := NewFramer(many, func(lit Announced) Verdict {
+		seen = append(seen, fmt.Sprintf("%q since %d streamed %d size %d index %d nonsync %v binary %v",
+			lit.Prefix, lit.Since, lit.Streamed, lit.Size, lit.Index, lit.NonSync, lit.Binary))
+		if lit.Size == 1 {
+			return Verdict{}
+		}
 		return Verdict{Action: Stream}
 	})
-	drive(f, "a X (b) {2}\r\nxy ~{3+}\r\n123\r\n", func(left int) int { return left })
+	drive(f, "a {1+}\r\nX (b) {2}\r\nxy ~{3+}\r\n123 {1}\r\n4 {2+}\r\n56 {1+}\r\n7 z\r\n", func(left int) int { return left })
 	want := []string{
-		`"a X (b) " since 0 size 2 index 0 nonsync false binary false`,
-		`"a X (b) {2}\r\n " since 13 size 3 index 1 nonsync true binary true`,
+		`"a " since 0 streamed 0 size 1 index 0 nonsync true binary false`,
+		`"a {1+}\r\nX (b) " since 9 streamed 0 size 2 index 1 nonsync false binary false`,
+		`"a {1+}\r\nX (b) {2}\r\n " since 19 streamed 19 size 3 index 2 nonsync true binary true`,
+		// A buffered literal stays part of the text behind the last streamed one.
+		`"a {1+}\r\nX (b) {2}\r\n " since 19 streamed 19 size 1 index 3 nonsync false binary false`,
+		`"a {1+}\r\nX (b) {2}\r\n {1}\r\n4 " since 26 streamed 19 size 2 index 4 nonsync true binary false`,
+		`"a {1+}\r\nX (b) {2}\r\n " since 19 streamed 19 size 1 index 5 nonsync true binary false`,
 	}
 	if strings.Join(seen, "\n") != strings.Join(want, "\n") {
 		t.Errorf("got %s", strings.Join(seen, "\n"))
+	}
+}
+
+// Of a whole command, too, is told where the text behind the last streamed literal
+// begins.
+func TestFramerStreamed(t *testing.T) {
+	for in, want := range map[string]string{
+		"a X y\r\n":                               "a X y",
+		"a X {1+}\r\ny z\r\n":                     "a X {1+}\r\ny z",
+		"a X {2+}\r\nxy z\r\n":                    " z",
+		"a X {2+}\r\nxy {1+}\r\nz {2+}\r\nxy\r\n": "",
+		"a X {2+}\r\nxy {1+}\r\nz w\r\n":          " {1+}\r\nz w",
+	} {
+		f := NewFramer(small, func(lit Announced) Verdict {
+			if lit.Size == 1 {
+				return Verdict{}
+			}
+			return Verdict{Action: Stream}
+		})
+		for p := []byte(in); ; {
+			n, ev := f.Next(p)
+			p = p[n:]
+			if ev.Kind == NeedMore {
+				t.Fatalf("%q: no command", in)
+			}
+			if ev.Kind == Command {
+				if got := string(ev.Text()[ev.Streamed:]); got != want {
+					t.Errorf("%q: %q, want %q", in, got, want)
+				}
+				break
+			}
+		}
 	}
 }
 

@@ -29,10 +29,11 @@ type Section struct {
 	Fields []string // of HeaderFields and HeaderFieldsNot, as the client wrote them
 }
 
-// Partial is "<" number "." nz-number ">".
+// Partial is "<" number64 "." nz-number64 ">" (RFC 9051 §9), of which RFC 3501's has
+// the first 32 bits.
 type Partial struct {
-	Offset uint32
-	Length uint32 // 0 when no partial was given
+	Offset uint64 // below 2^63
+	Length uint64 // 0 when no partial was given
 }
 
 // WantSection demands section = "[" [section-spec] "]".
@@ -96,15 +97,30 @@ func (d *Decoder) wantSectionText(s *Section) bool {
 	})
 }
 
-// Partial takes "<" number "." nz-number ">".
-func (d *Decoder) Partial(p *Partial) bool {
-	return d.Byte('<') && d.WantNumber(&p.Offset) && d.WantByte('.') && d.WantNZNumber(&p.Length) && d.WantByte('>')
+// WantSectionBinary demands section-binary = "[" [section-part] "]" (RFC 3516 §7):
+// part numbers and nothing behind them.
+func (d *Decoder) WantSectionBinary(s *Section) bool {
+	before := d.at
+	if !d.WantSection(s) {
+		return false
+	}
+	if s.Text != WholePart {
+		d.at = before
+		return d.Fail("part numbers alone")
+	}
+	return true
 }
 
-// End is the offset after the last byte that the partial names, at most 2^33.
+// Partial takes "<" number64 "." nz-number64 ">".
+func (d *Decoder) Partial(p *Partial) bool {
+	return d.Byte('<') && d.WantNumber64(&p.Offset) && d.WantByte('.') &&
+		d.want(abnf.DigitNZ.Has(d.Peek()) && d.Number64(&p.Length), "number above zero") && d.WantByte('>')
+}
+
+// End is the offset after the last byte that the partial names, at most 2^63-1.
 func (p Partial) End() int64 {
-	if p.Length == 0 {
+	if p.Length == 0 || p.Offset+p.Length > math.MaxInt64 {
 		return math.MaxInt64
 	}
-	return int64(p.Offset) + int64(p.Length)
+	return int64(p.Offset + p.Length)
 }

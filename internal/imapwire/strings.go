@@ -3,6 +3,7 @@ package imapwire
 import (
 	"bytes"
 	"encoding/base64"
+	"unicode/utf8"
 
 	"rookery/internal/abnf"
 )
@@ -26,6 +27,12 @@ func (d *Decoder) quotedBytes(out *[]byte) bool {
 				*out = unescaped
 			} else {
 				*out = d.p[start:i]
+			}
+			if d.Options.UTF8OK() && !utf8.Valid(*out) {
+				// RFC 9755 §3: "MUST reject, with a BAD response, any octet sequences
+				// with the high bit set that fail to comply with" UTF-8
+				d.at = start
+				return d.Fail("UTF-8")
 			}
 			d.at = i + 1
 			return true

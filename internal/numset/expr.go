@@ -5,15 +5,27 @@ import "strconv"
 // Star stands for "*" in the ranges of an Expr.
 const Star = 0
 
-// Expr is a sequence-set as a client wrote it: order and repetition kept, "*"
-// not yet resolved, ranges in either direction.
+// Expr is a sequence-set as a client wrote it: order and repetition kept, "*" and
+// "$" not yet resolved, ranges in either direction.
 type Expr []Range
+
+// saved stands for "$", the result of the last search that was saved (RFC 5182
+// §2.1), in an Expr. It is no other range's value: "4294967295:*" is kept as
+// "*:4294967295", which means the same.
+var saved = Range{First: 1<<32 - 1, Last: Star}
+
+// Saved is "$" alone.
+func Saved() Expr { return Expr{saved} }
 
 // Parse reads the whole of p as a sequence-set of at most maxRanges ranges.
 //
 //	seq-number   = nz-number / "*"                          RFC 3501 §9
 //	seq-range    = seq-number ":" seq-number
 //	sequence-set = (seq-number / seq-range) *("," sequence-set)
+//	sequence-set =/ seq-last-command                        RFC 5182 §3
+//	seq-last-command = "$"
+//
+// By that grammar "$" stands alone or behind a comma: "1,$", but not "$,1".
 //
 // Its error is one of ErrSyntax, ErrTooMany, ErrZero, ErrTooLarge.
 func Parse(p []byte, maxRanges int) (Expr, error) {
@@ -21,6 +33,17 @@ func Parse(p []byte, maxRanges int) (Expr, error) {
 	for {
 		if len(out) == maxRanges {
 			return nil, ErrTooMany
+		}
+		if len(p) > 0 && p[0] == '$' {
+			out, p = append(out, saved), p[1:]
+			if len(p) == 0 {
+				return out, nil
+			}
+			if p[0] != ',' || len(out) == 1 {
+				return nil, ErrSyntax
+			}
+			p = p[1:]
+			continue
 		}
 		first, n, err := seqNumber(p)
 		if err != nil {
@@ -33,6 +56,9 @@ func Parse(p []byte, maxRanges int) (Expr, error) {
 				return nil, err
 			}
 			p = p[1+n:]
+		}
+		if r == saved {
+			r = Range{r.Last, r.First}
 		}
 		out = append(out, r)
 		if len(p) == 0 {
@@ -71,10 +97,14 @@ func seqNumber(p []byte) (value uint32, n int, err error) {
 // Resolve gives the set that the expression means where star is the highest
 // number in use, 0 if there is none; then "*" means nothing, and a range with
 // it is left out. RFC 3501 §9 seq-range: "the order of the two values does not
-// matter", and so 999:* holds star itself where star is below 999.
+// matter", and so 999:* holds star itself where star is below 999. "$" is left
+// out: HasSaved tells whether it is there.
 func (e Expr) Resolve(star uint32) Set {
 	var out Set
 	for _, r := range e {
+		if r == saved {
+			continue
+		}
 		first, last := r.First, r.Last
 		if first == Star || last == Star {
 			if star == 0 {
@@ -92,7 +122,28 @@ func (e Expr) Resolve(star uint32) Set {
 	return out
 }
 
-// HasStar reports whether "*" stands anywhere in it.
+// HasSaved reports whether "$" stands anywhere in it.
+func (e Expr) HasSaved() bool {
+	for _, r := range e {
+		if r == saved {
+			return true
+		}
+	}
+	return false
+}
+
+// OnlySaved reports whether nothing but "$" stands in it.
+func (e Expr) OnlySaved() bool {
+	for _, r := range e {
+		if r != saved {
+			return false
+		}
+	}
+	return len(e) > 0
+}
+
+// HasStar reports whether "*" stands anywhere in it, or "$": whether what it means
+// depends on more than itself.
 func (e Expr) HasStar() bool {
 	for _, r := range e {
 		if r.First == Star || r.Last == Star {
@@ -102,20 +153,27 @@ func (e Expr) HasStar() bool {
 	return false
 }
 
-// Highest is the highest number written, 0 if only "*" is.
+// Highest is the highest number written, 0 if only "*" and "$" are.
 func (e Expr) Highest() uint32 {
 	var n uint32
 	for _, r := range e {
-		n = max(n, r.First, r.Last)
+		if r != saved {
+			n = max(n, r.First, r.Last)
+		}
 	}
 	return n
 }
 
-// AppendTo writes the expression as it was parsed.
+// AppendTo writes the expression as it was parsed, but "4294967295:*" the other
+// way round.
 func (e Expr) AppendTo(dst []byte) []byte {
 	for i, r := range e {
 		if i > 0 {
 			dst = append(dst, ',')
+		}
+		if r == saved {
+			dst = append(dst, '$')
+			continue
 		}
 		dst = appendSeqNumber(dst, r.First)
 		if r.Last != r.First {
