@@ -44,7 +44,7 @@ func checkTree(t testing.TB, msg []byte, root *Part, lim Limits) {
 		if n := int64(bytes.Count(msg[p.BodyStart:p.BodyEnd], []byte("\n"))); n != p.BodyLines {
 			t.Fatalf("body lines %d, counted %d of %q", p.BodyLines, n, msg[p.BodyStart:p.BodyEnd])
 		}
-		if len(p.Children) == 0 && !p.Opaque && isContainer(p.Type, p.Subtype) {
+		if len(p.Children) == 0 && !p.Opaque && isContainer(p.Type, p.Subtype, true) {
 			t.Fatal("a container without parts")
 		}
 		at := p.BodyStart

@@ -90,11 +90,22 @@ func AppendBodyStructure(dst []byte, p *Part, lim Limits) []byte {
 	return w.dst
 }
 
+// AppendBodyGlobal is AppendBody, or AppendBodyStructure if extended, for a client of
+// IMAP4rev2: message/global has the fields of message/rfc822 there (RFC 9051 §7.5.2,
+// §9 media-message). For others it is a part like application/octet-stream, since
+// they would take these fields for something else.
+func AppendBodyGlobal(dst []byte, p *Part, extended bool, lim Limits) []byte {
+	w := textWriter{dst: dst, addresses: lim.filled().Addresses, extended: extended, global: true}
+	w.body(p)
+	return w.dst
+}
+
 // textWriter appends IMAP texts.
 type textWriter struct {
 	dst       []byte
 	addresses int // how many may still be shown
 	extended  bool
+	global    bool // message/global is a message
 }
 
 func (w *textWriter) raw(s string) { w.dst = append(w.dst, s...) }
@@ -224,7 +235,7 @@ func (w *textWriter) body(p *Part) {
 
 func (w *textWriter) single(p *Part) {
 	typ, subtype := p.Type, p.Subtype
-	if p.Opaque || (len(p.Children) == 0 && isContainer(typ, subtype)) {
+	if p.Opaque || (len(p.Children) == 0 && isContainer(typ, subtype, w.global)) {
 		typ, subtype = "application", "octet-stream"
 	}
 	w.dst = AppendString(w.dst, typ)
@@ -244,7 +255,7 @@ func (w *textWriter) single(p *Part) {
 	}
 	w.raw(" ")
 	w.number(p.Size())
-	if m := p.Message(); m != nil {
+	if m := p.Message(); m != nil && (w.global || equalFold(subtype, "rfc822")) {
 		w.raw(" ")
 		w.envelope(m.Envelope)
 		w.raw(" ")
@@ -257,8 +268,8 @@ func (w *textWriter) single(p *Part) {
 }
 
 // isContainer reports types whose place in IMAP's grammar needs children.
-func isContainer(typ, subtype string) bool {
-	return equalFold(typ, "multipart") || (equalFold(typ, "message") && equalFold(subtype, "rfc822"))
+func isContainer(typ, subtype string, global bool) bool {
+	return equalFold(typ, "multipart") || equalFold(typ, "message") && (equalFold(subtype, "rfc822") || global && equalFold(subtype, "global"))
 }
 
 // params writes a parameter list. A text part without a charset gets the

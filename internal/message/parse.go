@@ -192,7 +192,7 @@ func (p *parse) open(part *Part) kind {
 		} else {
 			k = isMultipart
 		}
-	case strings.EqualFold(part.Type, "message") && strings.EqualFold(part.Subtype, "rfc822"):
+	case strings.EqualFold(part.Type, "message") && (strings.EqualFold(part.Subtype, "rfc822") || strings.EqualFold(part.Subtype, "global")):
 		k = isMessagePart
 	}
 	if p.parts >= p.lim.Parts {

@@ -76,7 +76,8 @@ func (p *Part) IsMultipart() bool {
 	return len(p.Children) > 0 && strings.EqualFold(p.Type, "multipart")
 }
 
-// IsMessage reports whether p is a message/rfc822 whose message is known.
+// IsMessage reports whether p is a message/rfc822 or message/global whose message
+// is known.
 func (p *Part) IsMessage() bool {
 	return len(p.Children) == 1 && strings.EqualFold(p.Type, "message")
 }

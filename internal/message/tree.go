@@ -224,7 +224,7 @@ func (d *treeDecoder) envelope() *Envelope {
 func (d *treeDecoder) children(p *Part, depth int) {
 	n := d.number(int64(max(d.parts, 0)))
 	message := strings.EqualFold(p.Type, "message")
-	if n == 0 || p.Opaque || !isContainer(p.Type, p.Subtype) || (message && n != 1) {
+	if n == 0 || p.Opaque || !isContainer(p.Type, p.Subtype, true) || (message && n != 1) {
 		d.fail("parts where none can be")
 		return
 	}

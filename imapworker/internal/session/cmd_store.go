@@ -115,6 +115,7 @@ func (c *store) run(s *Session) (view.Reply, error) {
 	if err := s.view.Sync(); err != nil {
 		return view.Reply{}, err
 	}
+	uids = s.most(uids)
 	c.change.UIDs = uids
 	result, err := c.store(s)
 	s.view.Refresh()

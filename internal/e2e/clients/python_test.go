@@ -30,6 +30,18 @@ func TestPythonImaplib(t *testing.T) {
 	}
 }
 
+// COMPRESS, behind login's TLS too, to a client whose zlib flushes in each way there is.
+func TestPythonCompress(t *testing.T) {
+	harness.Need(t, "python3", "python3")
+	for _, m := range modes() {
+		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
+			d := harness.StartWith(t, quick, "--users", "1", "--empty")
+			python(t, "compress.py", m, d, m.imap)
+		})
+	}
+}
+
 func TestPythonPoplib(t *testing.T) {
 	harness.Need(t, "python3", "python3")
 	one, two := plainMail("one", "Hello.\n.\n..two\n"), plainMail("two", "Second.\n")

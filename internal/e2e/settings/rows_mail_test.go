@@ -225,6 +225,10 @@ func imapRows() []row {
 		{name: "imap_idle_notify_interval", lines: one(`imap_idle_notify_interval = "10 secs"`), unit: "imapworker.TestIdleNotifySetting"},
 		{name: "imap_client_workarounds", unit: own},
 		{name: "imap_fetch_failure", unit: own},
+		{name: "imap_compress_deflate_level", unit: own},
+		{name: "imap_save_limit", unit: own},
+		{name: "imap_message_limit", unit: own},
+		{name: "mail_utf8_extensions", unit: own},
 		{name: "imap_logout_format", unit: "internal/e2e/logs.TestLinesAsConfigured"},
 		{name: "imap_id_send", lines: one(`imap_id_send = { "vendor" = "x" }`), without: `\* ID \("name" "Rookery"\)\n.*`, with: `\* ID \("vendor" "x"\)\n.*`, probe: asUser("ID NIL")},
 	}

@@ -1,0 +1,125 @@
+package imapdoc
+
+const both = "always, before login too"
+
+// Rows are in the order of the page. A row whose word is not offered is not shown.
+var Rows = []Row{
+	{"IMAP4rev1", "RFC 3501", both, "The revision that a session speaks until it enables another. `\\Recent` is one session's alone: the first that selects the mailbox for writing."},
+	{"IMAP4rev2", "RFC 9051", "", "By `ENABLE IMAP4rev2`. Names and quoted strings are UTF-8 from then on; SEARCH answers with ESEARCH; SELECT and EXAMINE answer with LIST too, with `OLDNAME` where another name was given than the mailbox has, as do CREATE, RENAME and DELETE; FLAGS that nobody asked for come with the UID; there is no RECENT, `\\Recent` or code UNSEEN. CHECK and LSUB are refused (use NOOP and `LIST (SUBSCRIBED)`), and so is the item RECENT of STATUS. What is merely deprecated is still understood: FETCH's RFC822 items, SEARCH's NEW, OLD and RECENT. A session that has not enabled it gets nothing of all this."},
+	{"UTF8=ACCEPT", "RFC 9755 (RFC 6855)", "unless `mail_utf8_extensions = false`", "By `ENABLE UTF8=ACCEPT`. Then names and quoted strings are UTF-8 in both directions, octets that are no UTF-8 are BAD, CHARSET in SEARCH is BAD, and the charset of SORT and THREAD must be UTF-8. Before it, a mailbox name in quoted UTF-8 is understood too; answers are in modified UTF-7. APPEND takes RFC 6855's `UTF8 (~{n}` and a plain literal alike. A message whose header has octets above 127 cannot be appended by a client that has enabled neither this nor IMAP4rev2: NO, as RFC 9755 §4 demands. Where such a message is already there, such a client reads it as it is: ENVELOPE gives the text in literals, bodies are not changed. It is neither hidden nor replaced by another."},
+	{"LITERAL+", "RFC 7888", both, "Literals of any size need not wait; a refused one's octets are read and dropped. LITERAL- is within it."},
+	{"SASL-IR", "RFC 4959", both, ""},
+	{"ID", "RFC 2971", both, "What a client says of itself goes into the log; what is answered is `imap_id_send`."},
+	{"ENABLE", "RFC 5161", both, "In the authenticated state alone; a word that is not offered is passed over."},
+	{"IDLE", "RFC 2177", both, "Changes by this server's own processes are told at once, those by others within a second. `* OK Still here` comes each `imap_idle_notify_interval`."},
+	{"COMPRESS=DEFLATE", "RFC 4978", "unless `imap_compress_deflate_level = 0`, and not once it is active", "Each batch of responses ends in a full flush. What a client sends may be flushed in any way, zlib's partial flush included. A second COMPRESS is `NO [COMPRESSIONACTIVE]`. Octets behind the command COMPRESS are taken for compressed ones; what is damaged ends the session, with a line in the log. A session keeps the last 4 KiB of what it sent and as much as it received, 32 KiB at most; compressors (0.8 MB) belong to the process and are lent to a session until it has been quiet for a second. The log's and the raw log's octets are the compressed ones. Whoever can put text into a mailbox and watch lengths on the wire learns something of what is sent with it: that is so with all compression, and a client's choice."},
+	{"NAMESPACE", "RFC 2342", "", "By the settings' `[[namespace]]` tables."},
+	{"LIST-EXTENDED", "RFC 5258", "", "Attributes of children and special uses are told whether asked for or not. There are no remote mailboxes."},
+	{"LIST-STATUS", "RFC 5819", "", "Each STATUS response follows its LIST response."},
+	{"LIST-METADATA", "RFC 9590", "", ""},
+	{"LIST-MYRIGHTS", "RFC 8440", "with ACL", "Each MYRIGHTS response follows its LIST response."},
+	{"CHILDREN", "RFC 3348", "", "In every LIST response."},
+	{"SPECIAL-USE", "RFC 6154, RFC 8457", "", "By the settings' `[[mailbox]]` tables, and by what CREATE gave."},
+	{"CREATE-SPECIAL-USE", "RFC 6154", "", ""},
+	{"STATUS=SIZE", "RFC 8438", "", ""},
+	{"APPENDLIMIT", "RFC 7889", "where there is no limit for all mailboxes", ""},
+	{"APPENDLIMIT=", "RFC 7889", "where `mail_max_message_size` or `quota_mail_size` is a limit", ""},
+	{"QUOTA", "RFC 9208", "", "One root; the limits are the administrator's."},
+	{"QUOTASET", "RFC 9208", "", "SETQUOTA is refused with NO: limits are the administrator's."},
+	{"QUOTA=RES-", "RFC 9208", "for each resource that can have a limit", ""},
+	{"METADATA", "RFC 5464", "", ""},
+	{"METADATA-SERVER", "RFC 5464", "", ""},
+	{"NOTIFY", "RFC 5465", "", ""},
+	{"ACL", "RFC 4314", "where the mail store keeps lists: all formats do", "docs/acl.md has identifiers, their order and the files. No rights are tied. The owner always has `l`, `r` and `a`. Whoever lacks `l` reads of a mailbox what he would read if it were not there, so that the other rights are of no use without it. Rights are looked up with each command; a session that changes its own is told FLAGS and PERMANENTFLAGS anew. A list is inherited from the nearest mailbox above when a mailbox is made."},
+	{"RIGHTS=", "RFC 4314", "with ACL", "`c` is `kx` and `d` is `te`, as in the examples of the text."},
+	{"UNSELECT", "RFC 3691", "", ""},
+	{"UIDPLUS", "RFC 4315", "", "UIDs are lasting in every mailbox: UIDNOTSTICKY does not occur."},
+	{"MOVE", "RFC 6851", "", "COPYUID comes in an untagged OK before the expunges are told. After a crash each message is in at least one of the mailboxes."},
+	{"MULTIAPPEND", "RFC 3502", "", "All messages or none."},
+	{"CATENATE", "RFC 4469", "", "URLs of the user's own mail alone."},
+	{"REPLACE", "RFC 8508", "", ""},
+	{"BINARY", "RFC 3516", "", ""},
+	{"PREVIEW", "RFC 8970", "", ""},
+	{"PREVIEW=FUZZY", "an earlier draft of RFC 8970", "", ""},
+	{"SNIPPET=FUZZY", "an earlier draft of RFC 8970", "", ""},
+	{"CONDSTORE", "RFC 7162", "", "In every mailbox. SELECT tells HIGHESTMODSEQ whether it was asked to or not."},
+	{"QRESYNC", "RFC 7162", "", "The code CLOSED is told whether anything was enabled or not."},
+	{"UIDONLY", "RFC 9586", "", ""},
+	{"OBJECTID", "RFC 8474", "", ""},
+	{"SAVEDATE", "RFC 8514", "", ""},
+	{"PARTIAL", "RFC 9394", "", ""},
+	{"UIDBATCHES", "RFC 10022", "", ""},
+	{"MESSAGELIMIT=", "RFC 9738", "where `imap_message_limit` is set", "Off by default: a client that does not know it believes that the newest messages are all. SEARCH counts the messages that its sets of UIDs and sequence numbers leave; SORT and THREAD of more are refused. Mailboxes of MULTISEARCH are searched whole."},
+	{"SAVELIMIT=", "RFC 9738", "where `imap_save_limit` is set", "Of COPY and APPEND alone: refused as a whole."},
+	{"INPROGRESS", "RFC 9585", "", ""},
+	{"ESEARCH", "RFC 4731", "", ""},
+	{"SEARCHRES", "RFC 5182", "", ""},
+	{"CONTEXT=SEARCH", "RFC 5267", "", ""},
+	{"CONTEXT=SORT", "RFC 5267", "", ""},
+	{"ESORT", "RFC 5267", "", ""},
+	{"MULTISEARCH", "RFC 7377", "", ""},
+	{"WITHIN", "RFC 5032", "", ""},
+	{"FILTERS", "RFC 5466", "", ""},
+	{"SORT", "RFC 5256", "", ""},
+	{"SORT=DISPLAY", "RFC 5957", "", ""},
+	{"THREAD=ORDEREDSUBJECT", "RFC 5256", "", ""},
+	{"THREAD=REFERENCES", "RFC 5256", "", ""},
+	{"THREAD=REFS", "draft-ietf-morg-inthread", "", ""},
+	{"I18NLEVEL=1", "RFC 5255", "", "Texts are compared by i;unicode-casemap."},
+	{"LANGUAGE", "RFC 5255", "", ""},
+	{"X-GUID", "Dovecot's", "", ""},
+	{"UNAUTHENTICATE", "RFC 8437", "where the login process still relays the stream", ""},
+}
+
+const intro = `# IMAP
+
+Generated from the rows beside the capability list (make generate); do not edit.
+
+What CAPABILITY says, where each word is defined, when it is offered, and what was
+chosen where the text leaves freedom. "Offered: always" means after login.
+
+## Words
+`
+
+const rest = `
+## Not built
+
+- URLAUTH (RFC 4467): a URL that gives others access is a second way in, with a history of its own in every server that had it.
+- LOGIN-REFERRALS, MAILBOX-REFERRALS (RFC 2221, RFC 2193): there is one server.
+- SCAN (UW): MULTISEARCH does its work.
+- ANNOTATE (RFC 5257), CONVERT (RFC 5259), LITERAL- beside LITERAL+ (RFC 7888 §5).
+
+## Obsolete syntax
+
+Of RFC 2062, RFC 1730 and IMAP2bis nothing is understood that RFC 3501 does not have, with the exceptions named here. A client
+that uses it reads BAD and the session goes on.
+`
+
+const (
+	unknown = "BAD"
+	taken   = "understood"
+)
+
+// Obsolete is what older revisions had (RFC 2062, RFC 1176, IMAP2bis, RFC 1730).
+var Obsolete = []Old{
+	{"FIND MAILBOXES", "RFC 2062 §3", unknown, "LSUB, LIST (SUBSCRIBED)"},
+	{"FIND ALL.MAILBOXES", "RFC 2062 §3", unknown, "LIST"},
+	{"SUBSCRIBE MAILBOX name", "RFC 2062 §3", unknown, "SUBSCRIBE name"},
+	{"UNSUBSCRIBE MAILBOX name", "RFC 2062 §3", unknown, "UNSUBSCRIBE name"},
+	{"PARTIAL n item a b", "RFC 2062 §3", unknown, "FETCH n BODY[…]<a.b>"},
+	{"BBOARD name", "IMAP2bis", unknown, "SELECT"},
+	{"FIND BBOARDS", "IMAP2bis", unknown, "LIST"},
+	{"FETCH n BODY[0], BODY[n.0]", "RFC 2062 §4", unknown, "BODY[HEADER], BODY[n.MIME]"},
+	{"FETCH n RFC822.PEEK", "RFC 2062 §4", unknown, "BODY.PEEK[]"},
+	{"FETCH n RFC822.TEXT.PEEK", "RFC 2062 §4", unknown, "BODY.PEEK[TEXT]"},
+	{"FETCH n RFC822.HEADER.LINES (…)", "RFC 2062 §4", unknown, "BODY.PEEK[HEADER.FIELDS (…)]"},
+	{"FETCH n RFC822.HEADER.LINES.NOT (…)", "RFC 2062 §4", unknown, "BODY.PEEK[HEADER.FIELDS.NOT (…)]"},
+	{"FETCH n RFC822, RFC822.HEADER, RFC822.TEXT", "RFC 3501, not RFC 9051", taken, "BODY[], BODY.PEEK[HEADER], BODY[TEXT]"},
+	{"CHECK", "RFC 3501, not RFC 9051", "understood; BAD after ENABLE IMAP4rev2", "NOOP"},
+	{"LSUB", "RFC 3501, not RFC 9051", "understood; BAD after ENABLE IMAP4rev2", "LIST (SUBSCRIBED)"},
+	{"STATUS (RECENT)", "RFC 3501, not RFC 9051", "understood; BAD after ENABLE IMAP4rev2", ""},
+	{"SEARCH NEW, OLD, RECENT", "RFC 3501, not RFC 9051", taken, ""},
+	{"APPEND with a date of two digits, or with a zone's name", "RFC 2062 §5", unknown, "date-time"},
+	{"STORE n +Flags.Silent \\Seen, without parentheses", "RFC 1730", taken, "STORE n +FLAGS.SILENT (\\Seen)"},
+	{"a line that ends in LF alone, or in blanks", "no revision", taken, "CRLF"},
+}
