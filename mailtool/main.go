@@ -193,5 +193,8 @@ func verbs() map[string]verb {
 		toolmsg.Convert:     {need: 0, args: 1, run: convert, alone: true},
 		toolmsg.Relocate:    {need: 0, args: 0, run: relocate, alone: true},
 		toolmsg.Adopt:       {need: 0, args: 0, run: adopt},
+		toolmsg.Share:       {need: 1, args: toolmsg.MaxArgs, run: share},
+		toolmsg.Unshare:     {need: 1, args: toolmsg.MaxArgs, run: unshare},
+		toolmsg.Shares:      {need: 0, args: toolmsg.MaxArgs, run: shares},
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 
+	"rookery/internal/acl"
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/held"
@@ -168,7 +169,24 @@ func (r *replica) mailbox(n mailstore.Name) error {
 	if err := r.add(n, p); err != nil {
 		return err
 	}
+	if err := r.rights(n); err != nil {
+		return err
+	}
 	return r.next(n, p)
+}
+
+// rights gives a mailbox its access control list, as far as both formats keep such.
+func (r *replica) rights(n mailstore.Name) error {
+	from, ok := mailstore.ACLs(r.from)
+	to, kept := mailstore.ACLs(r.to)
+	if !ok || !kept || r.hidden(n) {
+		return nil
+	}
+	list, err := from.ACL(n)
+	if err != nil {
+		return err
+	}
+	return to.EditACL(n, func(acl.List) (acl.List, error) { return list, nil })
 }
 
 // identify makes the mailbox in the target with the source's identity. One of

@@ -11,8 +11,8 @@
 //
 // ON ONE USER'S MAIL (with -u USER; the server runs a process as that user in
 // his sandbox for it): mailbox, search, fetch, flags, expunge, copy, move,
-// import, export, index, verify, purge, quota, undelete, convert, adopt. Each
-// says more with --help; docs/mailbox-tools.md has all of it.
+// import, export, share, unshare, shares, index, verify, purge, quota, undelete,
+// convert, adopt. Each says more with --help; docs/mailbox-tools.md has all of it.
 //
 // EXIT CODES: those of sysexits(3): 0 done, 64 the command line is wrong, 65 what
 // was given or is stored cannot be used, 66 no such mailbox, message or file, 67
@@ -97,6 +97,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(a.mailboxCommand())
 	root.AddCommand(a.messageCommands()...)
 	root.AddCommand(a.importCommand(), a.exportCommand())
+	root.AddCommand(a.shareCommands()...)
 	root.AddCommand(a.upkeepCommands()...)
 	root.AddCommand(a.convertCommand(), a.relocateCommand(), a.adoptCommand())
 	return root

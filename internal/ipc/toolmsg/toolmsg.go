@@ -82,6 +82,9 @@ const (
 	Convert     = "convert"
 	Relocate    = "relocate"
 	Adopt       = "adopt"
+	Share       = "share"
+	Unshare     = "unshare"
+	Shares      = "shares"
 )
 
 // Request asks for one thing. A Done answers it, whatever comes before.
