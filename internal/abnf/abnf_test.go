@@ -39,7 +39,7 @@ func TestClassesOverAllBytes(t *testing.T) {
 		{"QUOTED-CHAR", QuotedChar, func(b int) bool { return isText(b) && b != '"' && b != '\\' }},
 		{"base64-char", Base64Char, func(b int) bool { return isAlpha(b) || isDigit(b) || b == '+' || b == '/' }},
 		{"resp-text-code", CodeChar, func(b int) bool { return isText(b) && b != ']' }},
-		{"sequence-set", SetChar, func(b int) bool { return isDigit(b) || in(":,*", b) }},
+		{"sequence-set", SetChar, func(b int) bool { return isDigit(b) || in(":,*$", b) }},
 		{"mailbox base64", MailboxBase64Char, func(b int) bool { return isAlpha(b) || isDigit(b) || b == '+' || b == ',' }},
 		{"mailbox direct", MailboxDirectChar, func(b int) bool { return b >= 0x20 && b <= 0x7E && b != 0x26 }},
 		{"ftext", FieldName, func(b int) bool { return b > 32 && b < 127 && b != ':' }},

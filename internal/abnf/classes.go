@@ -49,8 +49,8 @@ var (
 	Base64Char = Alpha.Plus(Digit).Plus(Bytes("+/"))
 	// resp-text-code = … atom [SP 1*<any TEXT-CHAR except "]">]
 	CodeChar = TextChar.Minus(RespSpecials)
-	// sequence-set's bytes: seq-number, ":", "," and "*"
-	SetChar = Digit.Plus(Bytes(":,*"))
+	// sequence-set's bytes: seq-number, ":", ",", "*" and "$"
+	SetChar = Digit.Plus(Bytes(":,*$"))
 	// modified base64 of mailbox names: base64-char with "," in place of "/"  RFC 3501 §5.1.3
 	MailboxBase64Char = Alpha.Plus(Digit).Plus(Bytes("+,"))
 	// printable US-ASCII of mailbox names: %x20-25 / %x27-7e    RFC 3501 §5.1.3

@@ -1,8 +1,15 @@
-// Package search implements SEARCH (RFC 3501 §6.4.4), ESEARCH (RFC 4731), the key
-// MODSEQ (RFC 7162 §3.1.5) and WITHIN (RFC 5032) for the session machine.
+// Package search implements SEARCH (RFC 3501 §6.4.4) for the session machine, with
+// what extensions add to it: result options (RFC 4731, RFC 9394), results that are
+// saved (RFC 5182) or followed (RFC 5267), searches of several mailboxes (RFC 7377),
+// stored ones (RFC 5466), and the keys of RFC 5032, RFC 7162, RFC 8474 and RFC 8514.
 //
 // Only the IMAP worker uses it. It reads messages through mailstore, never by
 // path; the time is the command's, given by the session.
+//
+// A command is parsed into a tree of nodes, prepared for a mailbox (sets are
+// resolved, cheap keys come first), and asked about each message. What it found
+// goes into an answer by its options (returns.go); a live search (live.go) keeps
+// its nodes and asks them again about what changes.
 package search
 
 import (
@@ -25,14 +32,21 @@ const (
 	kRecent   // \Recent
 	kSeqs     // sequence numbers
 	kUIDs     // UIDs
+	kFixed    // UIDs that do not change any more
 	kModSeq   // mod-sequence of at least modSeq
 	kInternal // INTERNALDATE compared with date
 	kAge      // INTERNALDATE compared with seconds before now
+	kSaved    // the save date compared with date
 	kSize     // RFC822.SIZE compared with number
 	kSent     // Date: compared with date
 	kHeader   // text in the field name
+	kThread   // the THREADID is name
+	kEmail    // the EMAILID is name
 	kBody     // text in the body
 	kText     // text anywhere
+	kGUID     // the message's GUID is name
+	kMailbox  // the mailbox is name
+	kFilter   // what is stored under name: see filter.go
 )
 
 // order says how a date or size is compared.
@@ -49,12 +63,13 @@ type node struct {
 	kind   kind
 	sub    []*node // of kAnd, kOr, kNot
 	flag   mailstore.Flags
-	name   string // keyword or header field
+	name   string // keyword, header field, identifier, mailbox or filter
 	set    numset.Expr
-	nums   numset.Set // set, resolved
+	nums   numset.Set  // set, resolved
+	saved  *numset.Set // of a live search: what "$" in set named when the command came
 	date   imapwire.Date
 	order  order
-	number uint32
+	number uint64
 	modSeq uint64
 	text   []byte       // as the client sent it, in the command's charset
 	key    *message.Key // made of text
@@ -73,6 +88,16 @@ func (n *node) field() string {
 	return n.name
 }
 
+// clone gives a tree that may be changed.
+func (n *node) clone() *node {
+	out := *n
+	out.sub = make([]*node, len(n.sub))
+	for i, s := range n.sub {
+		out.sub[i] = s.clone()
+	}
+	return &out
+}
+
 // cost is how much of a message a key must see: cheaper ones are asked first.
 func (n *node) cost() int {
 	switch n.kind {
@@ -82,13 +107,13 @@ func (n *node) cost() int {
 			c = max(c, s.cost())
 		}
 		return c
-	case kInternal, kAge:
+	case kInternal, kAge, kSaved, kGUID:
 		return 1
 	case kSize:
 		return 2
-	case kSent, kHeader:
+	case kSent, kHeader, kThread:
 		return 3
-	case kBody, kText:
+	case kBody, kText, kEmail:
 		return 4
 	}
 	return 0
@@ -110,6 +135,10 @@ var simple = map[string]func() *node{
 	"RECENT":     func() *node { return &node{kind: kRecent} },
 	"OLD":        func() *node { return not(&node{kind: kRecent}) },
 	"NEW":        func() *node { return &node{kind: kAnd, sub: []*node{{kind: kRecent}, notFlagKey(mailstore.Seen)()}} },
+
+	// RFC 8514 §4.3: "Matches all messages in the mailbox when the underlying
+	// storage of that mailbox supports the save date attribute", which each does.
+	"SAVEDATESUPPORTED": func() *node { return &node{kind: kAll} },
 }
 
 func flagKey(f mailstore.Flags) func() *node {
@@ -130,6 +159,11 @@ var dated = map[string]node{
 	"SENTBEFORE": {kind: kSent, order: before},
 	"SENTON":     {kind: kSent, order: on},
 	"SENTSINCE":  {kind: kSent, order: since},
+
+	// RFC 8514 §4.3
+	"SAVEDBEFORE": {kind: kSaved, order: before},
+	"SAVEDON":     {kind: kSaved, order: on},
+	"SAVEDSINCE":  {kind: kSaved, order: since},
 }
 
 // numbered are the keys with a number.

@@ -4,8 +4,10 @@ import (
 	"strings"
 
 	"rookery/imapworker/internal/view"
+	"rookery/internal/abnf"
 	"rookery/internal/imapwire"
 	"rookery/internal/message"
+	"rookery/internal/numset"
 )
 
 // maxKeys bounds the keys of one command: each is asked about each message.
@@ -14,29 +16,22 @@ const maxKeys = 4096
 // Config is what the settings say.
 type Config struct {
 	Limits message.Limits
+	// FetchItems takes a list of FETCH items in parentheses that may stand behind
+	// UPDATE. nil: none may.
+	FetchItems func(items []byte) bool
 }
-
-// result says what of a search's outcome is wanted (RFC 4731 §3.1).
-type result uint8
-
-const (
-	rMin result = 1 << iota
-	rMax
-	rAll
-	rCount
-)
-
-var results = map[string]result{"MIN": rMin, "MAX": rMax, "ALL": rAll, "COUNT": rCount}
 
 // command is a SEARCH, parsed.
 type command struct {
-	cfg      *Config
-	extended bool // RETURN was given: the answer is ESEARCH
-	want     result
+	cfg *Config
+	options
 	charset  string
 	root     *node
 	keys     int
-	modSeq   bool // the key MODSEQ stands somewhere: the answer has one too
+	modSeq   bool     // the key MODSEQ stands somewhere: the answer has one too
+	numbered bool     // sequence numbers stand somewhere
+	filters  []filter // the keys FILTER, in the order that they stand in text
+	criteria []byte   // the keys as they came, where filters are among them
 }
 
 // Parser gives the parser of SEARCH and UID SEARCH.
@@ -46,18 +41,32 @@ type command struct {
 func Parser(cfg Config) view.Parse {
 	return func(d *imapwire.Decoder, _ bool) (view.Job, bool) {
 		c := &command{cfg: &cfg, root: &node{kind: kAnd}}
-		if !d.WantSP() {
+		if !d.WantSP() || !c.mayReturn(d) {
 			return nil, false
 		}
-		if !c.mayReturn(d) {
-			return nil, false
+		if d.Options.Rev2 && !c.extended {
+			c.extended, c.want = true, rAll // RFC 9051 §6.4.4: the answer is ESEARCH
 		}
-		if d.Keyword("CHARSET") && (!d.WantSP() || !d.WantAstring(&c.charset) || !d.WantSP()) {
-			return nil, false
-		}
-		return c, c.criteria(d)
+		return c, c.program(d)
 	}
 }
+
+// program reads search-program, up to the end of the command.
+func (c *command) program(d *imapwire.Decoder) bool {
+	if d.Keyword("CHARSET") {
+		if d.Options.UTF8 {
+			// RFC 9755 §3: "SHOULD reject the command with a BAD response"
+			return d.Fail("no CHARSET after ENABLE UTF8=ACCEPT")
+		}
+		if !d.WantSP() || !d.WantAstring(&c.charset) || !d.WantSP() {
+			return false
+		}
+	}
+	return c.wantCriteria(d)
+}
+
+// Numbered is for view.Numbered.
+func (c *command) Numbered() bool { return c.numbered }
 
 // mayReturn reads search-return-opts and the blank behind them, where they are.
 func (c *command) mayReturn(d *imapwire.Decoder) bool {
@@ -68,36 +77,24 @@ func (c *command) mayReturn(d *imapwire.Decoder) bool {
 	return d.WantSP() && c.returns(d) && d.WantSP()
 }
 
-// criteria reads search-key *(SP search-key) up to the end of the command.
-func (c *command) criteria(d *imapwire.Decoder) bool {
+// wantCriteria reads search-key *(SP search-key) up to the end of the command.
+func (c *command) wantCriteria(d *imapwire.Decoder) bool {
+	start := d.Offset()
 	for {
 		if !c.child(d, c.root) {
 			return false
 		}
 		if !d.SP() {
-			return d.WantEnd()
+			break
 		}
 	}
-}
-
-// returns reads search-return-opts; "()" is the same as "(ALL)" (RFC 4731 §3.1).
-func (c *command) returns(d *imapwire.Decoder) bool {
-	ok := d.WantEmptyList(func() bool {
-		var word string
-		if !d.WantWord(&word) {
-			return false
+	if len(c.filters) > 0 {
+		c.criteria = append([]byte{}, d.Since(start)...)
+		for i := range c.filters {
+			c.filters[i].start, c.filters[i].end = c.filters[i].start-start, c.filters[i].end-start
 		}
-		r, ok := results[strings.ToUpper(word)]
-		if !ok {
-			return d.Fail("MIN, MAX, ALL or COUNT")
-		}
-		c.want |= r
-		return true
-	})
-	if c.want == 0 {
-		c.want = rAll
 	}
-	return ok
+	return d.WantEnd()
 }
 
 // child reads one search-key into parent.
@@ -123,11 +120,16 @@ func (c *command) key(d *imapwire.Decoder, n *node) bool {
 		defer d.Leave()
 		n.kind = kAnd
 		return d.WantList(func() bool { return c.child(d, n) })
-	case b == '*' || b >= '0' && b <= '9':
+	case b == '$':
+		// No sequence numbers, though it may stand where they do.
 		n.kind = kSeqs
+		return d.WantSet(&n.set)
+	case b == '*' || b >= '0' && b <= '9':
+		n.kind, c.numbered = kSeqs, true
 		return d.WantSet(&n.set)
 	}
 	var word string
+	start := d.Offset()
 	if !d.WantWord(&word) {
 		return false
 	}
@@ -143,13 +145,20 @@ func (c *command) key(d *imapwire.Decoder, n *node) bool {
 	if t, ok := numbered[word]; ok {
 		*n = t
 		if n.kind == kAge { // RFC 5032 §3: nz-number
-			return d.WantSP() && d.WantNZNumber(&n.number)
+			var seconds uint32
+			ok := d.WantSP() && d.WantNZNumber(&seconds)
+			n.number = uint64(seconds)
+			return ok
 		}
-		return d.WantSP() && d.WantNumber(&n.number)
+		return d.WantSP() && d.WantNumber64(&n.number) // RFC 9051 §9; number in RFC 3501
 	}
 	if t, ok := texts[word]; ok {
 		*n = t
 		return d.WantSP() && d.WantAstringBytes(&n.text) && copyText(n)
+	}
+	if word == "FILTER" {
+		n.kind = kFilter
+		return d.WantSP() && wantFilterName(d, &n.name) && c.addFilter(filter{n.name, start, d.Offset()}, d)
 	}
 	return c.other(d, word, n)
 }
@@ -171,6 +180,31 @@ func (c *command) other(d *imapwire.Decoder, word string, n *node) bool {
 	case "UID":
 		n.kind = kUIDs
 		return d.WantSP() && d.WantSet(&n.set)
+	case "UIDAFTER", "UIDBEFORE": // RFC 9586 §3.7
+		var uid uint32
+		if !d.WantSP() || !d.WantNZNumber(&uid) {
+			return false
+		}
+		n.kind, n.nums = kFixed, numset.Span(1, uid-1)
+		if word == "UIDAFTER" {
+			n.nums = numset.Set{}
+			if uid < maxUID {
+				n.nums = numset.Span(uid+1, maxUID)
+			}
+		}
+		return true
+	case "EMAILID", "THREADID": // RFC 8474 §6
+		n.kind = kEmail
+		if word == "THREADID" {
+			n.kind = kThread
+		}
+		return d.WantSP() && wantObjectID(d, &n.name)
+	case "X-GUID", "X-MAILBOX":
+		n.kind = kGUID
+		if word == "X-MAILBOX" {
+			n.kind = kMailbox
+		}
+		return d.WantSP() && d.WantAstring(&n.name)
 	case "MODSEQ":
 		n.kind, c.modSeq = kModSeq, true
 		return wantModSeq(d, n)
@@ -225,6 +259,22 @@ func wantModSeq(d *imapwire.Decoder, n *node) bool {
 		}
 	}
 	return d.WantModSeqZero(&n.modSeq)
+}
+
+// maxUID is the highest UID that there can be.
+const maxUID = 1<<32 - 1
+
+// wantObjectID demands objectid = 1*255(ALPHA / DIGIT / "_" / "-") (RFC 8474 §7).
+func wantObjectID(d *imapwire.Decoder, id *string) bool {
+	if !d.WantAtom(id) {
+		return false
+	}
+	for i := range len(*id) {
+		if b := (*id)[i]; !abnf.Alpha.Has(b) && !abnf.Digit.Has(b) && b != '_' && b != '-' {
+			return d.Fail("an object identifier")
+		}
+	}
+	return len(*id) <= 255 || d.Fail("an object identifier of at most 255 characters")
 }
 
 func cutPrefixFold(s, prefix string) (rest string, ok bool) {

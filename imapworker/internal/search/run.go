@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"rookery/imapworker/internal/opened"
 	"rookery/imapworker/internal/view"
@@ -22,9 +21,10 @@ type run struct {
 	ctx    *view.Context
 	box    mailstore.Mailbox
 	parser message.Parser
-	broken error    // the first message that could not be read
-	hits   []uint32 // sequence numbers
-	enough bool     // the first one will do
+	needs  mailstore.FactsWant // what the cheaper keys ask of a message
+	asked  uint64              // messages that were looked at
+	broken error               // the first message that could not be read
+	hits   []uint32            // sequence numbers
 }
 
 // subject is the message that the keys are asked about. Its memory is used
@@ -33,8 +33,8 @@ type subject struct {
 	opened.Message
 	item  *view.Item
 	facts mailstore.Facts
-	known bool   // facts are there
-	text  []byte // scratch: header fields
+	have  mailstore.FactsWant // of facts
+	text  []byte              // scratch: header fields
 }
 
 // batch is how many messages are looked up in the index at once.
@@ -44,26 +44,53 @@ const batch = 256
 var errEnough = errors.New("enough found")
 
 // Run answers the command.
-func (c *command) Run(ctx *view.Context) (view.Reply, error) {
-	r := &run{command: c, ctx: ctx, box: ctx.View.Box(), enough: c.extended && c.want == rMin}
-	if !r.ready() {
-		return badCharset, nil
+func (c *command) Run(ctx *view.Context) (reply view.Reply, err error) {
+	if refused, ok := c.begin(ctx); !ok {
+		return refused, nil
 	}
-	if c.modSeq {
-		if refused, ok := ctx.NeedModSeqs(); !ok {
-			return refused, nil
-		}
+	reply, err = c.answer(ctx)
+	c.end(ctx, reply, err)
+	return reply, err
+}
+
+func (c *command) answer(ctx *view.Context) (view.Reply, error) {
+	r, refused, err := c.start(ctx)
+	if r == nil {
+		return refused, err
 	}
 	if err := r.search(); err != nil {
 		return view.Reply{}, err
 	}
-	highest := c.highestOf(ctx.View, r.hits)
-	wantedNumbers(ctx, r.hits)
-	r.answer(r.hits, highest)
+	h, found := head{tag: ctx.Tag, uid: ctx.UID}, outcome{seqs: r.hits}
+	switch {
+	case !c.extended:
+		r.writePlain()
+	case !c.quiet():
+		c.writeExtended(ctx, h, found)
+	}
 	if r.broken != nil {
 		return view.Reply{}, r.broken
 	}
+	c.keep(ctx, found.seqs)
+	c.follow(ctx, h, found, nil)
 	return view.Done("Search completed."), nil
+}
+
+// start makes the command ready for the mailbox; r is nil if it is refused.
+func (c *command) start(ctx *view.Context) (r *run, refused view.Reply, err error) {
+	if refused, err = c.expand(ctx); refused.Cond != "" || err != nil {
+		return nil, refused, err
+	}
+	r = &run{command: c, ctx: ctx, box: ctx.View.Box()}
+	if !r.ready() {
+		return nil, badCharset, nil
+	}
+	if c.modSeq {
+		if refused, ok := ctx.NeedModSeqs(); !ok {
+			return nil, refused, nil
+		}
+	}
+	return r, view.Reply{}, nil
 }
 
 // badCharset names the charsets that there are (RFC 3501 §7.1).
@@ -77,16 +104,6 @@ func (r *run) ready() bool {
 	}
 	_, ok := message.Decoder(r.charset)
 	return ok || r.charset == ""
-}
-
-// wantedNumbers makes UIDs of sequence numbers, where the command wants UIDs.
-func wantedNumbers(ctx *view.Context, seqs []uint32) {
-	if !ctx.UID {
-		return
-	}
-	for i, seq := range seqs {
-		seqs[i] = ctx.View.UID(seq)
-	}
 }
 
 // prepare makes the texts comparable, resolves the sets, and puts cheap keys
@@ -110,22 +127,48 @@ func (r *run) prepare(n *node) error {
 		}
 	case kSent:
 		r.prepareField(n)
-	case kSeqs:
-		if last := r.ctx.View.Len(); last > 0 {
-			n.nums = n.set.Resolve(last)
-		}
-	case kUIDs:
-		if last := r.ctx.View.Len(); last > 0 {
-			n.nums = n.set.Resolve(r.ctx.View.UID(last))
-		}
+	case kSeqs, kUIDs:
+		r.prepareSet(n)
+	case kInternal, kAge:
+		r.needs.InternalDate = true
+	case kSaved:
+		r.needs.InternalDate, r.needs.SaveDate = true, true
+	case kGUID:
+		r.needs.GUID = true
 	}
 	return nil
+}
+
+// prepareSet resolves a set; what it names beyond the last message matches nothing.
+func (r *run) prepareSet(n *node) {
+	v := r.ctx.View
+	last := v.Len()
+	n.nums = numset.Set{}
+	if last == 0 {
+		return
+	}
+	if n.kind == kUIDs {
+		n.nums = n.set.Resolve(v.UID(last))
+	} else {
+		n.nums = n.set.Resolve(last)
+	}
+	switch {
+	case !n.set.HasSaved():
+	case n.saved != nil:
+		n.nums = n.nums.Union(*n.saved)
+	case n.kind == kUIDs:
+		n.nums = n.nums.Union(v.Saved())
+	default:
+		seqs, _ := v.Seqs(numset.Saved(), true)
+		n.nums = n.nums.Union(seqs)
+	}
 }
 
 // prepareField makes a key of a header field ready: the fact that holds the field
 // of each message, and, where another one holds it among others, that.
 func (r *run) prepareField(n *node) {
 	name := n.field()
+	n.wider = ""
 	n.fields = message.NewFieldSet([]string{name}, false)
 	if n.fact = opened.FieldsKey([]string{name}); n.fact == "" {
 		return
@@ -141,24 +184,83 @@ func (r *run) prepareField(n *node) {
 	}
 }
 
-// search finds the messages that match: r.hits are their sequence numbers.
+// search finds the messages that match, as many as the answer needs: r.hits are
+// their sequence numbers.
 func (r *run) search() error {
+	need, last := r.enough()
+	if !last {
+		return r.collect(r.ctx.Within(r.candidates()), need)
+	}
+	among := r.ctx.Within(r.candidates())
+	var blocks [][]uint32
+	for end := r.ctx.View.Len(); end > 0 && need > 0; {
+		first := end - min(end, batch) + 1
+		r.hits = nil
+		if err := r.collect(among.Intersect(numset.Span(first, end)), 0); err != nil {
+			return err
+		}
+		blocks = append(blocks, r.hits)
+		need -= min(need, uint64(len(r.hits)))
+		end = first - 1
+	}
+	slices.Reverse(blocks)
+	r.hits = slices.Concat(blocks...)
+	return nil
+}
+
+// candidates are the messages that the keys are asked about, by sequence numbers:
+// where their number is limited, those alone that a set of the client's names.
+func (r *run) candidates() numset.Set {
+	v := r.ctx.View
+	all := v.All()
+	if r.ctx.Limit == 0 {
+		return all
+	}
+	for _, n := range r.root.sub {
+		switch n.kind {
+		case kSeqs:
+			all = all.Intersect(n.nums)
+		case kUIDs, kFixed:
+			all = all.Intersect(v.SeqsOf(n.nums))
+		}
+	}
+	return all
+}
+
+// collect adds those of some messages that match to r.hits, all or the first need.
+func (r *run) collect(seqs numset.Set, need uint64) error {
+	return r.each(seqs, r.since(), func(it *view.Item, match bool) bool {
+		if match {
+			r.hits = append(r.hits, it.Seq)
+		}
+		return need == 0 || uint64(len(r.hits)) < need
+	})
+}
+
+// each asks the keys about some messages, those alone whose mod-sequence is above
+// since; decide gets the answers and says whether to go on. What cannot be read is
+// left out.
+func (r *run) each(seqs numset.Set, since mailstore.ModSeq, decide func(it *view.Item, match bool) bool) error {
 	s := &subject{Message: opened.Message{Box: r.box, Parser: &r.parser, Limits: r.cfg.Limits}}
 	defer s.Close()
-	all := r.ctx.View.All()
-	err := r.ctx.View.WalkChanged(all, r.since(), make([]view.Item, min(batch, all.Len())), nil, func(items []view.Item) error {
+	every := uint64(1 << 10)
+	if r.root.cost() > 1 {
+		every = 16
+	}
+	err := r.ctx.View.WalkChanged(seqs, since, make([]view.Item, min(batch, seqs.Len())), nil, func(items []view.Item) error {
 		for i := range items {
+			if r.asked++; r.asked%every == 0 && r.ctx.Progress != nil {
+				if err := r.ctx.Progress(r.asked, uint64(r.ctx.View.Len())); err != nil {
+					return err
+				}
+			}
 			s.next(&items[i])
-			ok, err := r.matches(r.root, s)
+			match, err := r.matches(r.root, s)
 			if err != nil {
 				r.failed(s.UID, err)
 				continue
 			}
-			if !ok {
-				continue
-			}
-			r.hits = append(r.hits, s.item.Seq)
-			if r.enough {
+			if !decide(s.item, match) {
 				return errEnough
 			}
 		}
@@ -184,7 +286,7 @@ func (r *run) since() (since mailstore.ModSeq) {
 // next goes on to another message.
 func (s *subject) next(it *view.Item) {
 	s.Next(it.UID)
-	s.item, s.known, s.text = it, false, s.text[:0]
+	s.item, s.have, s.text = it, mailstore.FactsWant{}, s.text[:0]
 }
 
 // failed notes a message that could not be read; one that is gone matches nothing.
@@ -200,227 +302,17 @@ func (r *run) failed(uid uint32, err error) {
 	}
 }
 
-func (r *run) matches(n *node, s *subject) (bool, error) {
-	switch n.kind {
-	case kAll:
-		return true, nil
-	case kAnd:
-		for _, sub := range n.sub {
-			if ok, err := r.matches(sub, s); !ok || err != nil {
-				return false, err
-			}
-		}
-		return true, nil
-	case kOr:
-		for _, sub := range n.sub {
-			if ok, err := r.matches(sub, s); ok || err != nil {
-				return ok, err
-			}
-		}
-		return false, nil
-	case kNot:
-		ok, err := r.matches(n.sub[0], s)
-		return !ok && err == nil, err
-	case kFlag:
-		return s.item.Flags&n.flag != 0, nil
-	case kKeyword:
-		return s.item.Keywords != 0 && view.HasKeyword(r.ctx.View.KeywordsOf(s.item), n.name), nil
-	case kRecent:
-		return r.ctx.View.Recent(s.UID), nil
-	case kSeqs:
-		return n.nums.Contains(s.item.Seq), nil
-	case kUIDs:
-		return n.nums.Contains(s.UID), nil
-	case kModSeq:
-		return r.ctx.View.ModSeqOf(s.item.Entry) >= n.modSeq, nil
-	}
-	return r.looks(n, s)
-}
-
-// looks asks the keys that must see the message.
-func (r *run) looks(n *node, s *subject) (bool, error) {
-	switch n.kind {
-	case kInternal, kAge, kSize:
-		if err := r.learn(s, n.kind == kSize); err != nil {
-			return false, err
-		}
-		return n.compareFacts(s.facts, r.ctx.Now), nil
-	case kSent:
-		text, err := r.field(n, s)
-		if err != nil {
-			return false, err
-		}
-		date, ok := message.HeaderDate(text, r.cfg.Limits)
-		return ok && n.compareDate(imapwire.DateOf(date)), nil
-	case kHeader:
-		text, err := r.field(n, s)
-		return err == nil && n.key.InHeaderBytes(text, n.name, r.cfg.Limits), err
-	}
-	if n.key.Empty() {
-		return true, nil
-	}
-	return r.inBody(n, s)
-}
-
-// field gives the header of a message with no fields but the one that a key
-// asks of. What had to be read is kept for the next time. The text is valid until
-// the next message.
-func (r *run) field(n *node, s *subject) (text []byte, err error) {
-	start := len(s.text) // keys before may have theirs there
-	cached := false
-	if n.fact != "" && !s.item.Gone {
-		if n.wider != "" {
-			s.text, cached = s.Fact(s.text, n.wider)
-		}
-		if !cached {
-			s.text, cached = s.Fact(s.text, n.fact)
-		}
-	}
-	if cached {
-		return s.text[start:], nil
-	}
-	if s.text, err = s.HeaderFields(s.text, n.fields, []string{n.field()}, false); err != nil {
-		return nil, err
-	}
-	if n.fact != "" {
-		r.box.PutCached(s.UID, n.fact, s.text[start:])
-	}
-	return s.text[start:], nil
-}
-
-// inBody asks a key of the body, or of the whole text.
-func (r *run) inBody(n *node, s *subject) (bool, error) {
-	tree, err := s.Tree()
-	if err != nil {
-		return false, err
-	}
-	msg, err := s.Open() // the structure may have come out of the cache
-	if err != nil {
-		return false, err
-	}
-	b := mailstore.Bytes(msg)
-	switch {
-	case b != nil && n.kind == kText:
-		return n.key.InTextBytes(b, tree, r.cfg.Limits)
-	case b != nil:
-		return n.key.InBodyBytes(b, tree, r.cfg.Limits)
-	case n.kind == kText:
-		return n.key.InText(msg, tree, r.cfg.Limits)
-	}
-	return n.key.InBody(msg, tree, r.cfg.Limits)
-}
-
-// learn asks for size and date once for a message, the size only if a key wants it.
-func (r *run) learn(s *subject, size bool) error {
-	if s.known && (!size || s.facts.Size > 0) {
-		return nil
-	}
-	facts, err := r.box.Facts(s.UID, mailstore.FactsWant{Size: size, InternalDate: true})
-	s.facts, s.known = facts, err == nil
-	return err
-}
-
-func (n *node) compareFacts(f mailstore.Facts, now time.Time) bool {
-	switch n.kind {
-	case kSize:
-		if n.order == before {
-			return f.Size < int64(n.number)
-		}
-		return f.Size > int64(n.number)
-	case kAge: // RFC 5032 §1: seconds before now, time of day and all
-		limit := now.Add(-time.Duration(n.number) * time.Second)
-		if n.order == before {
-			return !f.InternalDate.After(limit)
-		}
-		return !f.InternalDate.Before(limit)
-	}
-	return n.compareDate(imapwire.DateOf(f.InternalDate))
-}
-
-// compareDate compares days as they were written: no zone counts (RFC 3501 §6.4.4).
-func (n *node) compareDate(d imapwire.Date) bool {
-	c := d.Compare(n.date)
-	switch n.order {
-	case before:
-		return c < 0
-	case on:
-		return c == 0
-	}
-	return c >= 0
-}
-
-// answer writes SEARCH, or ESEARCH (RFC 4466 §2.6.2, RFC 4731 §3.1).
-func (r *run) answer(hits []uint32, highest uint64) {
+// writePlain writes SEARCH (RFC 3501 §7.2.5, RFC 7162 §3.1.5).
+func (r *run) writePlain() {
 	enc := r.ctx.Enc
-	if !r.extended {
-		enc.Untagged().Atom("SEARCH")
-		for _, n := range hits {
-			enc.SP().Num(n)
+	enc.Untagged().Atom("SEARCH")
+	for _, seq := range r.hits {
+		n := seq
+		if r.ctx.UID {
+			n = r.ctx.View.UID(seq)
 		}
-		writeHighest(enc, highest)
-		enc.CRLF()
-		return
+		enc.SP().Num(n)
 	}
-	r.writeExtended(hits, highest, func(enc *imapwire.Encoder) { enc.Set(numset.FromSorted(hits)) })
-}
-
-// writeExtended writes ESEARCH; all writes the numbers that were found.
-func (r *run) writeExtended(hits []uint32, highest uint64, all func(*imapwire.Encoder)) {
-	enc := r.ctx.Enc
-	enc.Untagged().Atom("ESEARCH").SP().Open().Atom("TAG").SP().Quoted(r.ctx.Tag).Close()
-	if r.ctx.UID {
-		enc.SP().Atom("UID")
-	}
-	if len(hits) > 0 {
-		if r.want&rMin != 0 {
-			enc.SP().Atom("MIN").SP().Num(hits[0])
-		}
-		if r.want&rMax != 0 {
-			enc.SP().Atom("MAX").SP().Num(hits[len(hits)-1])
-		}
-		if r.want&rAll != 0 {
-			all(enc.SP().Atom("ALL").SP())
-		}
-	}
-	if r.want&rCount != 0 {
-		enc.SP().Atom("COUNT").SP().Num(uint32(len(hits)))
-	}
-	if highest > 0 {
-		enc.SP().Atom("MODSEQ").SP().Num64(highest)
-	}
+	writeHighest(enc, r.highestOf(r.ctx.View, r.hits))
 	enc.CRLF()
-}
-
-// writeHighest writes SP search-sort-mod-seq, if there is one (RFC 7162 §7).
-func writeHighest(enc *imapwire.Encoder, highest uint64) {
-	if highest > 0 {
-		enc.SP().Open().Atom("MODSEQ").SP().Num64(highest).Close()
-	}
-}
-
-// highestOf gives the highest mod-sequence of the messages that the answer names,
-// given in its order: where only the first, the last or both are asked for, of
-// these (RFC 4731 §3.2). It is 0, and not told, where MODSEQ was no key or nothing
-// was found.
-func (c *command) highestOf(v *view.View, seqs []uint32) (highest uint64) {
-	if !c.modSeq || len(seqs) == 0 {
-		return 0
-	}
-	see := func(seq uint32) {
-		e, _, _ := v.Entry(v.UID(seq))
-		highest = max(highest, v.ModSeqOf(e))
-	}
-	if c.extended && c.want&^(rMin|rMax) == 0 {
-		if c.want&rMin != 0 {
-			see(seqs[0])
-		}
-		if c.want&rMax != 0 {
-			see(seqs[len(seqs)-1])
-		}
-		return highest
-	}
-	for _, seq := range seqs {
-		see(seq)
-	}
-	return highest
 }

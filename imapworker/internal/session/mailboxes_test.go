@@ -64,6 +64,8 @@ func openBoxes(t *testing.T, given []string) transcript.Peer {
 				}
 				return r
 			}
+		case "server": // ENTRY VALUE …: of the server, for all
+			notes.Server = append(notes.Server, mailstore.Annotation{Entry: words[1], Value: []byte(strings.Join(words[2:], " "))})
 		case "admin":
 			notes.Server = []mailstore.Annotation{{Entry: annotation.SharedAdmin, Value: []byte(words[1])}}
 		default:

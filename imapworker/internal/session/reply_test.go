@@ -77,6 +77,9 @@ func FuzzSession(f *testing.F) {
 	f.Add("a SELECT INBOX\r\nb COPY 1:* INBOX\r\nc UID MOVE 2 INBOX\r\nd UNSELECT\r\ne CLOSE\r\n")
 	f.Add("a SELECT INBOX\r\nb UID FETCH 1:* (FLAGS BODY[]<0.5> BODYSTRUCTURE)\r\nc SEARCH RETURN (MIN) OR UNSEEN NOT 1:2 SUBJECT \"x\"\r\n")
 	f.Add("a SELECT INBOX (CONDSTORE)\r\nb STORE 2 (UNCHANGEDSINCE 200) +FLAGS.SILENT (x)\r\nc FETCH 1:* (FLAGS) (CHANGEDSINCE 1)\r\nd SEARCH RETURN (MIN) MODSEQ \"/flags/x\" all 0\r\n")
+	f.Add("a SELECT INBOX\r\nb SEARCH RETURN (SAVE UPDATE PARTIAL -1:-2) 1,$\r\nc STORE $ +FLAGS (\\Seen)\r\nd SORT RETURN (UPDATE SAVE) (REVERSE DATE) UTF-8 $\r\n" +
+		"e STORE 1 +FLAGS (\\Seen \\Deleted)\r\nf EXPUNGE\r\ng CANCELUPDATE \"b\" \"d\"\r\nh UIDBATCHES 10 1:2\r\n")
+	f.Add("a SETMETADATA \"\" (/private/filters/values/x \"OR SEEN FILTER y\")\r\nb ESEARCH IN (subtree (INBOX b) personal) RETURN (COUNT) NOT FILTER x UIDAFTER 1\r\n")
 	f.Fuzz(func(t *testing.T, in string) {
 		if len(in) > 4096 {
 			return
@@ -84,7 +87,7 @@ func FuzzSession(f *testing.F) {
 		p := openPeer(t, []string{"mailbox INBOX 2", "quota 10000", "max-message 5000"}).(*peer)
 		log := &keepLog{}
 		out := &peers.Output{}
-		s := New(Config{Settings: p.settings, Store: p.store, Out: out, Log: log, Changes: make(chan struct{}, 1), Jobs: Jobs{Fetch: parseFetchFully, Search: parseSearchFully}}, start)
+		s := New(Config{Settings: p.settings, Store: p.store, Out: out, Log: log, Changes: make(chan struct{}, 1), Jobs: allJobs()}, start)
 		s.Input(start, []byte(in))
 		end, _ := s.Ended()
 		if end == Running && s.framer.Idle() && s.idle == nil {

@@ -1,0 +1,148 @@
+package session
+
+import (
+	"encoding/hex"
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"rookery/internal/mailstore"
+)
+
+func TestSearching(t *testing.T) { everywhere(t, "testdata/searching/*.txt") }
+
+func TestFilters(t *testing.T) { boxesEverywhere(t, "testdata/filters/*.txt") }
+
+// A command that takes long tells how far it is, each time that 10 seconds have
+// passed and with numbers that ascend and stay below the goal (RFC 9585 §3, §4).
+func TestInProgress(t *testing.T) {
+	for _, test := range []struct{ tag, command, want string }{
+		{"a1", "SEARCH BODY nonsense", `* OK [INPROGRESS ("a1" 16 40)] Still working.` + "\n" + `* OK [INPROGRESS ("a1" 32 40)] Still working.`},
+		{"a]", "UID SEARCH TEXT nonsense", "* OK [INPROGRESS (NIL 16 40)] Still working.\n* OK [INPROGRESS (NIL 32 40)] Still working."},
+		{"a2", "SEARCH UNSEEN", ""}, // which costs nothing
+	} {
+		p := openPeer(t, []string{"mailbox INBOX 40"}).(*peer)
+		now := start
+		p.clock = func() time.Time {
+			now = now.Add(12 * time.Second)
+			return now
+		}
+		p.Send(1, []byte("s SELECT INBOX\r\n"))
+		p.Take(1)
+		p.Send(1, fmt.Appendf(nil, "%s %s\r\n", test.tag, test.command))
+		var got []string
+		for line := range strings.SplitSeq(string(p.Take(1)), "\r\n") {
+			if strings.Contains(line, "INPROGRESS") {
+				got = append(got, line)
+			}
+		}
+		if strings.Join(got, "\n") != test.want {
+			t.Errorf("%s: got\n%s\nwant\n%s", test.command, strings.Join(got, "\n"), test.want)
+		}
+		p.Close()
+	}
+}
+
+var objectIDs = regexp.MustCompile(`EMAILID \(([^)]*)\) THREADID (NIL|\(([^)]*)\))`)
+
+// What FETCH tells as EMAILID and THREADID is found by it, exactly, and the GUID
+// of a message too (RFC 8474 §6).
+func TestObjectKeys(t *testing.T) {
+	for _, driver := range []string{"memory", "maildir", "mbox", "pack"} {
+		t.Run(driver, func(t *testing.T) {
+			p := openPeer(t, []string{"driver " + driver}).(*peer)
+			defer p.Close()
+			ask := func(command string) string {
+				p.Send(1, []byte("t "+command+"\r\n"))
+				return string(p.Take(1))
+			}
+			for _, head := range []string{"Message-ID: <a@x>", "Message-ID: <b@x>\r\nReferences: <a@x>", "Message-ID: <c@x>", "Subject: none"} {
+				text := head + "\r\n\r\nbody\r\n"
+				ask(fmt.Sprintf("APPEND INBOX {%d+}\r\n%s", len(text), text))
+			}
+			ask("SELECT INBOX")
+			ids := objectIDs.FindAllStringSubmatch(ask("FETCH 1:* (EMAILID THREADID)"), -1)
+			if len(ids) != 4 || ids[3][2] != "NIL" {
+				t.Fatalf("identifiers: %q", ids)
+			}
+			box, err := p.store.Open("INBOX")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer box.Close()
+			facts, err := box.Facts(2, mailstore.FactsWant{GUID: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, test := range []struct{ keys, want string }{
+				{"EMAILID " + ids[0][1], " 1"}, {"EMAILID " + ids[3][1], " 4"},
+				{"OR EMAILID " + ids[0][1] + " EMAILID " + ids[2][1], " 1 3"},
+				{"EMAILID " + strings.ToUpper(ids[0][1]), ""}, {"EMAILID " + ids[0][3], ""},
+				{"THREADID " + ids[0][3], " 1 2"}, {"THREADID " + ids[1][3], " 1 2"}, {"THREADID " + ids[2][3], " 3"},
+				{"NOT THREADID " + ids[0][3], " 3 4"}, {"THREADID " + ids[0][1], ""},
+				{"X-GUID " + hex.EncodeToString(facts.GUID[:]), " 2"},
+			} {
+				if got, want := ask("SEARCH "+test.keys), "* SEARCH"+test.want+"\r\nt OK Search completed.\r\n"; got != want {
+					t.Errorf("%s: got %q, want %q", test.keys, got, want)
+				}
+			}
+		})
+	}
+}
+
+// A search that needs only some of what it could find does not ask for the rest.
+func TestEnough(t *testing.T) {
+	for _, test := range []struct {
+		command, want string
+		most          int // messages that are asked
+	}{
+		{"SEARCH RETURN (MIN) SUBJECT message", "MIN 1", 1},
+		{"SEARCH RETURN (MAX) SUBJECT message", "MAX 600", 256},
+		{"SEARCH RETURN (PARTIAL 1:5) SUBJECT message", "PARTIAL (1:5 1:5)", 5},
+		{"SEARCH RETURN (PARTIAL -1:-5) SUBJECT message", "PARTIAL (-1:-5 596:600)", 256},
+		{"SEARCH RETURN (PARTIAL -3:-300) SUBJECT message", "PARTIAL (-3:-300 301:598)", 512},
+		{"SEARCH RETURN (MAX PARTIAL -2:-1) SUBJECT message", "MAX 600 PARTIAL (-2:-1 599:600)", 256},
+		{"SEARCH RETURN (MIN PARTIAL 2:3) SUBJECT message", "MIN 1 PARTIAL (2:3 2:3)", 3},
+		{"SEARCH RETURN (PARTIAL -1:-5 COUNT) SUBJECT message", "PARTIAL (-1:-5 596:600) COUNT 600", 600},
+		{"SEARCH RETURN (MIN MAX) SUBJECT message", "MIN 1 MAX 600", 600},
+		{"SEARCH RETURN (MIN UPDATE) SUBJECT message", "MIN 1", 600},
+		{"SEARCH RETURN (MAX) SUBJECT \"message 7\"", "MAX 79", 600},
+	} {
+		p := openPeer(t, []string{"mailbox INBOX 600"}).(*peer)
+		counting := &countingStore{Store: p.store}
+		p.store = counting
+		p.Send(1, []byte("s SELECT INBOX\r\n"))
+		p.Take(1)
+		p.Send(1, []byte("t "+test.command+"\r\n"))
+		if got, want := string(p.Take(1)), `* ESEARCH (TAG "t") `+test.want+"\r\nt OK Search completed.\r\n"; got != want {
+			t.Errorf("%s: got %q, want %q", test.command, got, want)
+		}
+		if counting.opened > test.most {
+			t.Errorf("%s: %d messages were opened, at most %d are needed", test.command, counting.opened, test.most)
+		}
+		p.Close()
+	}
+}
+
+// countingStore counts the messages that are opened.
+type countingStore struct {
+	mailstore.Store
+	opened int
+}
+
+type countingBox struct {
+	mailstore.Mailbox
+	of *countingStore
+}
+
+func (s *countingStore) Open(name mailstore.Name) (mailstore.Mailbox, error) {
+	box, err := s.Store.Open(name)
+	return countingBox{box, s}, err
+}
+
+func (b countingBox) Message(uid mailstore.UID) (mailstore.Message, error) {
+	b.of.opened++
+	return b.Mailbox.Message(uid)
+}
