@@ -22,6 +22,7 @@ type box struct {
 	mu    sync.Mutex
 	mine  acl.Rights         // as they were looked up last
 	shown mailstore.Snapshot // the last picture that the user was allowed to see
+	words []string           // the keywords of that time
 }
 
 // ownBox is a box of the owner's. What else the mailbox offers he may use.
@@ -44,7 +45,7 @@ func (s *Store) Open(name mailstore.Name) (mailstore.Mailbox, error) {
 		mb.Close()
 		return nil, err
 	}
-	b.shown = b.picture(mb.Snapshot())
+	b.show(mb.Snapshot())
 	if s.opt.Who.Owner {
 		return &ownBox{b}, nil
 	}
@@ -121,10 +122,12 @@ func (b *box) Info() mailstore.Info {
 	return i
 }
 
-// Keywords needs r.
+// Keywords gives the names; once r is taken away, those from before.
 func (b *box) Keywords() []string {
 	if b.mayRead("look") != nil {
-		return nil
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return b.words
 	}
 	return b.Mailbox.Keywords()
 }
@@ -147,9 +150,10 @@ func (b *box) show(snap mailstore.Snapshot) mailstore.Snapshot {
 		return snap
 	}
 	snap = b.picture(snap)
+	words := b.Mailbox.Keywords()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.shown = snap
+	b.shown, b.words = snap, words
 	return snap
 }
 
