@@ -1,6 +1,8 @@
 package fetch
 
 import (
+	"bytes"
+
 	"rookery/imapworker/internal/opened"
 	"rookery/imapworker/internal/view"
 	"rookery/internal/errkind"
@@ -17,40 +19,47 @@ type one struct {
 	texts []text
 	parts []part
 	buf   []byte // holds texts and parts that were made
+
+	preview shownPreview
+	sizes   []byte // the fact binary.sizes; nil: not known yet
 }
 
 // part is a section, found.
 type part struct {
-	of     *section
-	no     int // of the section
-	found  bool
-	where  message.Range // of the message
-	isMade bool
-	made   []byte // or the bytes themselves (HEADER.FIELDS)
+	of *section
+	no int // of the section
+	opened.Section
+	coded coded // in place of its bytes, for BINARY of a large part
+	nul   bool  // BINARY: there is a NUL in it
 }
 
 // next goes on to another message.
 func (o *one) next(it *view.Item) {
 	o.Next(it.UID)
-	o.item, o.texts, o.parts, o.buf = it, o.texts[:0], o.parts[:0], o.buf[:0]
+	o.item, o.texts, o.parts, o.buf, o.sizes = it, o.texts[:0], o.parts[:0], o.buf[:0], nil
 }
 
+// size is the number of bytes that a section's response has.
 func (p *part) size() int64 {
-	if p.isMade {
-		return int64(len(p.made))
+	if p.coded.part != nil {
+		return p.coded.size
 	}
-	return p.where.Len()
+	return p.Len()
 }
+
+// attsFacts are the items that mailstore.Facts has.
+const attsFacts = attInternalDate | attSize | attSaveDate | attGUID
 
 // prepare learns everything before the first byte of the response is written:
 // an error can then still be told.
 func (o *one) prepare() (facts mailstore.Facts, err error) {
-	if o.atts&(attInternalDate|attSize) != 0 {
-		facts, err = o.box.Facts(o.UID, mailstore.FactsWant{Size: o.atts&attSize != 0, InternalDate: o.atts&attInternalDate != 0})
+	if o.atts&attsFacts != 0 {
+		facts, err = o.box.Facts(o.UID, mailstore.FactsWant{Size: o.atts&attSize != 0, InternalDate: o.atts&attInternalDate != 0,
+			SaveDate: o.atts&attSaveDate != 0, GUID: o.atts&attGUID != 0})
 		if err != nil {
 			return facts, err
 		}
-	} else if o.atts&^(attUID|attFlags|attModSeq) != 0 {
+	} else if o.atts&^attsIndex != 0 || o.sized {
 		if o.item.Gone {
 			return facts, errkind.New("fetch", errkind.Expunged, nil)
 		}
@@ -61,6 +70,9 @@ func (o *one) prepare() (facts mailstore.Facts, err error) {
 				return facts, err
 			}
 		}
+	}
+	if err := o.prepareMore(); err != nil {
+		return facts, err
 	}
 	for i := range o.sections {
 		p, err := o.find(i)
@@ -84,8 +96,24 @@ func (o *one) prepareText(name, field string, build func([]byte, *message.Part, 
 		o.buf = build(o.buf, tree, o.Limits)
 		o.box.PutCached(o.UID, field, o.buf[start:])
 	}
+	if err := o.asGlobal(field, start); err != nil {
+		return err
+	}
 	o.texts = append(o.texts, text{name, o.buf[start:]})
 	return nil
+}
+
+// asGlobal makes a structure anew for a client of IMAP4rev2 if there is a
+// message/global in it: what is cached is for all others. There hardly ever is.
+func (o *one) asGlobal(field string, start int) error {
+	if !o.ctx.Enc.Options.Rev2 || field == "imap.envelope" || !bytes.Contains(bytes.ToLower(o.buf[start:]), []byte(`"message" "global"`)) {
+		return nil
+	}
+	tree, err := o.Tree()
+	if err == nil {
+		o.buf = message.AppendBodyGlobal(o.buf[:start], tree, field == "imap.bodystructure", o.Limits)
+	}
+	return err
 }
 
 // find gives the bytes of a section.
@@ -98,71 +126,28 @@ func (o *one) find(no int) (p part, err error) {
 	}
 	switch {
 	case cached:
-		p.found, p.isMade, p.made = true, true, o.buf[start:]
+		p.Found, p.IsMade, p.Made = true, true, o.buf[start:]
+	case s.kind != asItIs:
+		p.of = s
+		err := o.findBinary(&p)
+		p.no = no
+		return p, err
 	case o.fields[no] != nil && len(s.sec.Part) == 0:
 		if o.buf, err = o.HeaderFields(o.buf, o.fields[no], s.sec.Fields, s.sec.Text == imapwire.HeaderFieldsNot); err != nil {
 			return p, err
 		}
-		p.found, p.isMade, p.made = true, true, o.buf[start:]
+		p.Found, p.IsMade, p.Made = true, true, o.buf[start:]
 		if s.field != "" {
-			o.box.PutCached(o.UID, s.field, p.made)
+			o.box.PutCached(o.UID, s.field, p.Made)
 		}
 	default:
-		if p, err = o.look(s); err != nil {
+		if p.Section, err = o.Section(&s.sec); err != nil {
 			return p, err
 		}
 	}
 	p.of, p.no = s, no
-	if p.found && s.partial.Length > 0 {
-		o.cut(&p, s.partial)
-	}
-	return p, nil
-}
-
-// look finds a section in the message.
-func (o *one) look(s *section) (p part, err error) {
-	deep := len(s.sec.Part) > 0
-	if !deep && s.sec.Text != imapwire.MIME {
-		return o.lookAtTop(s)
-	}
-	tree, err := o.structure(deep)
-	if err != nil {
-		return p, err
-	}
-	p.where, p.found = tree.Section(partPath(s.sec), specs[s.sec.Text])
-	if p.found && (s.sec.Text == imapwire.HeaderFields || s.sec.Text == imapwire.HeaderFieldsNot) {
-		msg, err := o.Open()
-		if err != nil {
-			return p, err
-		}
-		p.made, err = message.HeaderFields(msg, p.where, s.sec.Fields, s.sec.Text == imapwire.HeaderFieldsNot, o.Limits)
-		if err != nil {
-			return p, err
-		}
-		p.isMade = true
-	}
-	return p, nil
-}
-
-// lookAtTop finds the message itself, its header or its text: no structure is
-// needed for them.
-func (o *one) lookAtTop(s *section) (p part, err error) {
-	msg, err := o.Open()
-	if err != nil {
-		return p, err
-	}
-	p.found, p.where = true, message.Range{Start: 0, End: msg.Size()}
-	if s.sec.Text == imapwire.WholePart {
-		return p, nil
-	}
-	end, err := o.HeaderEnd()
-	if err != nil {
-		return p, err
-	}
-	if s.sec.Text == imapwire.Header {
-		p.where.End = end
-	} else {
-		p.where.Start = min(end, p.where.End)
+	if p.Found && s.partial.Length > 0 {
+		p.Cut(int64(s.partial.Offset), int64(s.partial.Length))
 	}
 	return p, nil
 }
@@ -173,18 +158,4 @@ func (o *one) structure(deep bool) (*message.Part, error) {
 		return o.Tree()
 	}
 	return o.Head()
-}
-
-// cut keeps what <origin.count> names (RFC 3501 §6.4.5).
-func (o *one) cut(p *part, partial imapwire.Partial) {
-	r := p.where
-	if p.isMade {
-		r = message.Range{Start: 0, End: int64(len(p.made))}
-	}
-	r = r.Partial(int64(partial.Offset), int64(partial.Length))
-	if p.isMade {
-		p.made = p.made[r.Start:r.End]
-		return
-	}
-	p.where = r
 }

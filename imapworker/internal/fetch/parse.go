@@ -1,5 +1,7 @@
-// Package fetch implements FETCH (RFC 3501 §6.4.5), with MODSEQ and CHANGEDSINCE
-// (RFC 7162 §3.1.4), for the session machine.
+// Package fetch implements FETCH (RFC 3501 §6.4.5) for the session machine, with
+// MODSEQ, CHANGEDSINCE and VANISHED (RFC 7162), BINARY (RFC 3516), SAVEDATE
+// (RFC 8514), EMAILID and THREADID (RFC 8474), PREVIEW (RFC 8970), PARTIAL
+// (RFC 9394), and X-GUID and X-MAILBOX as Dovecot has them.
 //
 // Only the IMAP worker uses it. It reads messages through mailstore, never by
 // path, and knows no clock and no socket.
@@ -46,31 +48,62 @@ const (
 	attBody
 	attStructure
 	attModSeq
+	attSaveDate
+	attGUID
+	attEmailID
+	attThreadID
+	attMailbox
+	attPreview
 )
+
+// attsIndex are the items that need nothing but the index.
+const attsIndex = attUID | attFlags | attModSeq
 
 // names of the items and macros (RFC 3501 §6.4.5, §9 fetch-att).
 var (
 	items = map[string]atts{"UID": attUID, "FLAGS": attFlags, "INTERNALDATE": attInternalDate, "RFC822.SIZE": attSize,
 		"ENVELOPE": attEnvelope, "BODY": attBody, "BODYSTRUCTURE": attStructure,
-		"MODSEQ": attModSeq}
+		"MODSEQ": attModSeq, "SAVEDATE": attSaveDate, "X-GUID": attGUID, "EMAILID": attEmailID, "THREADID": attThreadID,
+		"X-MAILBOX": attMailbox, "PREVIEW": attPreview}
 	macros = map[string]atts{
 		"FAST": attFlags | attInternalDate | attSize,
 		"ALL":  attFlags | attInternalDate | attSize | attEnvelope,
 		"FULL": attFlags | attInternalDate | attSize | attEnvelope | attBody,
 	}
 	old = map[string]section{
-		"RFC822":        {name: "RFC822"},
-		"RFC822.HEADER": {name: "RFC822.HEADER", sec: imapwire.Section{Text: imapwire.Header}, peek: true},
-		"RFC822.TEXT":   {name: "RFC822.TEXT", sec: imapwire.Section{Text: imapwire.Text}},
+		"RFC822":        {name: "RFC822", older: true},
+		"RFC822.HEADER": {name: "RFC822.HEADER", older: true, sec: imapwire.Section{Text: imapwire.Header}, peek: true},
+		"RFC822.TEXT":   {name: "RFC822.TEXT", older: true, sec: imapwire.Section{Text: imapwire.Text}},
 	}
 )
 
-// section is one BODY[…], or one of RFC 822's older names for it.
+// brackets are the items that name a section, with what they have of a section.
+var brackets = map[string]section{
+	"BODY":        {name: "BODY"},
+	"BODY.PEEK":   {name: "BODY", peek: true},
+	"BINARY":      {name: "BINARY", kind: decoded},
+	"BINARY.PEEK": {name: "BINARY", kind: decoded, peek: true},
+	"BINARY.SIZE": {name: "BINARY.SIZE", kind: decodedSize, peek: true},
+}
+
+// kind says what of a section is wanted.
+type kind uint8
+
+const (
+	asItIs      kind = iota // BODY[…], and RFC 822's older names
+	decoded                 // without its transfer encoding: BINARY[…] (RFC 3516 §4.2)
+	decodedSize             // the size of that: BINARY.SIZE[…]
+)
+
+// section is one BODY[…], BINARY[…] or BINARY.SIZE[…], or one of RFC 822's older
+// names.
 type section struct {
-	name    string // "" for BODY[…]
+	name    string // in the response
+	kind    kind
 	sec     imapwire.Section
 	partial imapwire.Partial
 	peek    bool   // does not set \Seen
+	older   bool   // of RFC 822's names: it stands without brackets
 	field   string // of the mailbox's cache, for header fields; "" where it is not kept
 }
 
@@ -80,7 +113,11 @@ type command struct {
 	set      numset.Expr
 	atts     atts
 	sections []section
-	since    uint64 // CHANGEDSINCE; 0 where it was not given
+	since    uint64        // CHANGEDSINCE; 0 where it was not given
+	vanished bool          // what was expunged since is told first
+	window   numset.Window // PARTIAL; zero where it was not given
+	lazy     bool          // no PREVIEW that would take long
+	askedUID bool          // UID stands among the items, and is not only implied
 }
 
 // Parser gives the parser of FETCH and UID FETCH.
@@ -98,26 +135,43 @@ func Parser(cfg Config) view.Parse {
 			return nil, false
 		}
 		if d.Peek() == '(' {
-			return c, d.WantList(func() bool { return c.item(d, false) }) && c.modifiers(d)
+			return c, d.WantList(func() bool { return c.item(d, false) }) && c.modifiers(d, uid)
 		}
-		return c, c.item(d, true) && c.modifiers(d)
+		return c, c.item(d, true) && c.modifiers(d, uid)
 	}
 }
 
 // modifiers reads what may stand behind the items, up to the end.
 //
 //	chgsince-fetch-mod = "CHANGEDSINCE" SP mod-sequence-value   RFC 7162 §7
-func (c *command) modifiers(d *imapwire.Decoder) bool {
+//	rexpunges-fetch-mod = "VANISHED"                            RFC 7162 §3.2.6
+//	modifier-partial   = "PARTIAL" SP partial-range             RFC 9394 §4
+func (c *command) modifiers(d *imapwire.Decoder, uid bool) bool {
 	if !d.SP() {
 		return d.WantEnd()
 	}
 	ok := d.WantList(func() bool {
-		if c.since > 0 {
+		switch {
+		case d.Keyword("VANISHED"):
+			if c.vanished || !uid {
+				return d.Fail("VANISHED once, and with UID FETCH alone")
+			}
+			c.vanished = true
+			return true
+		case d.Keyword("PARTIAL"):
+			if c.window.A > 0 || !uid { // RFC 9394 §3.3: it "extends the UID FETCH command"
+				return d.Fail("PARTIAL once, and with UID FETCH alone")
+			}
+			return d.WantSP() && d.WantWindow(&c.window)
+		case c.since > 0:
 			return d.Fail("CHANGEDSINCE once")
 		}
+		c.atts |= attModSeq // RFC 7162 §3.1.4.1: implied
 		return d.WantKeyword("CHANGEDSINCE") && d.WantSP() && d.WantModSeq(&c.since)
 	})
-	c.atts |= attModSeq // RFC 7162 §3.1.4.1: implied
+	if ok && c.vanished && c.since == 0 {
+		return d.Fail("CHANGEDSINCE beside VANISHED")
+	}
 	return ok && d.WantEnd()
 }
 
@@ -135,19 +189,55 @@ func (c *command) item(d *imapwire.Decoder, alone bool) bool {
 	if s, ok := old[word]; ok {
 		return c.add(d, s)
 	}
-	if (word == "BODY" || word == "BODY.PEEK") && d.Peek() == '[' {
-		s := section{peek: word == "BODY.PEEK"}
-		if !d.WantSection(&s.sec) {
-			return false
-		}
-		d.Partial(&s.partial)
-		return c.add(d, s)
+	if s, ok := brackets[word]; ok && d.Peek() == '[' {
+		return c.section(d, s)
 	}
 	a, ok := items[word]
 	if !ok {
 		return d.Fail("a FETCH item")
 	}
+	if a == attPreview && !c.preview(d, alone) {
+		return false
+	}
 	c.atts |= a
+	c.askedUID = c.askedUID || a == attUID
+	return true
+}
+
+// section reads what stands behind BODY, BINARY or BINARY.SIZE.
+//
+//	section-binary = "[" [section-part] "]"                       RFC 3516 §7
+//	fetch-att      =/ "BINARY" [".PEEK"] section-binary [partial]
+//	                  / "BINARY.SIZE" section-binary
+func (c *command) section(d *imapwire.Decoder, s section) bool {
+	want := d.WantSectionBinary
+	if s.kind == asItIs {
+		want = d.WantSection
+	}
+	if !want(&s.sec) {
+		return false
+	}
+	if s.kind != decodedSize {
+		d.Partial(&s.partial)
+	}
+	return c.add(d, s)
+}
+
+// preview reads what may stand behind PREVIEW. Where it stands alone, a list of
+// FETCH's own modifiers may follow in its place.
+//
+//	fetch-att   =/ "PREVIEW" [SP "(" preview-mod *(SP preview-mod) ")"]   RFC 8970 §6
+//	preview-mod = "LAZY"
+func (c *command) preview(d *imapwire.Decoder, alone bool) bool {
+	lazy := d.Ahead(" (LAZY")
+	if lazy || !alone && d.Ahead(" (") {
+		d.SP()
+		if !d.WantList(func() bool { return d.WantKeyword("LAZY") }) {
+			return false
+		}
+	}
+	// Of several PREVIEW items the one that waits counts: its answer is that of all.
+	c.lazy = lazy && (c.lazy || c.atts&attPreview == 0)
 	return true
 }
 

@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"errors"
 	"fmt"
 
 	"rookery/imapworker/internal/opened"
@@ -33,6 +34,11 @@ type run struct {
 	fields  []*message.FieldSet // of sections, nil for those that are not of header fields
 	changed numset.Set          // of this batch: \Seen was set
 	gone    bool                // a message that was named is not there any more
+	unknown bool                // a transfer encoding that BINARY cannot decode
+	sized   bool                // BINARY.SIZE is asked for
+	checked opened.Message      // for a look at transfer encodings beforehand
+	mailbox []byte              // the item X-MAILBOX
+	lazily  int                 // previews that were made although PREVIEW is lazy
 	broken  error               // the first message that could not be read
 }
 
@@ -42,6 +48,14 @@ func (c *command) Run(ctx *view.Context) (view.Reply, error) {
 	if err != nil {
 		return view.Bad("Message number beyond the last message."), nil
 	}
+	if c.window.A > 0 {
+		if ctx.Limit > 0 && c.window.Size() > ctx.Limit {
+			return ctx.TooMany(), nil // RFC 9738 §3.1: "refuses to do any work in this case"
+		}
+		// Before CHANGEDSINCE, which chooses among these (RFC 9394 §3.4).
+		seqs = within(seqs, c.window)
+	}
+	seqs = ctx.Within(seqs)
 	if c.atts&attModSeq != 0 {
 		if refused, ok := ctx.NeedModSeqs(); !ok {
 			return refused, nil
@@ -56,12 +70,20 @@ func (c *command) Run(ctx *view.Context) (view.Reply, error) {
 	if seqs.Len() > few {
 		ctx.Enc.Reserve()
 	}
+	if ctx.Enc.Options.UIDOnly && !c.askedUID {
+		c.atts &^= attUID // it stands before UIDFETCH (RFC 9586 §3.5)
+	}
+	if c.vanished {
+		if refused, err := c.tellVanished(ctx); refused.Cond != "" || err != nil {
+			return refused, err
+		}
+	}
 	ctx.View.AnnounceKeywords(ctx.Enc)
 	size, before, do := uint64(batch), (func([]view.Item) error)(nil), r.messages()
 	if c.setsSeen() {
 		size, before = seenBatch, r.seen
 	}
-	if c.atts&^(attUID|attFlags|attModSeq) == 0 && len(c.sections) == 0 {
+	if c.atts&^attsIndex == 0 && len(c.sections) == 0 {
 		do = r.flagsOnly
 	}
 	if err := ctx.View.WalkChanged(seqs, mailstore.ModSeq(c.since), make([]view.Item, min(size, seqs.Len())), before, do); err != nil {
@@ -70,12 +92,27 @@ func (c *command) Run(ctx *view.Context) (view.Reply, error) {
 	return r.reply()
 }
 
+// tellVanished tells which of the messages that are named are gone: before any
+// FETCH response, since its sequence numbers are those after it (RFC 7162 §3.2.6).
+func (c *command) tellVanished(ctx *view.Context) (refused view.Reply, err error) {
+	if !ctx.QResync {
+		return view.Bad("VANISHED needs ENABLE QRESYNC."), nil
+	}
+	// "*" is the highest number in use, gone or not.
+	gone, err := ctx.View.Vanished(mailstore.ModSeq(c.since), c.set.Resolve(ctx.View.Told().UIDNext()-1))
+	ctx.Enc.Vanished(true, gone)
+	return view.Reply{}, err
+}
+
 func (r *run) reply() (view.Reply, error) {
 	switch {
 	case r.broken != nil && r.cfg.Failure == DisconnectAfter:
 		return view.Reply{}, fmt.Errorf("%w: %w", view.ErrDisconnect, r.broken)
 	case r.broken != nil:
 		return view.Reply{}, r.broken
+	case r.unknown:
+		// RFC 3516 §4.3: "it MUST fail the request"; what can be decoded was told.
+		return view.No("UNKNOWN-CTE", "Some parts have a transfer encoding that is not known."), nil
 	case r.gone && !r.ctx.UID:
 		return view.No("EXPUNGEISSUED", "Some of the requested messages no longer exist."), nil
 	}
@@ -87,7 +124,9 @@ func (r *run) reply() (view.Reply, error) {
 func (r *run) seen(items []view.Item) error {
 	var uids numset.Set
 	for i := range items {
-		uids.Add(items[i].UID)
+		if r.decodable(items[i].UID) {
+			uids.Add(items[i].UID)
+		}
 	}
 	changed, err := r.ctx.View.MarkSeen(uids)
 	if err != nil && r.ctx.Log != nil {
@@ -133,7 +172,7 @@ func (r *run) flagsOnly(items []view.Item) error {
 // writeFlags writes FLAGS (…).
 func (r *run) writeFlags(it *view.Item) {
 	text := r.flags.Flags(r.ctx.View, it, func(names []string) []byte {
-		var e imapwire.Encoder
+		e := imapwire.Encoder{Options: r.ctx.Enc.Options}
 		e.Atom("FLAGS").SP().FlagList(names)
 		if e.Err() != nil {
 			r.ctx.Enc.FlagList(names) // which takes the response back
@@ -152,7 +191,8 @@ func (r *run) messages() func([]view.Item) error {
 		r.labels = append(r.labels, s.label(opt))
 		r.fields = append(r.fields, s.fieldSet())
 	}
-	o := &one{run: r, Message: opened.Message{Box: r.box, Parser: &r.parser, Limits: r.cfg.Limits}}
+	r.prepareRun()
+	o := &one{run: r, Message: r.opened()}
 	return func(items []view.Item) error {
 		defer o.Close()
 		for i := range items {
@@ -173,6 +213,9 @@ func (r *run) message(o *one, it *view.Item) error {
 	case errkind.Is(err, errkind.Expunged):
 		r.gone = true
 		return nil
+	case errors.Is(err, errUnknownCTE):
+		r.unknown = true
+		return nil
 	case err != nil:
 		return r.failed(it.UID, err)
 	}
@@ -184,9 +227,13 @@ func (r *run) message(o *one, it *view.Item) error {
 		w.name(text.name)
 		enc.Append(text.value)
 	}
+	if r.atts&attPreview != 0 {
+		w.name("PREVIEW")
+		o.preview.write(enc)
+	}
 	for i := range o.parts {
 		w.space()
-		if err := r.writeSection(o, &o.parts[i]); err != nil {
+		if err := r.writePart(o, &o.parts[i]); err != nil {
 			return err
 		}
 	}
@@ -257,16 +304,16 @@ func (r *run) writeFacts(w *itemWriter, it *view.Item, facts mailstore.Facts) (f
 		w.name("RFC822.SIZE")
 		w.enc.Num64(uint64(facts.Size))
 	}
+	r.writeMoreFacts(w, facts)
 	return flagged
 }
 
 // label is what stands before a section's bytes: its name and a space.
 func (s *section) label(opt imapwire.Options) []byte {
 	e := imapwire.Encoder{Options: opt}
-	if s.name != "" {
-		e.Atom(s.name)
-	} else {
-		e.Atom("BODY").Section(s.sec)
+	e.Atom(s.name)
+	if !s.older {
+		e.Section(s.sec)
 		if s.partial.Length > 0 {
 			e.Origin(s.partial.Offset)
 		}
@@ -282,12 +329,24 @@ func (s *section) fieldSet() *message.FieldSet {
 	return message.NewFieldSet(s.sec.Fields, s.sec.Text == imapwire.HeaderFieldsNot)
 }
 
+// writePart writes a section's name and bytes, or its size.
+func (r *run) writePart(o *one, p *part) error {
+	switch p.of.kind {
+	case decoded:
+		return r.writeBinary(o, p)
+	case decodedSize:
+		r.ctx.Enc.Append(r.labels[p.no]).Num64(uint64(p.size()))
+		return nil
+	}
+	return r.writeSection(o, p)
+}
+
 // writeSection writes BODY[…] and its bytes.
 func (r *run) writeSection(o *one, p *part) error {
 	enc := r.ctx.Enc
 	enc.Append(r.labels[p.no])
 	switch {
-	case !p.found, p.size() == 0:
+	case !p.Found, p.size() == 0:
 		// RFC 3501 leaves open what a part that is not there gives. The empty
 		// string is what clients of Dovecot know; NIL trips some.
 		enc.Quoted("")
@@ -296,8 +355,8 @@ func (r *run) writeSection(o *one, p *part) error {
 		return nil // our own bug, which the session logs
 	}
 	r.count(p)
-	if p.isMade {
-		enc.Body(p.made, false)
+	if p.IsMade {
+		enc.Body(p.Made, false)
 		return nil
 	}
 	msg, err := o.Open()
@@ -305,13 +364,13 @@ func (r *run) writeSection(o *one, p *part) error {
 		// The head of the literal is out: only the connection's end tells the client.
 		return fmt.Errorf("%w: %w", view.ErrDisconnect, err)
 	}
-	if b := mailstore.Bytes(msg); int64(len(b)) >= p.where.End && b != nil {
+	if b := mailstore.Bytes(msg); int64(len(b)) >= p.Where.End && b != nil {
 		if p.size() > view.SmallBody {
 			if err := r.ctx.Out.Flush(enc); err != nil {
 				return err
 			}
 		}
-		enc.Body(b[p.where.Start:p.where.End], false)
+		enc.Body(b[p.Where.Start:p.Where.End], false)
 		return nil
 	}
 	plain := true
@@ -322,7 +381,7 @@ func (r *run) writeSection(o *one, p *part) error {
 		}
 		plain = !nul
 	}
-	return r.ctx.Body(msg, p.where.Start, p.where.Len(), plain)
+	return r.ctx.Body(msg, p.Where.Start, p.Where.Len(), plain)
 }
 
 // count counts a section for the session's last line.
@@ -358,15 +417,3 @@ var cacheFields = []struct {
 	{attBody, "BODY", "imap.body", message.AppendBody},
 	{attStructure, "BODYSTRUCTURE", "imap.bodystructure", message.AppendBodyStructure},
 }
-
-// partPath makes the path that package message takes.
-func partPath(sec imapwire.Section) []int {
-	path := make([]int, len(sec.Part))
-	for i, n := range sec.Part {
-		path[i] = int(min(n, 1<<30))
-	}
-	return path
-}
-
-var specs = map[imapwire.SectionText]message.Spec{imapwire.WholePart: message.SpecNone, imapwire.Header: message.SpecHeader,
-	imapwire.HeaderFields: message.SpecHeader, imapwire.HeaderFieldsNot: message.SpecHeader, imapwire.Text: message.SpecText, imapwire.MIME: message.SpecMIME}
