@@ -62,7 +62,7 @@ func serverOn(host *worker.Host, store mailstore.Store) (*server, error) {
 	}
 	fetching := fetch.Parser(fetch.Config{Failure: failures[settings.IMAPFetchFailure.Get(host.Settings)], Limits: message.DefaultLimits()})
 	looking := search.Config{Limits: message.DefaultLimits(), FetchItems: view.TakesItems(fetching)}
-	s.config = session.Config{Settings: set, Store: guard(host, store), Changed: host.Changed, MayPoll: s.mayPoll, Clock: time.Now, Jobs: session.Jobs{
+	s.config = session.Config{Settings: set, Store: guard(host, store), MayPoll: s.mayPoll, Clock: time.Now, Jobs: session.Jobs{
 		Fetch:  fetching,
 		Search: search.Parser(looking),
 		Sort:   sorting.Sort(looking),
@@ -142,15 +142,26 @@ func (s *server) leave(c *client) {
 	delete(s.clients, c)
 }
 
+// changed is called after a session has changed the user's mail: other processes
+// are told, and of this one's sessions those that watch other mailboxes. Who has
+// the changed mailbox selected hears it from the mailbox.
+func (s *server) changed(by *client) {
+	s.host.Changed()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.clients {
+		if c != by && c.watches.Load() {
+			c.wakeUp()
+		}
+	}
+}
+
 // Wake tells every session that another process changed the mail.
 func (s *server) Wake() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.clients {
-		select {
-		case c.wake <- struct{}{}:
-		default:
-		}
+		c.wakeUp()
 	}
 }
 

@@ -34,6 +34,7 @@ type client struct {
 	changes chan struct{}          // the selected mailbox changed
 	wake    chan struct{}          // another process changed the mail
 	kicked  atomic.Pointer[string] // what to say before the end, once told
+	watches atomic.Bool            // the client is told of other mailboxes than the one it has selected
 
 	mu    sync.Mutex
 	s     *session.Session
@@ -48,6 +49,7 @@ func (s *server) Serve(ws *worker.Session) {
 	c := &client{ws: ws, changes: make(chan struct{}, 1), wake: make(chan struct{}, 1)}
 	cfg := s.config
 	cfg.Out, cfg.Log, cfg.Changes = c, lines{ws}, c.changes
+	cfg.Changed, cfg.Watching = func() { s.changed(c) }, c.watches.Store
 	cfg.Language = ws.Go.Lang
 	if s.compressors != nil {
 		cfg.Compress = func() { c.layer = compress.New(s.compressors, c.write) }
@@ -59,6 +61,14 @@ func (s *server) Serve(ws *worker.Session) {
 	c.run()
 	_, why := c.s.Ended()
 	ws.Log.Infof("%s %s", why, s.logoutText(ws, c.s.Counts()))
+}
+
+// wakeUp has the session look at the disk soon.
+func (c *client) wakeUp() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
 }
 
 // run serves until the session has ended.

@@ -244,6 +244,9 @@ func (c *notifyCommand) run(s *Session) (view.Reply, error) {
 		s.tell(view.May{Expunge: true, Exists: true, UID: true}, true)
 	}
 	n := &notify{notifyCommand: *c, boxes: map[mailstore.Name]*toldStatus{}, guids: map[mailstore.GUID]mailstore.Name{}}
+	if s.cfg.Watching != nil {
+		s.cfg.Watching(n.wants(^events(0))) // before the first look: nothing falls between
+	}
 	if err := n.begin(s); err != nil {
 		return view.Reply{}, err
 	}

@@ -68,6 +68,10 @@ type Config struct {
 	Changes chan<- struct{}
 	// Changed is called after this session has changed the user's mail. May be nil.
 	Changed func()
+	// Watching is called when the client begins or ends to be told of mailboxes that
+	// it has not selected: while it is, whoever changes one of them in this process
+	// calls Wake. May be nil.
+	Watching func(on bool)
 	// MayPoll decides whether this session looks at the disk for other programs'
 	// changes of a mailbox, or another session just did: what one finds, all
 	// that watch are told. nil: always.
