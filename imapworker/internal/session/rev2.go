@@ -92,7 +92,8 @@ func (s *Session) writeName(attrs []string, name imapname.Name, old string) {
 func Words() []string {
 	s := &Session{cfg: Config{Settings: Defaults(), Compress: func() {}}}
 	s.cfg.Settings.SaveLimit, s.cfg.Settings.MessageLimit = 1000, 2000
-	words := s.offered()
+	s.cfg.Settings.MaxMessage = 1 << 20
+	words := append(s.offered(), appendLimit) // without its limit
 	if !slices.Contains(words, aclWords[0]) {
 		words = append(words, aclWords...) // the store decides that
 	}
