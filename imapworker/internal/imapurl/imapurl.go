@@ -57,7 +57,7 @@ func Parse(text string) (u URL, err error) {
 		return u, ErrAbsolute // a server, or a scheme (RFC 3986 §4.2)
 	}
 	u.Length = math.MaxInt64
-	params := []string{path}
+	var params []string
 	if absolute || !strings.HasPrefix(path, ";") {
 		params = strings.Split(path, "/;")
 		if !u.mailbox(params[0]) {
