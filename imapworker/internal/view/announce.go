@@ -26,20 +26,41 @@ type sharer interface {
 	Shared(pos int, old mailstore.Snapshot, at int) int
 }
 
+// reader reads a picture's entries some at a time.
+type reader struct {
+	of      mailstore.Snapshot
+	entries [32]mailstore.Entry
+	from, n int // positions [from, from+n) are in entries
+}
+
+func (r *reader) has(pos int) bool { return pos >= r.from && pos < r.from+r.n }
+
+// at gives the entry at pos, which must be there.
+func (r *reader) at(pos int) mailstore.Entry {
+	if !r.has(pos) {
+		r.from, r.n = pos, mailstore.Entries(r.of, pos, r.entries[:])
+	}
+	if r.n == 0 {
+		return mailstore.Entry{}
+	}
+	return r.entries[pos-r.from]
+}
+
 // diff compares what the client was told with the newest picture.
 func (v *View) diff() changes {
 	var c changes
 	told, cur := v.told, v.cur
 	shares, _ := cur.(sharer)
+	olds, news := reader{of: told}, reader{of: cur}
 	i, j := 0, 0
 	for i < told.Len() && j < cur.Len() {
-		if shares != nil {
+		if shares != nil && !news.has(j) {
 			if n := shares.Shared(j, told, i); n > 0 {
 				i, j = i+n, j+n
 				continue
 			}
 		}
-		a, b := told.At(i), cur.At(j)
+		a, b := olds.at(i), news.at(j)
 		switch {
 		case a.UID < b.UID:
 			c.expunged = append(c.expunged, i)

@@ -15,15 +15,18 @@ import (
 type seeker struct {
 	f    vfs.File
 	size int64 // octets of whole lines
+	wide int64 // octets to read next
 	buf  []byte
 	recs []uidRecord
 	all  bool // recs are all
 }
 
-// Octets that are read to find a line, and in which records are then looked up.
+// Octets that are read to find a line, and in which records are then looked up: few
+// for one message, more for each next that is not among them.
 const (
 	probeSize  = 1 << 10
-	windowSize = 8 << 10
+	fewOctets  = 1 << 10
+	manyOctets = 32 << 10
 )
 
 // seekUIDs opens the uidlist for look-ups; op and the user's lock are held.
@@ -32,7 +35,7 @@ func (mb *mailbox) seekUIDs() (*seeker, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &seeker{f: f, size: mb.st.read}, nil
+	return &seeker{f: f, size: mb.st.read, wide: fewOctets}, nil
 }
 
 func (k *seeker) close() { k.f.Close() }
@@ -73,7 +76,7 @@ func (k *seeker) parse(b []byte) {
 // window reads the part of the file in which uid must stand.
 func (k *seeker) window(uid uint32) error {
 	lo, hi := int64(0), k.size
-	for hi-lo > windowSize {
+	for hi-lo > k.wide {
 		mid := lo + (hi-lo)/2
 		start, at, err := k.lineAfter(mid)
 		if err != nil {
@@ -90,6 +93,7 @@ func (k *seeker) window(uid uint32) error {
 	}
 	// The line may begin before hi and end behind it.
 	end := min(hi+probeSize, k.size)
+	k.wide = min(2*k.wide, manyOctets)
 	buf := make([]byte, end-lo)
 	if n, err := k.f.ReadAt(buf, lo); n < len(buf) {
 		return shrunk(err)
