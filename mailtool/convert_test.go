@@ -315,17 +315,22 @@ func TestRemoveTree(t *testing.T) {
 	}
 }
 
-// What is held for undelete can still be put back after a conversion.
+// What is held for undelete can still be put back after a conversion, and what clients
+// noted of mailboxes is there.
 func TestConvertCarries(t *testing.T) {
 	h := newHome(t)
 	c := dial(t, h)
-	if err := (controls{h.fs, []string{"m"}}).replace("rookery-held", []byte("origins")); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"rookery-held", "rookery-metadata"} {
+		if err := (controls{h.fs, []string{"m"}}).replace(name, []byte("of "+name)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	c.must(toolmsg.Convert, []string{"new"}, "phase=copy")
 	c.must(toolmsg.Convert, []string{"new"}, "phase=finish")
-	if data, err := vfs.ReadFile(h.fs, "m/rookery-store-1/rookery-held", 1<<10); string(data) != "origins" {
-		t.Errorf("%q %v", data, err)
+	for _, name := range []string{"rookery-held", "rookery-metadata"} {
+		if data, err := vfs.ReadFile(h.fs, "m/rookery-store-1/"+name, 1<<10); string(data) != "of "+name {
+			t.Errorf("%q %v", data, err)
+		}
 	}
 }
 

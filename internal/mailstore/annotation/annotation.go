@@ -136,8 +136,7 @@ func (s *Store) update(op string, change func(b *book) (bool, error)) error {
 	info, err := vfs.Replace(s.opt.FS, s.path, data, 0o600)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.cached = nil // after an error what is read back counts
-	if err == nil {
+	if err == nil { // else what is read back counts
 		s.cached, s.stamp = next, info
 	}
 	return vfs.Kinded(op, err)

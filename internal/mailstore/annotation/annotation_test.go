@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -153,6 +154,7 @@ func TestLife(t *testing.T) {
 			equal(t, "made anew", shown(t, s, "d")+"|"+shown(t, s, "")+"|"+shown(t, s, "d/b"), "|/private/vendor/x/y=u|/private/comment=below")
 			must(t, s.Delete("Mine"))
 			equal(t, "deleted", uses(t, s), `Sent\Sent d/Drafts\Archive\Drafts`)
+			must(t, s.Check(context.Background(), false, func(f mailstore.Finding) { t.Errorf("after deletions: %+v", f) }))
 			set(t, s, "Sent", gone(annotation.SpecialUse))
 			equal(t, "taken from the settings' mailbox", uses(t, s), `d/Drafts\Archive\Drafts`)
 			must(t, s.Close())
@@ -197,6 +199,14 @@ func TestRefused(t *testing.T) {
 	if _, err := s.Lookup("all"); errkind.Of(err) != errkind.NotFound {
 		t.Errorf("it was made: %v", err)
 	}
+	// One that is longer than it may be now can still be changed, and made shorter.
+	s = annotation.Wrap(s.Unwrap(), annotation.Options{FS: disk, Limits: mailstore.AnnotationLimits{Value: 5, Entries: 1}})
+	set(t, s, "a", note("/private/b", "5"))
+	if _, err := s.Annotate("a", []mailstore.Annotation{note("/private/d", "4")}); errkind.Of(err) != errkind.Limit {
+		t.Errorf("one more where there are too many: %v", err)
+	}
+	set(t, s, "a", gone("/private/b"))
+	equal(t, "below the limit", shown(t, s, "a"), "/private/C=4")
 	large := strings.Repeat("x", 60<<10)
 	s = annotation.Wrap(memstore.New(memstore.Options{}), annotation.Options{FS: disk})
 	for i := 0; ; i++ {
@@ -219,6 +229,9 @@ func TestRenamedByOthers(t *testing.T) {
 	s := annotation.Wrap(inner, annotation.Options{FS: disk})
 	create(t, s, "a", "b", "c")
 	set(t, s, "b", note(annotation.SpecialUse, `\Junk`))
+	st, err := inner.Status("b", mailstore.StatusWant{})
+	must(t, err)
+	guid := st.GUID
 	must(t, inner.Rename("b", "d"))
 	equal(t, "renamed", uses(t, s), `d\Junk`)
 	must(t, inner.Rename("d", "b"))
@@ -228,6 +241,12 @@ func TestRenamedByOthers(t *testing.T) {
 	equal(t, "deleted", uses(t, s), "")
 	create(t, inner, "b")
 	equal(t, "made anew", uses(t, s), "")
+	back := memstore.New(memstore.Options{})
+	must(t, back.Restore("from a backup", mailstore.Identity{UIDValidity: 1, UIDNext: 1, GUID: guid}))
+	s.Store = back
+	equal(t, "put back", uses(t, s), `from a backup\Junk`)
+	s.Store = inner
+	equal(t, "gone again", uses(t, s), "")
 	var kinds []string
 	for range 2 {
 		must(t, s.Check(context.Background(), true, func(f mailstore.Finding) { kinds = append(kinds, f.Kind) }))
@@ -247,6 +266,30 @@ func TestProcesses(t *testing.T) {
 		equal(t, "a", shown(t, a, "INBOX"), want)
 		equal(t, "b", shown(t, b, "INBOX"), want)
 	}
+}
+
+// Changes of two processes at once, each of several sessions, are all there.
+func TestAtOnce(t *testing.T) {
+	disk := memfs.New(memfs.Options{})
+	inner := memstore.New(memstore.Options{})
+	var all sync.WaitGroup
+	var want []string
+	for process := range 2 {
+		s := annotation.Wrap(inner, annotation.Options{FS: disk})
+		for session := range 3 {
+			entry := fmt.Sprintf("/private/%d-%d", process, session)
+			want = append(want, entry+"=19")
+			all.Go(func() {
+				for i := range 20 {
+					if _, err := s.Annotate("INBOX", []mailstore.Annotation{note(entry, fmt.Sprint(i))}); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+	}
+	all.Wait()
+	equal(t, "at the end", shown(t, annotation.Wrap(inner, annotation.Options{FS: disk}), "INBOX"), strings.Join(want, " "))
 }
 
 // Whatever the power is cut after, an answered change is there whole and one that was
