@@ -88,32 +88,33 @@ func (s *Store) Subscribe(name mailstore.Name, on bool) error {
 
 // below gives the user's rights on the nearest mailbox above a name that is there, or
 // those that a mailbox of that name would get by default.
-func (s *Store) below(name mailstore.Name) (acl.Rights, error) {
+func (s *Store) below(name mailstore.Name) acl.Rights {
 	for p := imapname.Name(name).Parent(); p != ""; p = p.Parent() {
 		list, err := s.lists.ACL(mailstore.Name(p))
 		if errkind.Is(err, errkind.NotFound) || errkind.Is(err, errkind.Invalid) {
 			continue
 		}
-		if err != nil {
-			return 0, nil
-		}
-		return list.Rights(s.opt.Who), nil
+		return s.by(list, err)
 	}
-	list, err := s.lists.DefaultACL(name)
-	if err != nil {
-		return 0, nil
+	return s.by(s.lists.DefaultACL(name))
+}
+
+// by gives the rights by a list: of one that cannot be read the owner's are all, and a
+// grantee's none.
+func (s *Store) by(list acl.List, err error) acl.Rights {
+	switch {
+	case err == nil:
+		return list.Rights(s.opt.Who)
+	case s.opt.Who.Owner:
+		return acl.All
 	}
-	return list.Rights(s.opt.Who), nil
+	return 0
 }
 
 // mayMake is the error of making a mailbox: k on the nearest mailbox above it is
 // needed (RFC 4314 §4). For a grantee it is the same whatever is there.
 func (s *Store) mayMake(op string, name mailstore.Name) error {
-	r, err := s.below(name)
-	if err != nil {
-		return err
-	}
-	if !r.Has(acl.Lookup | acl.Create) {
+	if !s.below(name).Has(acl.Lookup | acl.Create) {
 		return denied(op)
 	}
 	return nil

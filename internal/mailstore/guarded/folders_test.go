@@ -225,6 +225,31 @@ func TestOwners(t *testing.T) {
 	}
 }
 
+// late is a store whose list is changed by another just before it is edited.
+type late struct {
+	*memstore.Store
+	before func()
+}
+
+func (l *late) EditACL(name mailstore.Name, edit func(acl.List) (acl.List, error)) error {
+	l.before()
+	return l.Store.EditACL(name, edit)
+}
+
+// A right that is taken between the look and the change counts.
+func TestChangeRace(t *testing.T) {
+	store := prepared(t, "user=bob lra")
+	s := grantee(t, &late{store, func() { give(t, store, "Box", "user=bob lr") }}, "bob")
+	if err := s.SetACL("Box", bob, acl.Change{Rights: acl.All}); !errkind.Is(err, errkind.NoPermission) {
+		t.Errorf("SetACL: %v", err)
+	}
+	give(t, store, "Box", "user=bob lra")
+	if err := s.DeleteACL("Box", acl.ID{Kind: acl.User, Name: "bob"}); !errkind.Is(err, errkind.NoPermission) {
+		t.Errorf("DeleteACL: %v", err)
+	}
+	has(t, store, "Box", "user=bob lr")
+}
+
 // Who may change lists, and which identifiers can be given something.
 func TestChanges(t *testing.T) {
 	store := prepared(t, "user=bob lra")
