@@ -124,7 +124,11 @@ func (f *fixedBits) code(v, n uint) {
 func (f *fixedBits) block(text string) {
 	f.bits(0b010, 3) // not the last; fixed codes
 	for _, b := range []byte(text) {
-		f.code(0x30+uint(b), 8)
+		if b < 144 {
+			f.code(0x30+uint(b), 8)
+		} else {
+			f.code(0x190+uint(b)-144, 9)
+		}
 	}
 	f.code(0, 7)
 }
@@ -149,6 +153,27 @@ func TestPartialFlush(t *testing.T) {
 				t.Fatalf("after %d blocks, line %d: %q, %v", prefix, i, buf[:n], err)
 			}
 			sent = len(f.out)
+		}
+	}
+}
+
+// Each octet comes out with the bit that decides it.
+func TestEagerly(t *testing.T) {
+	var f fixedBits
+	text := strings.Repeat("a\xff", 20) + strings.Repeat("\xff", 5) + strings.Repeat("a", 40)
+	f.block(text)
+	var z Decoder
+	buf := make([]byte, 8)
+	out, decided, need := 0, 0, 3
+	width := func(b byte) int { return 8 + int(b>>7) }
+	for i, b := range f.out[:len(f.out)-1] {
+		for decided < len(text) && need+width(text[decided]) <= 8*(i+1) {
+			need += width(text[decided])
+			decided++
+		}
+		n, _, err := z.Decode(buf, []byte{b})
+		if out += n; err != nil || out != decided {
+			t.Fatalf("after %d octets %d are out, want %d; %v", i+1, out, decided, err)
 		}
 	}
 }
@@ -213,6 +238,12 @@ func TestDamaged(t *testing.T) {
 			for range 4 {
 				f.bits(1, 3) // four codes of one bit
 			}
+		}), "the codes of lengths"},
+		{"too few codes of lengths", bitsOf(func(f *fixedBits) {
+			f.bits(0b100, 3)
+			f.bits(0, 14)
+			f.bits(2, 3) // one code of two bits
+			f.bits(0, 9)
 		}), "the codes of lengths"},
 		{"repeat of nothing", bitsOf(func(f *fixedBits) {
 			f.bits(0b100, 3)
