@@ -17,6 +17,7 @@ import (
 	"rookery/internal/mailstore"
 	"rookery/internal/message"
 	"rookery/internal/numset"
+	"slices"
 )
 
 // kind says what a key looks at.
@@ -96,6 +97,17 @@ func (n *node) clone() *node {
 		out.sub[i] = s.clone()
 	}
 	return &out
+}
+
+// takesAll reports whether every message matches, whatever it is.
+func (n *node) takesAll() bool {
+	switch n.kind {
+	case kAll:
+		return true
+	case kAnd:
+		return !slices.ContainsFunc(n.sub, func(s *node) bool { return !s.takesAll() })
+	}
+	return false
 }
 
 // cost is how much of a message a key must see: cheaper ones are asked first.

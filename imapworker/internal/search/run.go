@@ -229,6 +229,13 @@ func (r *run) candidates() numset.Set {
 
 // collect adds those of some messages that match to r.hits, all or the first need.
 func (r *run) collect(seqs numset.Set, need uint64) error {
+	if need == 0 && r.root.takesAll() && r.since() == 0 && r.ctx.View.Current() {
+		r.hits = slices.Grow(r.hits, int(seqs.Len()))
+		for seq := range seqs.All() {
+			r.hits = append(r.hits, seq)
+		}
+		return nil
+	}
 	return r.each(seqs, r.since(), func(it *view.Item, match bool) bool {
 		if match {
 			r.hits = append(r.hits, it.Seq)

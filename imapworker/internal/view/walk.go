@@ -156,6 +156,9 @@ func (v *View) MarkItemsTold(items []Item) {
 	}
 }
 
+// Current reports whether the client has been told all that is known here.
+func (v *View) Current() bool { return v.same() }
+
 // same reports whether the newest picture has nothing that told has not.
 func (v *View) same() bool {
 	return v.told.HighestModSeq() == v.cur.HighestModSeq() && v.told.Len() == v.cur.Len() && v.told.UIDNext() == v.cur.UIDNext()
