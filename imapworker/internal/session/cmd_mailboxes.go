@@ -80,7 +80,7 @@ func (c *create) run(s *Session) (view.Reply, error) {
 // mailboxID is the objectid of a mailbox (RFC 8474 §4): its GUID, which stays through
 // RENAME and a change of the format, and which no mailbox made later has. The letter
 // keeps it apart from ids of messages and threads, and from numbers (§7).
-func mailboxID(guid mailstore.GUID) string { return "M" + hex.EncodeToString(guid[:]) }
+func mailboxID(guid mailstore.GUID) string { return "F" + hex.EncodeToString(guid[:]) }
 
 func mailboxIDCode(guid mailstore.GUID) imapwire.Code {
 	return imapwire.Code{Name: "MAILBOXID", Args: "(" + mailboxID(guid) + ")"}

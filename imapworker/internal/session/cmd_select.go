@@ -122,6 +122,7 @@ func (s *Session) describe(v *view.View) {
 	number("UIDVALIDITY", info.UIDValidity, "UIDs valid")
 	number("UIDNEXT", v.Told().UIDNext(), "Predicted next UID")
 	s.writeHighestModSeq(v)
+	s.enc.Status("", imapwire.OK, mailboxIDCode(info.GUID), "Mailbox's identifier.") // RFC 8474 §4.2
 }
 
 // check = "CHECK"                                         RFC 3501 §6.4.1

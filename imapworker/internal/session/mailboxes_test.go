@@ -16,17 +16,17 @@ import (
 )
 
 // shownIDs makes the ids of mailboxes fit for transcripts: the first that is told is
-// shown as M1, the next one as M2.
+// shown as F1, the next one as F2.
 type shownIDs []string
 
-var inMailboxID = regexp.MustCompile(`\bM[0-9a-f]{32}\b`)
+var inMailboxID = regexp.MustCompile(`\bF[0-9a-f]{32}\b`)
 
 func (ids *shownIDs) show(p []byte) []byte {
 	return inMailboxID.ReplaceAllFunc(p, func(id []byte) []byte {
 		if !slices.Contains(*ids, string(id)) {
 			*ids = append(*ids, string(id))
 		}
-		return fmt.Appendf(nil, "M%d", 1+slices.Index(*ids, string(id)))
+		return fmt.Appendf(nil, "F%d", 1+slices.Index(*ids, string(id)))
 	})
 }
 

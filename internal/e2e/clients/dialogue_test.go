@@ -150,12 +150,12 @@ func TestIMAPDialogue(t *testing.T) {
 				{`1 LSUB "" "O*"`, []string{`* LSUB () "." Old`, `~1 OK.*`}},
 				{"1 SELECT INBOX", []string{
 					`* FLAGS (\Answered \Flagged \Deleted \Seen \Draft $Forwarded)`, `* OK [PERMANENTFLAGS (\Answered \Flagged \Deleted \Seen \Draft $Forwarded \*)] Flags permitted.`,
-					"* 1 EXISTS", "* 1 RECENT", `~\* OK \[UNSEEN 1\] .*`, `~\* OK \[UIDVALIDITY [0-9]+\] .*`, `~\* OK \[UIDNEXT 2\] .*`, `~\* OK \[HIGHESTMODSEQ [0-9]+\] .*`, `~1 OK \[READ-WRITE\] .*`,
+					"* 1 EXISTS", "* 1 RECENT", `~\* OK \[UNSEEN 1\] .*`, `~\* OK \[UIDVALIDITY [0-9]+\] .*`, `~\* OK \[UIDNEXT 2\] .*`, `~\* OK \[HIGHESTMODSEQ [0-9]+\] .*`, `~\* OK \[MAILBOXID \(F[0-9a-f]{32}\)\] .*`, `~1 OK \[READ-WRITE\] .*`,
 				}},
 				{"1 UNSELECT", []string{`~1 OK.*`}},
 				{"1 SELECT INBOX", []string{
 					`* FLAGS (\Answered \Flagged \Deleted \Seen \Draft $Forwarded)`, `* OK [PERMANENTFLAGS (\Answered \Flagged \Deleted \Seen \Draft $Forwarded \*)] Flags permitted.`,
-					"* 1 EXISTS", "* 0 RECENT", `~\* OK \[UNSEEN 1\] .*`, `~\* OK \[UIDVALIDITY [0-9]+\] .*`, `~\* OK \[UIDNEXT 2\] .*`, `~\* OK \[HIGHESTMODSEQ [0-9]+\] .*`, `~1 OK \[READ-WRITE\] .*`,
+					"* 1 EXISTS", "* 0 RECENT", `~\* OK \[UNSEEN 1\] .*`, `~\* OK \[UIDVALIDITY [0-9]+\] .*`, `~\* OK \[UIDNEXT 2\] .*`, `~\* OK \[HIGHESTMODSEQ [0-9]+\] .*`, `~\* OK \[MAILBOXID \(F[0-9a-f]{32}\)\] .*`, `~1 OK \[READ-WRITE\] .*`,
 				}},
 				{"1 FETCH 1 all", []string{
 					`~\* 1 FETCH \(FLAGS \(\) INTERNALDATE "[0-9 ][0-9]-[A-Z][a-z]{2}-[0-9]{4} [0-9:]{8} [+-][0-9]{4}" RFC822\.SIZE ` + fmt.Sprint(len(crlf(one))) +
