@@ -98,8 +98,8 @@ func (s *Store) putACL(guid mailstore.GUID, data []byte) error {
 	return err
 }
 
-// moveACL gives a mailbox's list to the GUID that it gets. The old file stays: whose
-// GUID it has can only be the same mailbox, if it does not get the new one.
+// moveACL gives a mailbox's list to the GUID that it gets. dropACL removes the old file
+// once it has that.
 func (s *Store) moveACL(old, now mailstore.GUID) error {
 	if old == now {
 		return nil
@@ -109,6 +109,16 @@ func (s *Store) moveACL(old, now mailstore.GUID) error {
 		return err
 	}
 	return s.putACL(now, list.Format())
+}
+
+// dropACL removes the file of a GUID that no mailbox has any more, now having its own.
+func (s *Store) dropACL(gone, now mailstore.GUID) {
+	if gone == now {
+		return
+	}
+	if err := control.DropACL(s.fs, s.aclPath(gone)); err != nil {
+		s.opt.Note("the access control list of a mailbox that is gone stays: " + err.Error())
+	}
 }
 
 // EditACL replaces a mailbox's list.

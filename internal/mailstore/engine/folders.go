@@ -9,7 +9,6 @@ import (
 	"rookery/internal/errkind"
 	"rookery/internal/imapname"
 	"rookery/internal/mailstore"
-	"rookery/internal/mailstore/control"
 	"rookery/internal/mailstore/nametree"
 	"rookery/internal/vfs"
 )
@@ -162,9 +161,7 @@ func (s *Store) Delete(name mailstore.Name) error {
 		}
 		dead = s.loaded(inner)
 		s.dropIndex(f.GUID)
-		if err := control.DropACL(s.fs, s.aclPath(f.GUID)); err != nil {
-			s.opt.Note("the access control list of a deleted mailbox stays: " + err.Error())
-		}
+		s.dropACL(f.GUID, mailstore.GUID{})
 		return nil
 	})
 	if dead != nil {

@@ -72,6 +72,7 @@ func (s *Store) Restore(name mailstore.Name, id mailstore.Identity) error {
 			return err
 		}
 		s.dropIndex(old.GUID)
+		s.dropACL(old.GUID, now.GUID)
 		return nil
 	})
 	// Also one that had this identity already: its index is gone, and its UIDNEXT another.

@@ -224,10 +224,37 @@ func TestInheritance(t *testing.T) {
 	})
 }
 
+// A mailbox that gets another identity keeps its list, and a file that nobody needs any
+// more is gone.
+func TestIdentity(t *testing.T) {
+	onEach(t, func(t *testing.T, _ string, open opener) {
+		disk, _ := newDisk(t)
+		s, err := open(disk)
+		must(t, err)
+		create(t, s, "A", "B")
+		give(t, s, "A", "user=bob lr")
+		give(t, s, "B", "user=bob lrs")
+		must(t, s.(mailstore.Restorer).Restore("A", mailstore.Identity{UIDValidity: 4000000000, UIDNext: 7, GUID: mailstore.GUID{7}}))
+		has(t, s, "A", "user=bob lr")
+		has(t, s, "B", "user=bob lrs")
+		must(t, s.Delete("B"))
+		must(t, s.Close())
+		if info, err := disk.Stat("mail/rookery-acl"); err == nil && info.IsDir() {
+			n := 0
+			must(t, disk.ReadDir("mail/rookery-acl", func(vfs.DirEntry) bool { n++; return true }))
+			if n != 1 {
+				t.Errorf("%d lists are there", n)
+			}
+		}
+	})
+}
+
 // A file that another program writes counts from the next look on, though its size and
 // times be those of the one before.
 func TestFileOfAnother(t *testing.T) {
-	disk, clock := newDisk(t)
+	clock := memfs.NewClock(time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC))
+	disk := memfs.New(memfs.Options{Now: clock.Now, Granularity: time.Second})
+	must(t, disk.Mkdir("mail", 0o700))
 	s, err := inMaildir(maildir.MaildirPP, "")(disk)
 	must(t, err)
 	create(t, s, "A")
@@ -364,6 +391,25 @@ func TestCuts(t *testing.T) {
 			t.Run(c.Name, c.Run)
 		}
 	})
+}
+
+// A list that an earlier mailbox left behind, for a crash or a program's sake, is no new
+// mailbox's, whatever a power cut brings back.
+func TestLeftBehind(t *testing.T) {
+	for control, left := range map[string]string{"": "mail/A/dovecot-acl", "ctl": "ctl/A/dovecot-acl"} {
+		disk, _ := newDisk(t)
+		open := inMaildir(maildir.FSLayout, control)
+		base := storetest.Prepared(t, open, disk, func(s mailstore.Store) error {
+			create(t, s, "A", "A/B")
+			give(t, s, "A/B", "") // its directory stays, and A's with it
+			must(t, s.Delete("A"))
+			writeFile(t, disk, left, "user=bob lr\n")
+			return nil
+		})
+		storetest.Cut{Name: left, Open: open, Base: base, Torn: 8,
+			Do:   func(s mailstore.Store) error { _, err := s.Create("A", 0); return err },
+			Show: func(s mailstore.Store, _ vfs.FS) (string, error) { return pictured(s, nil) }}.Run(t)
+	}
 }
 
 // A namespace's lists are its own store's.
