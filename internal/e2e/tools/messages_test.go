@@ -17,6 +17,7 @@ func TestMessages(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	c.OK("ENABLE UTF8=ACCEPT") // the header has an octet above 127
 	if err := c.Append("INBOX", "", "Subject: \x1b]0;owned\a\x9b31m\r\n\r\n"+strings.Repeat("big\r\n", 1000)); err != nil {
 		t.Fatal(err)
 	}
