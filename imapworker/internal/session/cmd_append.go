@@ -45,6 +45,7 @@ type appendTarget struct {
 	name    string // of the command, without the UID prefix
 	mailbox imapname.Name
 	replace *replacing // nil for APPEND
+	given   []givenName
 }
 
 // futureLimit is how far in the future an INTERNALDATE may lie: clients with a
@@ -94,6 +95,7 @@ func (s *Session) decide(lit imapwire.Announced) imapwire.Verdict {
 			}
 			return imapwire.Verdict{} // another command, or the mailbox itself is a literal
 		}
+		to.given = p.given
 	}
 	pc := piece{inList: s.append != nil && s.append.inList, inUTF8: s.append != nil && s.append.inUTF8}
 	switch ok := p.Err() == nil && pc.parse(p, &lit, to.replace != nil); {
@@ -255,6 +257,9 @@ func (s *Session) finishAppend(ev imapwire.Event) {
 	s.removed, s.lowest = false, 0
 	to := s.append.appendTarget
 	reply, err := s.endAppend(ev.Text()[ev.Streamed:])
+	if s.enc.Options.Rev2 {
+		reply, err = s.asRev2(to.name, to.given, reply, err)
+	}
 	s.dropAppend()
 	s.finishCommand(tagOf(ev.Bytes), to.row(commands[to.name], reply, err), to.replace != nil && to.replace.uidPrefix, reply, err)
 }

@@ -57,7 +57,7 @@ type patterns []imapname.Pattern
 func (s *Session) matcher(reference string, texts []string) patterns {
 	var m patterns
 	for _, text := range texts {
-		m = append(m, s.names.Pattern(reference, text))
+		m = append(m, s.dialect(reference+text).Pattern(reference, text))
 	}
 	return m
 }

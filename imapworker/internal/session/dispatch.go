@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"unicode/utf8"
 
 	"rookery/imapworker/internal/view"
 	"rookery/internal/errkind"
@@ -275,11 +274,7 @@ func (p *parser) mailboxTrimmed(name *imapname.Name, trim bool) bool {
 
 // mailboxName is mailboxTrimmed for a name that was read.
 func (p *parser) mailboxName(raw string, name *imapname.Name, trim bool) bool {
-	names := p.s.names
-	if !names.UTF8 && p.s.cfg.Settings.UTF8 && !isASCII(raw) {
-		names.UTF8 = true // RFC 9755 §3: "MUST accept UTF8-quoted mailbox names", enabled or not
-	}
-	parsed, err := names.Parse(raw, trim)
+	parsed, err := p.s.dialect(raw).Parse(raw, trim)
 	switch {
 	case err == imapname.ErrEncoding || err == imapname.ErrUTF8:
 		return p.Fail("a mailbox name in modified UTF-7")
@@ -295,10 +290,6 @@ func (p *parser) mailboxName(raw string, name *imapname.Name, trim bool) bool {
 	p.given = append(p.given, givenName{raw, parsed})
 	*name = parsed
 	return true
-}
-
-func isASCII(s string) bool {
-	return strings.IndexFunc(s, func(r rune) bool { return r >= utf8.RuneSelf }) < 0
 }
 
 // inNamespace is nil for a name that begins as the names of the user's namespace

@@ -2,6 +2,8 @@ package session
 
 import (
 	"slices"
+	"strings"
+	"unicode/utf8"
 
 	"rookery/imapworker/internal/view"
 	"rookery/internal/errkind"
@@ -18,6 +20,15 @@ import (
 // enableRev2 and enableUTF8 are called by ENABLE.
 func (s *Session) enableRev2() { s.enc.Options.Rev2, s.names.UTF8 = true, true }
 func (s *Session) enableUTF8() { s.enc.Options.UTF8, s.names.UTF8 = true, true }
+
+// dialect is how the client wrote a name or pattern. Where UTF8=ACCEPT is offered it
+// may be in UTF-8 before that is enabled (RFC 9755 §3: servers "MUST accept UTF-8 in
+// mailbox names"); modified UTF-7 has no octets above 127.
+func (s *Session) dialect(raw string) imapname.Dialect {
+	names := s.names
+	names.UTF8 = names.UTF8 || s.cfg.Settings.UTF8 && strings.IndexFunc(raw, func(r rune) bool { return r >= utf8.RuneSelf }) >= 0
+	return names
+}
 
 // outdated are commands that IMAP4rev2 has not any more, with what takes their
 // place: CHECK was removed, and no client of it could read an LSUB response
@@ -50,13 +61,13 @@ func (s *Session) asRev2(command string, names []givenName, reply view.Reply, er
 }
 
 // tellNormalized tells the name that a mailbox has where the client wrote another
-// one (RFC 9051 §6.3.4 to §6.3.6, §6.3.9.7).
+// one (RFC 9051 §6.3.4 to §6.3.6, §6.3.9.7, §6.3.12).
 func (s *Session) tellNormalized(command string, names []givenName) {
 	if !slices.ContainsFunc(names, func(g givenName) bool { return g.differs(s.names) }) {
 		return
 	}
 	switch command {
-	case "CREATE":
+	case "CREATE", "APPEND", "REPLACE":
 		s.tellName(names[0].name, names[0].raw)
 	case "DELETE":
 		s.writeName([]string{`\NonExistent`}, names[0].name, names[0].raw)
