@@ -118,4 +118,3 @@ func (c *command) substitute(ctx *view.Context) (refused view.Reply, err error) 
 func undefinedFilter(name string) view.Reply {
 	return view.Reply{Cond: imapwire.NO, Code: imapwire.Code{Name: "UNDEFINED-FILTER", Args: name}, Text: "There is no such filter."}
 }
-

@@ -19,14 +19,17 @@ func TestFilters(t *testing.T) { boxesEverywhere(t, "testdata/filters/*.txt") }
 // passed and with numbers that ascend and stay below the goal (RFC 9585 §3, §4).
 func TestInProgress(t *testing.T) {
 	for _, test := range []struct{ tag, command, want string }{
-		{"a1", "SEARCH BODY nonsense", `* OK [INPROGRESS ("a1" 16 40)] Still working.` + "\n" + `* OK [INPROGRESS ("a1" 32 40)] Still working.`},
-		{"a]", "UID SEARCH TEXT nonsense", "* OK [INPROGRESS (NIL 16 40)] Still working.\n* OK [INPROGRESS (NIL 32 40)] Still working."},
+		{"a1", "SEARCH BODY nonsense", `* OK [INPROGRESS ("a1" 32 64)] Still working.` + "\n" + `* OK [INPROGRESS ("a1" 63 64)] Still working.`},
+		{"a]", "UID SEARCH TEXT nonsense", "* OK [INPROGRESS (NIL 32 64)] Still working.\n* OK [INPROGRESS (NIL 63 64)] Still working."},
 		{"a2", "SEARCH UNSEEN", ""}, // which costs nothing
+		{"a3", "SORT (SUBJECT) UTF-8 BODY body", `* OK [INPROGRESS ("a3" 16 64)] Still working.` + "\n" + `* OK [INPROGRESS ("a3" 32 64)] Still working.`},
+		{"a4", "THREAD REFS UTF-8 BODY body", `* OK [INPROGRESS ("a4" 16 64)] Still working.` + "\n" + `* OK [INPROGRESS ("a4" 32 64)] Still working.`},
+		{"a5", "ESEARCH IN (selected mailboxes (a b c)) BODY body", `* OK [INPROGRESS ("a5" 0 4)] Still working.` + "\n" + `* OK [INPROGRESS ("a5" 0 4)] Still working.`},
 	} {
-		p := openPeer(t, []string{"mailbox INBOX 40"}).(*peer)
+		p := openPeer(t, []string{"mailbox INBOX 64"}).(*peer)
 		now := start
 		p.clock = func() time.Time {
-			now = now.Add(12 * time.Second)
+			now = now.Add(6 * time.Second)
 			return now
 		}
 		p.Send(1, []byte("s SELECT INBOX\r\n"))
@@ -42,6 +45,29 @@ func TestInProgress(t *testing.T) {
 			t.Errorf("%s: got\n%s\nwant\n%s", test.command, strings.Join(got, "\n"), test.want)
 		}
 		p.Close()
+	}
+}
+
+// mirrored shows one mailbox under a second name, as a link within the store would.
+type mirrored struct{ mailstore.Store }
+
+func (s mirrored) Open(name mailstore.Name) (mailstore.Mailbox, error) {
+	if name == "link" {
+		name = "INBOX"
+	}
+	return s.Store.Open(name)
+}
+
+// A mailbox that is there under two names is searched once (RFC 7377 §2.2).
+func TestSearchedOnce(t *testing.T) {
+	p := openPeer(t, []string{"mailbox INBOX 1", "mailbox other 1"}).(*peer)
+	defer p.Close()
+	p.store = mirrored{p.store}
+	p.Send(1, []byte("a ESEARCH IN (mailboxes (link INBOX other)) ALL\r\n"))
+	want := "* ESEARCH (TAG \"a\" MAILBOX link UIDVALIDITY 1001) UID ALL 1\r\n" +
+		"* ESEARCH (TAG \"a\" MAILBOX other UIDVALIDITY 1002) UID ALL 1\r\na OK Esearch completed.\r\n"
+	if got := string(p.Take(1)); got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
