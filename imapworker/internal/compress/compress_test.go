@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"testing"
 )
 
@@ -175,4 +176,44 @@ func BenchmarkWrite(b *testing.B) {
 			})
 		}
 	}
+}
+
+// A session that waits costs little, however many there are beside it.
+func TestRestingSessionsAreSmall(t *testing.T) {
+	const sessions = 300
+	var sent bytes.Buffer
+	w, err := flate.NewWriter(&sent, 6)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 30 {
+		fmt.Fprintf(w, "a%d UID FETCH %d:* (FLAGS)\r\n", i, i*i)
+	}
+	w.Flush()
+	pool := NewPool(6)
+	layers := make([]*Layer, sessions)
+	buf := make([]byte, 4<<10)
+	heap := func() uint64 {
+		runtime.GC()
+		runtime.GC() // what the pool holds is gone after two
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := heap()
+	for i := range layers {
+		l := New(pool, func([]byte) error { return nil })
+		if _, _, err := l.Decode(buf, sent.Bytes()); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(l.Write(buf), l.Flush()); err != nil {
+			t.Fatal(err)
+		}
+		l.Rest()
+		layers[i] = l
+	}
+	if each := (heap() - before) / sessions; each > 12<<10 {
+		t.Errorf("a session keeps %d octets", each)
+	}
+	runtime.KeepAlive(layers)
 }
