@@ -25,13 +25,17 @@ func (c *call) lists() (mailstore.ACLKeeper, error) {
 }
 
 // tree gives the mailboxes that an argument of Share names: one mailbox, or with the
-// separator and "*" at its end the mailbox, if it is there, and all below it.
+// separator and "*" at its end the mailbox, if it is there, and all below it. "/*" does
+// so, too, whatever the separator is: no name has a "/" then.
 func (c *call) tree(arg string) ([]mailstore.Name, error) {
 	sep := "/"
 	if s := c.dialect().Separator; s != 0 {
 		sep = string(rune(s))
 	}
 	top, whole := strings.CutSuffix(arg, sep+"*")
+	if !whole {
+		top, whole = strings.CutSuffix(arg, "/*")
+	}
 	n, err := c.name(top)
 	if err != nil {
 		return nil, err

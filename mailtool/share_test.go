@@ -8,6 +8,7 @@ import (
 	"rookery/internal/acl"
 	"rookery/internal/ipc/toolmsg"
 	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/memstore"
 )
 
 func TestShareVerbs(t *testing.T) {
@@ -55,6 +56,33 @@ func TestShareVerbs(t *testing.T) {
 	same("unshare one", lines(toolmsg.Unshare, []string{"A/*", "INBOX"}, "with=bob"), "A/B -bob", "A/B/New -bob", "A/C/D -bob")
 	same("unshare all", lines(toolmsg.Unshare, []string{"A/B", "E"}), "A/B -$staff", "E -anyone")
 	same("what is left", lines(toolmsg.Shares, nil), "A/B/New $staff l", "A/C/D $staff lte", "E owner lrswipktea", "INBOX anyone lr")
+}
+
+// dotted is a home whose names have dots between their levels.
+type dotted struct{ *fakeHome }
+
+func (d dotted) Open() (mailstore.Store, error) {
+	s := memstore.New(memstore.Options{Separator: '.'})
+	for _, n := range []string{"A", "A/B", "AB"} {
+		if _, err := s.Create(n, 0); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func TestShareDotted(t *testing.T) {
+	for _, tree := range []string{"A.*", "A/*"} {
+		c := dialHome(t, dotted{newHome(t)})
+		var got []string
+		for _, l := range c.must(toolmsg.Share, []string{tree}, "with=bob", "rights=l") {
+			got = append(got, l["mailbox"].(string))
+		}
+		if !slices.Equal(got, []string{"A", "A.B"}) {
+			t.Errorf("%s: %q", tree, got)
+		}
+		c.refused(65, "separator", toolmsg.Share, []string{"A/B"}, "with=bob", "rights=l")
+	}
 }
 
 // A conversion takes lists along.
