@@ -18,7 +18,7 @@ import (
 // answers at once; only one that hangs does not.
 const goTimeout = 30 * time.Second
 
-// quiet is how long no session must have begun or ended before memory is given
+// quiet is how long nothing must have come from any client before memory is given
 // back.
 const quiet = time.Second
 
@@ -33,6 +33,7 @@ type loop struct {
 	ended    chan uint64
 	messages chan received
 	stopping bool
+	rest     *resting
 }
 
 type received struct {
@@ -42,7 +43,7 @@ type received struct {
 }
 
 func newLoop(host *Host, protocol string, ctl *ipc.Conn, server Server) *loop {
-	return &loop{host: host, protocol: protocol, ctl: ctl, server: server, linger: settings.WorkerIdleKillInterval.Get(host.Settings),
+	return &loop{host: host, protocol: protocol, ctl: ctl, server: server, linger: settings.WorkerIdleKillInterval.Get(host.Settings), rest: newResting(),
 		sessions: map[uint64]chan string{}, ended: make(chan uint64), messages: make(chan received)}
 }
 
@@ -78,8 +79,12 @@ func (l *loop) run() error {
 			}
 		case <-tend.C:
 			l.host.tend()
+		case <-l.rest.awake:
+			trim.Reset(quiet)
 		case <-trim.C:
-			giveBack()
+			if !l.rest.quiet() {
+				trim.Reset(quiet)
+			}
 		case <-lingering.C:
 			if len(l.sessions) == 0 && !l.stopping {
 				l.ctl.Send(&workermsg.AskExit{}, -1)
@@ -172,7 +177,7 @@ func (l *loop) serve(s *Session, envelope int) (in, out uint64) {
 		s.Log.Errorf("session %s: %v", s.Name, err)
 		return 0, 0
 	}
-	s.Go, s.Stream = g, stream
+	s.Go, s.Stream, stream.rest = g, stream, l.rest
 	defer stream.Close()
 	if stream.raw = l.host.openRawlog(s, l.protocol, time.Now()); stream.raw != nil {
 		defer stream.raw.close()

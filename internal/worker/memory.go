@@ -1,8 +1,10 @@
 package worker
 
 import (
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"sync/atomic"
 )
 
 // keepHeap is what a worker may hold of the system's memory for its heap, in
@@ -30,9 +32,44 @@ func heldHeap() uint64 {
 	return total
 }
 
+// resting tells whether clients have been quiet: what their work has left in
+// memory is given back then, and not while they work.
+type resting struct {
+	came   atomic.Uint64 // how often something came from a client
+	asleep atomic.Bool   // they are quiet: the next to come sends to awake
+	awake  chan struct{}
+	seen   uint64 // came, when it was looked at last
+}
+
+func newResting() *resting { return &resting{awake: make(chan struct{}, 1)} }
+
+// stir is called when something comes from a client.
+func (r *resting) stir() {
+	r.came.Add(1)
+	if r.asleep.Load() && r.asleep.CompareAndSwap(true, false) {
+		select {
+		case r.awake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// quiet gives memory back if nothing has come since it was called last, and
+// reports whether that was so. If not it is to be called again.
+func (r *resting) quiet() bool {
+	if came := r.came.Load(); came != r.seen {
+		r.seen = came
+		return false
+	}
+	giveBack()
+	r.asleep.Store(true)
+	return r.came.Load() == r.seen || !r.asleep.CompareAndSwap(true, false)
+}
+
 // giveBack gives memory back to the system where that is worth it.
 func giveBack() {
 	if heldHeap() > keepHeap {
+		runtime.GC() // pools give up what they keep at the second collection only
 		debug.FreeOSMemory()
 	}
 }

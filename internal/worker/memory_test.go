@@ -49,3 +49,31 @@ func TestGiveBack(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 	}
 }
+
+// What work has left is given back once clients have been quiet for a while, each
+// time anew, and not while they work.
+func TestResting(t *testing.T) {
+	r := newResting()
+	r.stir()
+	if r.quiet() {
+		t.Error("quiet, but something came")
+	}
+	if !r.quiet() {
+		t.Error("nothing came, and it is not quiet")
+	}
+	select {
+	case <-r.awake:
+		t.Error("awake without a reason")
+	default:
+	}
+	r.stir()
+	r.stir()
+	select {
+	case <-r.awake:
+	default:
+		t.Error("asleep although something came")
+	}
+	if len(r.awake) > 0 || r.quiet() || !r.quiet() {
+		t.Error("what came after it was quiet counts otherwise")
+	}
+}

@@ -19,6 +19,7 @@ type Stream struct {
 	pending []byte // what login had read already
 	in, out atomic.Uint64
 	raw     *rawlog // nil for almost everybody
+	rest    *resting
 }
 
 // NewStream takes ownership of fd. pending comes before what is read from it.
@@ -48,6 +49,9 @@ func (s *Stream) Read(p []byte) (int, error) {
 
 func (s *Stream) came(p []byte) {
 	s.in.Add(uint64(len(p)))
+	if s.rest != nil {
+		s.rest.stir()
+	}
 	if s.raw != nil {
 		_, _ = s.raw.in.Write(p) // a full disk must not end the session
 	}
