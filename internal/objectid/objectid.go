@@ -106,7 +106,10 @@ func AppendEmail(dst, msg []byte) []byte {
 // without that of In-Reply-To, or without both the message's own identifier.
 // Messages that THREAD=REFERENCES (RFC 5256 §3) links by such identifiers come
 // under the same one, in whatever mailboxes they lie and in whatever order they
-// come. Subjects join no threads here: what is told may never change.
+// come. A reply to a reply that names its parent alone, without References, begins
+// a thread of its own: whose reply the parent is would have to be looked up, and the
+// answer change with what is there. Subjects join no threads here for the same
+// reason: what was told may never change.
 func Thread(references, inReplyTo, messageID string) (id string, ok bool) {
 	for _, value := range []string{references, inReplyTo, messageID} {
 		if ids := message.MessageIDs(value, 1); len(ids) > 0 {

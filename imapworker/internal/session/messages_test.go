@@ -200,6 +200,51 @@ func TestXGUID(t *testing.T) {
 	}
 }
 
+// looking counts how often messages are opened.
+type looking struct {
+	mailstore.Store
+	n int
+}
+
+type lookingBox struct {
+	mailstore.Mailbox
+	of *looking
+}
+
+func (s *looking) Open(name mailstore.Name) (mailstore.Mailbox, error) {
+	box, err := s.Store.Open(name)
+	return lookingBox{box, s}, err
+}
+
+func (b lookingBox) Unwrap() mailstore.Mailbox { return b.Mailbox }
+
+func (b lookingBox) Message(uid mailstore.UID) (mailstore.Message, error) {
+	b.of.n++
+	return b.Mailbox.Message(uid)
+}
+
+// What was once derived from a message costs no look at it any more, in another
+// session either.
+func TestDerivedOnce(t *testing.T) {
+	for _, driver := range []string{"memory", "maildir", "mbox", "pack"} {
+		p := openPeer(t, []string{"driver " + driver, "mailbox INBOX 0"}).(*peer)
+		p.shown = nil
+		p.put(codedMessage(octets(3000), "text\n"))
+		p.put([]byte("Subject: none\r\n\r\n"))
+		s := &looking{Store: p.store}
+		p.store = s
+		p.say("a SELECT INBOX")
+		for _, item := range []string{"EMAILID", "THREADID", "PREVIEW", "PREVIEW (LAZY)", "(BINARY.SIZE[1] BINARY.SIZE[3])"} {
+			first := p.say("a FETCH 1:* " + item)
+			s.n = 0
+			if again := p.say("a FETCH 1:* " + item); again != first || s.n != 0 {
+				t.Errorf("%s: %s: %d messages opened for %q, before it was %q", driver, item, s.n, again, first)
+			}
+		}
+		p.Close()
+	}
+}
+
 // stubborn is a store that cannot expunge one message, or finds that another
 // session was faster.
 type stubborn struct {
