@@ -24,7 +24,30 @@ var (
 
 	IMAPMetadataComment = str("imap_metadata_comment", "", RoleWorkers, fileIMAP,
 		`A note about the server for its users: clients read it as the server's annotation /shared/comment. Empty: there is none.`, perUser())
+
+	IMAPFilters = declare(KindFields, "imap_filters", Fields{}, RoleWorkers, fileIMAP,
+		`Searches that all users can name in SEARCH (RFC 5466), such as { big = "LARGER 1000000 UNSEEN" } for SEARCH FILTER big: the server's annotations /shared/filters/values/NAME. A user's own filter of the same name goes before.`,
+		checked(func(v any) error {
+			for _, f := range v.(Fields) {
+				if !filterName(f.Name) {
+					return errors.New("a filter's name has letters, digits, \"-\", \"_\" and \".\" alone: " + f.Name)
+				}
+			}
+			return nil
+		}))
 )
+
+// filterName reports whether a name can be a filter's: less than filter-name of
+// RFC 5466 §4, without what needs quotes somewhere.
+func filterName(name string) bool {
+	for i := range len(name) {
+		c := name[i] | 0x20
+		if (c < 'a' || c > 'z') && !strings.ContainsRune("0123456789-_.", rune(name[i])) {
+			return false
+		}
+	}
+	return name != ""
+}
 
 // plainURI reports whether text has the form of a URI: scheme ":" and printable
 // US-ASCII (RFC 3986 §3).

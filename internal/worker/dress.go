@@ -62,6 +62,11 @@ func annotationOptions(set *settings.Set) annotation.Options {
 	}
 	add(annotation.SharedAdmin, settings.IMAPMetadataAdmin.Get(set))
 	add(annotation.SharedComment, settings.IMAPMetadataComment.Get(set))
+	for _, filter := range set.Value(settings.IMAPFilters.Decl()).(settings.Fields) {
+		if keys, err := filter.Value.Expand(nil); err == nil { // there are no variables in it
+			add("/shared/filters/values/"+filter.Name, keys)
+		}
+	}
 	return opt
 }
 

@@ -86,6 +86,17 @@ func TestAnnotationSettings(t *testing.T) {
 		o.Server[1].Entry != "/shared/comment" || string(o.Server[1].Value) != "down on Sunday" {
 		t.Errorf("%+v", o)
 	}
+	put(t, set, "imap_filters", map[string]any{"big": "LARGER 1000000", "all-of-us": "KEYWORD $shared"})
+	if o := annotationOptions(set); len(o.Server) != 4 ||
+		o.Server[2].Entry != "/shared/filters/values/all-of-us" || string(o.Server[2].Value) != "KEYWORD $shared" ||
+		o.Server[3].Entry != "/shared/filters/values/big" || string(o.Server[3].Value) != "LARGER 1000000" {
+		t.Errorf("filters: %+v", o.Server)
+	}
+	for _, bad := range []string{"a/b", "a b", "", "\u00fc"} {
+		if set.SetRaw(settings.Lookup("imap_filters"), map[string]any{bad: "ALL"}) == nil {
+			t.Errorf("%q is taken for a filter's name", bad)
+		}
+	}
 	for _, bad := range []string{"a@example.org", "mailto:", ":x", "mail to:x", "mailto:a b", "1x:y"} {
 		if set.SetRaw(settings.Lookup("imap_metadata_admin"), bad) == nil {
 			t.Errorf("%q is taken for a URI", bad)
