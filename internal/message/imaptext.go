@@ -90,12 +90,13 @@ func AppendBodyStructure(dst []byte, p *Part, lim Limits) []byte {
 	return w.dst
 }
 
-// AppendBodyGlobal is AppendBody, or AppendBodyStructure if extended, for a client of
-// IMAP4rev2: message/global has the fields of message/rfc822 there (RFC 9051 §7.5.2,
-// §9 media-message). For others it is a part like application/octet-stream, since
-// they would take these fields for something else.
-func AppendBodyGlobal(dst []byte, p *Part, extended bool, lim Limits) []byte {
-	w := textWriter{dst: dst, addresses: lim.filled().Addresses, extended: extended, global: true}
+// AppendBodyRev2 is AppendBody, or AppendBodyStructure if extended, for a client of
+// IMAP4rev2 (RFC 9051 §7.5.2): parameters of RFC 2231's forms are decoded, and
+// message/global has the fields of message/rfc822 (§9 media-message). For others that
+// is a part like application/octet-stream, since they would take these fields for
+// something else.
+func AppendBodyRev2(dst []byte, p *Part, extended bool, lim Limits) []byte {
+	w := textWriter{dst: dst, addresses: lim.filled().Addresses, extended: extended, rev2: true}
 	w.body(p)
 	return w.dst
 }
@@ -105,7 +106,7 @@ type textWriter struct {
 	dst       []byte
 	addresses int // how many may still be shown
 	extended  bool
-	global    bool // message/global is a message
+	rev2      bool
 }
 
 func (w *textWriter) raw(s string) { w.dst = append(w.dst, s...) }
@@ -235,7 +236,7 @@ func (w *textWriter) body(p *Part) {
 
 func (w *textWriter) single(p *Part) {
 	typ, subtype := p.Type, p.Subtype
-	if p.Opaque || (len(p.Children) == 0 && isContainer(typ, subtype, w.global)) {
+	if p.Opaque || (len(p.Children) == 0 && isContainer(typ, subtype, w.rev2)) {
 		typ, subtype = "application", "octet-stream"
 	}
 	w.dst = AppendString(w.dst, typ)
@@ -255,7 +256,7 @@ func (w *textWriter) single(p *Part) {
 	}
 	w.raw(" ")
 	w.number(p.Size())
-	if m := p.Message(); m != nil && (w.global || equalFold(subtype, "rfc822")) {
+	if m := p.Message(); m != nil && (w.rev2 || equalFold(subtype, "rfc822")) {
 		w.raw(" ")
 		w.envelope(m.Envelope)
 		w.raw(" ")
@@ -286,6 +287,9 @@ func (w *textWriter) params(list []Param, text bool) {
 	if len(list) == 0 && !text {
 		w.raw(nilText)
 		return
+	}
+	if w.rev2 {
+		list = decodedParams(list)
 	}
 	w.raw("(")
 	for i, p := range list {

@@ -1,6 +1,7 @@
 package message
 
 import (
+	"slices"
 	"strings"
 )
 
@@ -339,4 +340,40 @@ func hexDigit(b byte) (byte, bool) {
 		return b - 'a' + 10, true
 	}
 	return 0, false
+}
+
+// decodedParams gives parameters with those of RFC 2231's forms put together and
+// decoded, each where its first piece stands: "a*0", "a*1" as "a", and "a*" or a
+// pieced one of which some are encoded as "a*" in UTF-8 (RFC 9051 §7.5.2). What
+// cannot be read so stays as it is.
+func decodedParams(list []Param) []Param {
+	out := make([]Param, 0, len(list))
+	var done []string
+	for _, p := range list {
+		base, form, ok := strings.Cut(p.Name, "*")
+		switch {
+		case !ok || base == "":
+			out = append(out, p)
+		case slices.ContainsFunc(done, func(name string) bool { return strings.EqualFold(name, base) }):
+		case form == "":
+			charset, rest := cutCharset(p.Value)
+			out = append(out, Param{Name: p.Name, Value: decode2231(charset, rest)})
+		default:
+			value, encoded := joinParam(list, base), false
+			for _, q := range list {
+				name, form, _ := strings.Cut(q.Name, "*")
+				encoded = encoded || strings.EqualFold(name, base) && strings.HasSuffix(form, "*")
+			}
+			if value == "" {
+				out = append(out, p)
+				continue
+			}
+			done = append(done, base)
+			if encoded {
+				base += "*"
+			}
+			out = append(out, Param{Name: base, Value: value})
+		}
+	}
+	return out
 }

@@ -96,22 +96,27 @@ func (o *one) prepareText(name, field string, build func([]byte, *message.Part, 
 		o.buf = build(o.buf, tree, o.Limits)
 		o.box.PutCached(o.UID, field, o.buf[start:])
 	}
-	if err := o.asGlobal(field, start); err != nil {
+	if err := o.asRev2(field, start); err != nil {
 		return err
 	}
 	o.texts = append(o.texts, text{name, o.buf[start:]})
 	return nil
 }
 
-// asGlobal makes a structure anew for a client of IMAP4rev2 if there is a
-// message/global in it: what is cached is for all others. There hardly ever is.
-func (o *one) asGlobal(field string, start int) error {
-	if !o.ctx.Enc.Options.Rev2 || field == "imap.envelope" || !bytes.Contains(bytes.ToLower(o.buf[start:]), []byte(`"message" "global"`)) {
+// asRev2 makes a structure anew for a client of IMAP4rev2 if it may have something
+// that only such a client is told, a message/global or a parameter of RFC 2231's forms:
+// what is cached is for all others.
+func (o *one) asRev2(field string, start int) error {
+	if !o.ctx.Enc.Options.Rev2 || field == "imap.envelope" {
+		return nil
+	}
+	text := o.buf[start:]
+	if bytes.IndexByte(text, '*') < 0 && !bytes.Contains(bytes.ToLower(text), []byte(`"message" "global"`)) {
 		return nil
 	}
 	tree, err := o.Tree()
 	if err == nil {
-		o.buf = message.AppendBodyGlobal(o.buf[:start], tree, field == "imap.bodystructure", o.Limits)
+		o.buf = message.AppendBodyRev2(o.buf[:start], tree, field == "imap.bodystructure", o.Limits)
 	}
 	return err
 }

@@ -5,7 +5,7 @@ const both = "always, before login too"
 // Rows are in the order of the page. A row whose word is not offered is not shown.
 var Rows = []Row{
 	{"IMAP4rev1", "RFC 3501", both, "The revision that a session speaks until it enables another. `\\Recent` is one session's alone: the first that selects the mailbox for writing."},
-	{"IMAP4rev2", "RFC 9051", both, "By `ENABLE IMAP4rev2`. Names and quoted strings are UTF-8 from then on; SEARCH answers with ESEARCH; SELECT and EXAMINE answer with LIST too, with `OLDNAME` where another name was given than the mailbox has, as do CREATE, RENAME and DELETE; FLAGS that nobody asked for come with the UID; there is no RECENT, `\\Recent` or code UNSEEN. CHECK and LSUB are refused (use NOOP and `LIST (SUBSCRIBED)`), and so is the item RECENT of STATUS. What is merely deprecated is still understood: FETCH's RFC822 items, SEARCH's NEW, OLD and RECENT. message/global has the fields of a message in BODYSTRUCTURE. Parameters there stay as the message has them: the forms of RFC 2231 are for the client to decode, though §7.5.2 says SHOULD. A session that has not enabled it gets nothing of all this."},
+	{"IMAP4rev2", "RFC 9051", both, "By `ENABLE IMAP4rev2`. Names and quoted strings are UTF-8 from then on; SEARCH answers with ESEARCH; SELECT and EXAMINE answer with LIST too, with `OLDNAME` where another name was given than the mailbox has, as do CREATE, RENAME and DELETE; FLAGS that nobody asked for come with the UID; there is no RECENT, `\\Recent` or code UNSEEN. CHECK and LSUB are refused (use NOOP and `LIST (SUBSCRIBED)`), and so is the item RECENT of STATUS. What is merely deprecated is still understood: FETCH's RFC822 items, SEARCH's NEW, OLD and RECENT. message/global has the fields of a message in BODYSTRUCTURE. Parameters there are decoded and put together where the message has RFC 2231's forms (§7.5.2). A session that has not enabled it gets nothing of all this."},
 	{"UTF8=ACCEPT", "RFC 9755 (RFC 6855)", "unless `mail_utf8_extensions = false`", "By `ENABLE UTF8=ACCEPT`. Then names and quoted strings are UTF-8 in both directions, octets that are no UTF-8 are BAD, CHARSET in SEARCH is BAD, and the charset of SORT and THREAD must be UTF-8. Before it, a mailbox name in quoted UTF-8 is understood too; answers are in modified UTF-7. APPEND takes RFC 6855's `UTF8 (~{n}` and a plain literal alike. A message whose header has octets above 127 cannot be appended by a client that has enabled neither this nor IMAP4rev2: NO, as RFC 9755 §4 demands. Where such a message is already there, such a client reads it as it is: ENVELOPE gives the text in literals, bodies are not changed. It is neither hidden nor replaced by another."},
 	{"LITERAL+", "RFC 7888", both, "Literals of any size need not wait; a refused one's octets are read and dropped. LITERAL- is within it."},
 	{"SASL-IR", "RFC 4959", both, ""},
@@ -68,7 +68,6 @@ var Rows = []Row{
 	{"I18NLEVEL=1", "RFC 5255", "", "Texts are compared by i;unicode-casemap."},
 	{"LANGUAGE", "RFC 5255", both, "English, German, French, Spanish and Japanese, for the texts of OK, NO and BYE; those of BAD stay English. What was chosen before the login holds after it. `default` is i-default."},
 	{"X-GUID", "Dovecot's", "", "The items X-GUID, of 32 hexadecimal digits, and X-MAILBOX are understood whether the word is offered or not. A copy has a GUID of its own."},
-	{"UNAUTHENTICATE", "RFC 8437", "where the login process still relays the stream", ""},
 }
 
 const intro = `# IMAP
@@ -87,6 +86,7 @@ const rest = `
 - URLAUTH (RFC 4467): a URL that gives others access is a second way in, with a history of its own in every server that had it.
 - LOGIN-REFERRALS, MAILBOX-REFERRALS (RFC 2221, RFC 2193): there is one server.
 - SCAN (UW): MULTISEARCH does its work.
+- UNAUTHENTICATE (RFC 8437): a client may send the next user's password right behind the command, and it would come to the process of the user before, which must not read it.
 - ANNOTATE (RFC 5257), CONVERT (RFC 5259), LITERAL- beside LITERAL+ (RFC 7888 §5).
 
 ## Obsolete syntax
