@@ -2,6 +2,7 @@ package session
 
 import (
 	"rookery/imapworker/internal/view"
+	"rookery/internal/acl"
 	"rookery/internal/errkind"
 	"rookery/internal/imapwire"
 	"rookery/internal/mailstore"
@@ -48,6 +49,9 @@ func (r *replacing) find(s *Session) (refused view.Reply, err error) {
 	default:
 		r.uid = v.UID(last)
 	}
+	if err := r.allowed(s); err != nil {
+		return refused, err
+	}
 	if err := v.Sync(); err != nil {
 		return refused, err
 	}
@@ -55,6 +59,21 @@ func (r *replacing) find(s *Session) (refused view.Reply, err error) {
 		return notThere(), nil
 	}
 	return refused, r.gone(s)
+}
+
+// allowed asks for the rights that STORE of \Deleted and EXPUNGE need (RFC 8508 §4.1),
+// before anything is sent: the new message could not be taken back by a user who may
+// add to the mailbox and remove nothing.
+func (r *replacing) allowed(s *Session) error {
+	sharer, ok := s.sharer()
+	if !ok {
+		return nil
+	}
+	rights, err := sharer.MyRights(s.view.Box().Info().Name)
+	if err == nil && !rights.Has(acl.Deleted|acl.Expunge) {
+		err = errkind.Newf("replace", errkind.NoPermission, "the rights t and e are needed")
+	}
+	return err
 }
 
 // row gives what may be told when the command ends with an answer: no EXPUNGE, of
