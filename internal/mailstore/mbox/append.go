@@ -58,7 +58,19 @@ func (r *lfReader) Read(p []byte) (int, error) {
 // turn converts a piece; it may write into the octets before it.
 func (r *lfReader) turn(in []byte, last bool) []byte {
 	out := r.buf[len(r.buf)/2 : len(r.buf)/2]
-	for _, c := range in {
+	for len(in) > 0 {
+		if r.crs == 0 { // up to the next CR all stays as it is
+			n := bytes.IndexByte(in, '\r')
+			if n < 0 {
+				n = len(in)
+			}
+			if out = append(out, in[:n]...); n == len(in) {
+				break
+			}
+			in = in[n:]
+		}
+		c := in[0]
+		in = in[1:]
 		switch {
 		case c == '\r':
 			if r.crs == 2 {
