@@ -101,6 +101,7 @@ func TestCompress(t *testing.T) {
 // IDLE tells at once, and what waits quietly holds no compressor.
 func TestCompressedIdle(t *testing.T) {
 	b := newBench(t)
+	b.server.config.Settings.IdleNotify = 1500 * time.Millisecond // longer than restAfter
 	one, two := b.connect("").compress(), b.connect("")
 	one.send("a SELECT INBOX\r\nb IDLE\r\n")
 	one.until("+ idling")
@@ -132,6 +133,7 @@ func TestCompressedIdle(t *testing.T) {
 	}
 	two.send("a APPEND INBOX {5+}\r\nhello\r\n")
 	one.until("* 6 EXISTS")
+	one.until("* OK Still here")
 	one.send("done\r\n")
 	one.until("b OK")
 	one.Close()
