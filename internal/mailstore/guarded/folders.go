@@ -80,6 +80,9 @@ func (s *Store) Subscribe(name mailstore.Name, on bool) error {
 	if s.opt.Who.Owner {
 		return s.inner.Subscribe(name, on)
 	}
+	if !on { // RFC 4314 §4: no right is needed, and nothing of his is here
+		return errkind.Newf("unsubscribe", errkind.NotFound, "the name is not subscribed")
+	}
 	if _, err := s.Lookup(name); err != nil {
 		return notFound("subscribe")
 	}
