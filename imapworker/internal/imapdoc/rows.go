@@ -28,7 +28,6 @@ var Rows = []Row{
 	{"QUOTASET", "RFC 9208", "", "SETQUOTA is refused with NO: limits are the administrator's."},
 	{"QUOTA=RES-", "RFC 9208", "for each resource that can have a limit", "STORAGE is rounded up to units of 1024 octets; STATUS DELETED-STORAGE is in octets, the sum of RFC822.SIZE."},
 	{"METADATA", "RFC 5464", "", "Of mailboxes and of the server; the server's `/private` entries are the user's own, its `/shared` ones the administrator's (`imap_metadata_admin`, `imap_metadata_comment`). Any name below `/private` and `/shared` is taken. `/private/specialuse` shows and sets special uses. Limits are `imap_metadata_max_entries` and `imap_metadata_max_size`. By `ENABLE METADATA` a session is told which entries others have changed. A name that is only a parent has none. Options of GETMETADATA may stand before the mailbox or behind it."},
-	{"METADATA-SERVER", "RFC 5464", "", ""},
 	{"NOTIFY", "RFC 5465", "", ""},
 	{"ACL", "RFC 4314", "where the mail store keeps lists: all formats do", "docs/acl.md has identifiers, their order and the files. No rights are tied. The owner always has `l`, `r` and `a`. Whoever lacks `l` reads of a mailbox what he would read if it were not there, so that the other rights are of no use without it. Rights are looked up with each command; a session that changes its own is told FLAGS and PERMANENTFLAGS anew. A list is inherited from the nearest mailbox above when a mailbox is made."},
 	{"RIGHTS=", "RFC 4314", "with ACL", "`c` is `kx` and `d` is `te`, as in the examples of the text."},
@@ -40,8 +39,6 @@ var Rows = []Row{
 	{"REPLACE", "RFC 8508", "", "The new message is on disk before the old one goes: after a crash there are both, after a NO the old one alone. APPENDUID comes in an untagged OK before the expunge is told. Of the quota only the difference counts. A UID that names no message is `NO [NONEXISTENT]`. While a REPLACE fails, no expunge of any message is told."},
 	{"BINARY", "RFC 3516", "", "A part's transfer encoding is undone as it is sent, without the part in memory; base64 with other octets in between and joined pieces are read, quoted-printable with stray signs, and uuencode. Only where there is a NUL in what is sent is it a literal8. Lines of text end in CRLF whatever the encoding hid (not in UTF-16 and UTF-32). `BINARY[]` is the message as it is, `BINARY[n]` of a multipart or a message too. A part that is not there is empty, as with BODY. An encoding that is not known: NO `UNKNOWN-CTE` after what the other messages have, and the message stays unseen. A message with NULs is kept as it came; `BODY[]`, whose literals have none, shows 0x80 in their place, and BODYSTRUCTURE says what the message says."},
 	{"PREVIEW", "RFC 8970", "", "200 characters of the first text a reader sees: text/plain, else text/html without its markup; never of an attachment or a message inside. Lines that quote are left out where others are left. What is encrypted has an empty one, as §3.2 demands. Made once and kept. `LAZY` gives what is kept, makes up to 50 more for one command, of messages of up to 128 KiB, and NIL for the rest."},
-	{"PREVIEW=FUZZY", "an earlier draft of RFC 8970", "", ""},
-	{"SNIPPET=FUZZY", "an earlier draft of RFC 8970", "", ""},
 	{"CONDSTORE", "RFC 7162", "", "In every mailbox. SELECT tells HIGHESTMODSEQ whether it was asked to or not."},
 	{"QRESYNC", "RFC 7162", "", "The code CLOSED is told whether anything was enabled or not."},
 	{"UIDONLY", "RFC 9586", "", ""},
@@ -67,7 +64,6 @@ var Rows = []Row{
 	{"THREAD=REFS", "draft-ietf-morg-inthread", "", ""},
 	{"I18NLEVEL=1", "RFC 5255", "", "Texts are compared by i;unicode-casemap."},
 	{"LANGUAGE", "RFC 5255", both, "English, German, French, Spanish and Japanese, for the texts of OK, NO and BYE; those of BAD stay English. What was chosen before the login holds after it. `default` is i-default."},
-	{"X-GUID", "Dovecot's", "", "The items X-GUID, of 32 hexadecimal digits, and X-MAILBOX are understood whether the word is offered or not. A copy has a GUID of its own."},
 }
 
 const intro = `# IMAP
