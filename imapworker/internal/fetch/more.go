@@ -50,11 +50,10 @@ func (o *one) prepareMore() error {
 	if o.atts&attThreadID != 0 {
 		start := len(o.buf)
 		id, ok, err := o.AppendThreadID(append(o.buf, '('))
-		switch {
+		switch o.buf = append(id, ')'); {
 		case err != nil:
 			return err
 		case ok:
-			o.buf = append(id, ')')
 			o.texts = append(o.texts, text{"THREADID", o.buf[start:]})
 		default:
 			// RFC 8474 §5.2: NIL where there is none.

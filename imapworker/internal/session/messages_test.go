@@ -245,6 +245,22 @@ func TestDerivedOnce(t *testing.T) {
 	}
 }
 
+// What is known of messages is written without anything on the heap for each.
+func TestKnownAllocates(t *testing.T) {
+	const messages = 2000
+	p := openPeer(t, []string{fmt.Sprintf("mailbox INBOX %d", messages)}).(*peer)
+	defer p.Close()
+	s := New(Config{Settings: p.settings, Store: p.store, Out: &nowhere{}, Log: peers.Lines{T: t}, Changes: make(chan struct{}, 1), Jobs: allJobs()}, p.Now)
+	defer s.Close("end")
+	s.Input(p.Now, []byte("a SELECT INBOX\r\n"))
+	for _, item := range []string{"EMAILID", "THREADID", "SAVEDATE", "X-GUID", "X-MAILBOX", "(EMAILID THREADID SAVEDATE X-GUID X-MAILBOX)"} {
+		fetch := func() { s.Input(p.Now, []byte("a FETCH 1:* "+item+"\r\n")) }
+		if n := testing.AllocsPerRun(3, fetch); n > messages/10 {
+			t.Errorf("%s: %.0f allocations for %d messages", item, n, messages)
+		}
+	}
+}
+
 // stubborn is a store that cannot expunge one message, or finds that another
 // session was faster.
 type stubborn struct {
