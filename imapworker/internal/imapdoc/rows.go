@@ -77,6 +77,12 @@ chosen where the text leaves freedom. "Offered: always" means after login.
 `
 
 const rest = `
+## Without a word
+
+FETCH has the items X-GUID and X-MAILBOX and SEARCH the keys of the same names, as Dovecot has them. SEARCH has UIDAFTER and
+UIDBEFORE (RFC 9738) whether a limit is set or not. A mailbox name in quoted UTF-8 and literals of any size are taken
+from every client.
+
 ## Not built
 
 - URLAUTH (RFC 4467): a URL that gives others access is a second way in, with a history of its own in every server that had it.
