@@ -164,14 +164,14 @@ func (c *list) run(s *Session) (view.Reply, error) {
 // one that another session deleted meanwhile is no news for the log.
 func (c *list) writeMore(s *Session, f mailstore.Folder) {
 	warn := func(err error) {
-		if err != nil && !errkind.Is(err, errkind.NotFound) && !errkind.Is(err, errkind.Invalid) {
+		if err != nil && !errkind.Is(err, errkind.NotFound) && !errkind.Is(err, errkind.Invalid) && !lacksRight(err) {
 			s.cfg.Log.Warn(err.Error())
 		}
 	}
 	if len(c.status) > 0 {
 		warn(s.writeStatus(imapname.Name(f.Name), c.status))
 	}
-	if c.metadata != nil {
+	if c.metadata != nil && mailstore.AnnotatorOf(s.cfg.Store) != nil {
 		c.metadata.of = annotated{mailbox: imapname.Name(f.Name)}
 		_, err := s.writeMetadata(c.metadata, f)
 		warn(err)

@@ -311,6 +311,7 @@ func (c *setMetadata) run(s *Session) (view.Reply, error) {
 	case err != nil:
 		return view.Reply{}, err
 	}
+	s.changed() // the user's other workers tell their clients
 	if s.stopNotes != nil {
 		s.ownNotes = append(s.ownNotes, number)
 	}

@@ -76,31 +76,39 @@ func (s *Store) Unwrap() mailstore.Store { return s.Store }
 
 // read gives what the file says now.
 func (s *Store) read() (*book, error) {
+	b, old, err := s.look()
+	if err == nil && old != nil {
+		s.follow(old, b)
+	}
+	return b, err
+}
+
+// look is read; old is what the file said at the last look, if another process has
+// changed it since.
+func (s *Store) look() (b, old *book, err error) {
 	info, err := s.opt.FS.Stat(s.path)
 	if err != nil && !vfs.NotExist(err) {
-		return nil, vfs.Kinded("read "+File, err)
+		return nil, nil, vfs.Kinded("read "+File, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.cached != nil && same(info, s.stamp) {
-		return s.cached, nil
+		return s.cached, nil, nil
 	}
-	if err != nil {
-		s.cached, s.stamp = newBook(), vfs.Info{}
-		return s.cached, nil
+	b = newBook()
+	if err == nil {
+		// Stat comes first: if the file is replaced between the two, the stamp is the
+		// old one and the next reader looks again.
+		data, err := vfs.ReadFile(s.opt.FS, s.path, maxFile)
+		if err != nil {
+			return nil, nil, vfs.Kinded("read "+File, err)
+		}
+		if b, err = decode(data); err != nil {
+			return nil, nil, err
+		}
 	}
-	// Stat comes first: if the file is replaced between the two, the stamp is the old
-	// one and the next reader looks again.
-	data, err := vfs.ReadFile(s.opt.FS, s.path, maxFile)
-	if err != nil {
-		return nil, vfs.Kinded("read "+File, err)
-	}
-	b, err := decode(data)
-	if err != nil {
-		return nil, err
-	}
-	s.cached, s.stamp = b, info
-	return b, nil
+	old, s.cached, s.stamp = s.cached, b, info
+	return b, old, nil
 }
 
 // same reports whether two looks saw the same file: it is only ever replaced.
@@ -192,8 +200,11 @@ func (s *Store) Annotations(mailbox mailstore.Name) ([]mailstore.Annotation, err
 // AnnotationLimits is for mailstore.Annotator.
 func (s *Store) AnnotationLimits() mailstore.AnnotationLimits { return s.opt.Limits }
 
-// AnnotatedSince is for mailstore.Annotator.
+// AnnotatedSince is for mailstore.Annotator. It looks for what other processes did.
 func (s *Store) AnnotatedSince(number uint64) ([]mailstore.Annotated, uint64) {
+	if _, err := s.read(); err != nil {
+		s.note("changes of annotations cannot be told: " + err.Error())
+	}
 	return s.feed.Since(number)
 }
 

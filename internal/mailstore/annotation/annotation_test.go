@@ -268,6 +268,58 @@ func TestProcesses(t *testing.T) {
 	}
 }
 
+// What another process changes is told to who watches in this one, once.
+func TestTold(t *testing.T) {
+	disk := memfs.New(memfs.Options{})
+	inner := memstore.New(memstore.Options{})
+	a, b := annotation.Wrap(inner, annotation.Options{FS: disk}), annotation.Wrap(inner, annotation.Options{FS: disk})
+	create(t, inner, "x", "y")
+	set(t, a, "x", note("/private/a", "1"), note("/private/b", "1"))
+	told := func(since uint64) (string, uint64) {
+		changes, last := b.AnnotatedSince(since)
+		var out []string
+		for _, c := range changes {
+			out = append(out, c.Mailbox+c.Entry)
+		}
+		return strings.Join(out, " "), last
+	}
+	c := make(chan struct{}, 1)
+	_, last := told(1<<64 - 1)
+	stop := b.WatchAnnotations(c)
+	defer stop()
+	for _, test := range []struct {
+		mailbox string
+		changes []mailstore.Annotation
+		want    string
+	}{
+		{"x", []mailstore.Annotation{note("/private/a", "1"), note("/private/B", "2"), note("/private/c", "1")}, "x/private/b x/private/c"},
+		{"x", []mailstore.Annotation{gone("/private/a"), note("/private/c", "1")}, "x/private/a"},
+		{"", []mailstore.Annotation{note("/private/u", "1")}, "/private/u"},
+		{"x", []mailstore.Annotation{note(annotation.SpecialUse, `\Sent`)}, "x/private/specialuse"},
+		{"y", []mailstore.Annotation{note(annotation.SpecialUse, `\Sent \Junk`)}, "x/private/specialuse y/private/specialuse"},
+		{"y", []mailstore.Annotation{gone(annotation.SpecialUse)}, "y/private/specialuse"},
+	} {
+		set(t, a, test.mailbox, test.changes...)
+		var got string
+		got, last = told(last)
+		equal(t, fmt.Sprint(test.changes), got, test.want)
+		select {
+		case <-c:
+		default:
+			t.Error("nobody was woken")
+		}
+		if got, last = told(last); got != "" {
+			t.Errorf("told again: %s", got)
+		}
+	}
+	set(t, b, "x", note("/private/own", "1"))
+	got, last := told(last)
+	equal(t, "its own", got, "x/private/own")
+	set(t, a, "x", note("/private/own", "1"))
+	got, _ = told(last)
+	equal(t, "the same value", got, "")
+}
+
 // Changes of two processes at once, each of several sessions, are all there.
 func TestAtOnce(t *testing.T) {
 	disk := memfs.New(memfs.Options{})

@@ -86,6 +86,13 @@ func (f *Feed) Since(number uint64) (changes []mailstore.Annotated, last uint64)
 	return changes, f.last
 }
 
+// watched reports whether anybody watches.
+func (f *Feed) watched() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.watchers) > 0
+}
+
 // Watch is for mailstore.Annotator.
 func (f *Feed) Watch(c chan<- struct{}) (stop func()) {
 	f.mu.Lock()
