@@ -87,6 +87,8 @@ func FuzzSession(f *testing.F) {
 	f.Add("a SETMETADATA INBOX (/private/comment {3+}\r\na\r\n /shared/x ~{1+}\r\n\x00)\r\nb GETMETADATA (DEPTH infinity MAXSIZE 2) INBOX (/private /shared)\r\nc ENABLE METADATA\r\nd LIST \"\" * RETURN (METADATA (/private/comment))\r\n")
 	f.Add("a GETQUOTAROOT x\r\nb GETQUOTA \"User quota\"\r\nc SETQUOTA \"User quota\" (STORAGE 1 MESSAGE 2)\r\nd STATUS INBOX (DELETED DELETED-STORAGE MAILBOXID APPENDLIMIT)\r\n")
 	f.Add("a CREATE x (USE (\\Drafts \\Sent))\r\nb LANGUAGE de-AT fr\r\nc LIST (SPECIAL-USE) \"\" *\r\nd SETMETADATA x (/private/specialuse \"\\\\Junk\")\r\ne NAMESPACE\r\nf NOTIFY SET (PERSONAL (MailboxMetadataChange ServerMetadataChange))\r\n")
+	f.Add("a ENABLE IMAP4rev2 UTF8=ACCEPT\r\nb CREATE \"e\xcc\x81/x\"\r\nc RENAME \"e\xcc\x81/x\" \"o\xcc\x88\"\r\nd SELECT inbox\r\ne SEARCH UNSEEN\r\nf FETCH 1:* (FLAGS BODY[]<4294967296.1>)\r\ng CHECK\r\n")
+	f.Add("a APPEND INBOX UTF8 (~{4+}\r\n\xc3\xbc: ) (\\Seen) UTF8 (~{2+}\r\nab)\r\nb ENABLE UTF8=ACCEPT\r\nc APPEND inbox CATENATE (UTF8 (~{3+}\r\nx\x00\xc3) TEXT {1+}\r\ny)\r\nd COMPRESS DEFLATE\r\ne LIST \"\" \"\xc3\xa9%\"\r\n")
 	f.Fuzz(func(t *testing.T, in string) {
 		if len(in) > 4096 {
 			return
@@ -94,7 +96,7 @@ func FuzzSession(f *testing.F) {
 		p := openPeer(t, []string{"mailbox INBOX 2", "quota 10000", "max-message 5000"}).(*peer)
 		log := &keepLog{}
 		out := &peers.Output{}
-		s := New(Config{Settings: p.settings, Store: p.store, Out: out, Log: log, Changes: make(chan struct{}, 1), Jobs: allJobs()}, start)
+		s := New(Config{Settings: p.settings, Store: p.store, Out: out, Log: log, Changes: make(chan struct{}, 1), Jobs: allJobs(), Compress: func() {}}, start)
 		s.Input(start, []byte(in))
 		end, _ := s.Ended()
 		if end == Running && s.framer.Idle() && s.idle == nil {
