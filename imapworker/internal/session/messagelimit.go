@@ -43,7 +43,8 @@ func (s *Session) most(uids numset.Set) numset.Set {
 }
 
 // tellLimit puts the code into the answer of a command that left messages out: into
-// the tagged OK, or beside another code into an untagged NO before it (§3.1).
+// the tagged OK, or where that has another code, or is a NO, into an untagged response
+// before it: NO beside EXPUNGEISSUED (§3.1).
 func (s *Session) tellLimit(reply view.Reply) view.Reply {
 	if s.lowest == 0 {
 		return reply
@@ -53,7 +54,11 @@ func (s *Session) tellLimit(reply view.Reply) view.Reply {
 	if reply.Cond == imapwire.OK && reply.Code.Name == "" {
 		return view.Reply{Cond: imapwire.OK, Code: code, Text: text}
 	}
-	s.enc.Status("", imapwire.NO, code, text)
+	cond := imapwire.NO
+	if reply.Cond == imapwire.OK && reply.Code.Name != "EXPUNGEISSUED" {
+		cond = imapwire.OK // beside HIGHESTMODSEQ or MODIFIED, of which RFC 9738 says nothing
+	}
+	s.enc.Status("", cond, code, text)
 	return reply
 }
 
