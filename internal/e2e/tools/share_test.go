@@ -73,7 +73,9 @@ func TestShare(t *testing.T) {
 		t.Errorf("DELETE: %q", lines)
 	}
 	c.Close()
+	ctl(t, d, 0, "verify", "-u", "u1")
 	ctl(t, d, 0, "convert", "-u", "u1", "--to", "pack")
+	ctl(t, d, 0, "verify", "-u", "u1")
 	if got := shared(); !slices.Equal(got, append([]string{"Team owner lra"}, want...)) {
 		t.Errorf("after convert: %q, want %q", got, want)
 	}

@@ -268,6 +268,14 @@ func TestFileOfAnother(t *testing.T) {
 	has(t, s, "A", "user=tim ls")
 	must(t, disk.Remove("mail/.A/dovecot-acl"))
 	has(t, s, "A", "")
+	// Dovecot's record of what is shared is out of date with each change.
+	for _, change := range []func(){func() { give(t, s, "A", "user=tim l") }, func() { create(t, s, "A/B") }} {
+		writeFile(t, disk, "mail/dovecot-acl-list", "0 A\n")
+		change()
+		if _, err := disk.Stat("mail/dovecot-acl-list"); !vfs.NotExist(err) {
+			t.Errorf("Dovecot would believe what was so before: %v", err)
+		}
+	}
 	writeFile(t, disk, "mail/.A/dovecot-acl", strings.Repeat("#", acl.MaxFile+1))
 	if _, err := lists(t, s).ACL("A"); !errkind.Is(err, errkind.TooBig) {
 		t.Errorf("a file that is too large: %v", err)

@@ -15,6 +15,13 @@ import (
 
 var _ mailstore.ACLKeeper = (*Store)(nil)
 
+// aclListFile is Dovecot's own record of which mailboxes others may see, in the tree's
+// root. It believes it rather than the lists, and makes it anew where there is none.
+const aclListFile = "dovecot-acl-list"
+
+// forgetACLs takes the record away: it is out of date.
+func (s *Store) forgetACLs() { _ = s.fs.Remove(join(s.opt.ControlPath, aclListFile)) }
+
 // aclPath gives a mailbox's file.
 func (s *Store) aclPath(dir string) string { return join(s.ctlDir(dir), acl.File) }
 
@@ -92,6 +99,7 @@ func (s *Store) EditACL(name mailstore.Name, edit func(acl.List) (acl.List, erro
 		return errkind.Wrap(op, err)
 	}
 	defer s.unlock()
+	s.forgetACLs()
 	path := s.aclPath(dir)
 	if err := s.makeDirs(parentOf(path)); err != nil {
 		return s.fail(op, err)
@@ -106,6 +114,7 @@ func (s *Store) giveACL(ctl string, list acl.List) error {
 	if list.Empty() {
 		return control.DropACL(s.fs, path)
 	}
+	s.forgetACLs()
 	_, err := s.replace(path, list.Format())
 	return err
 }
