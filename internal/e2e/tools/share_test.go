@@ -17,6 +17,7 @@ func TestShare(t *testing.T) {
 	d := harness.Start(t, "--users", "3", "--empty")
 	c := d.Dial("imap")
 	c.Login("u1")
+	c.OK("SELECT INBOX") // it is made
 	for _, name := range []string{"Team", "Team.Plans", "Other"} {
 		c.OK("CREATE %s", name)
 	}
