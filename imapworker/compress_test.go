@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"compress/flate"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -18,7 +19,8 @@ import (
 // squeezed is a client that has asked for compression.
 type squeezed struct {
 	*dialogue
-	w *flate.Writer
+	w   *flate.Writer
+	out *bufio.Writer // below w: a command comes in one write
 }
 
 // compress turns compression on, as RFC 4978 §3's example does.
@@ -28,18 +30,19 @@ func (d *dialogue) compress() *squeezed {
 	if line := d.until("c "); line != "c OK DEFLATE active.\r\n" {
 		d.t.Fatalf("%q", line)
 	}
-	w, err := flate.NewWriter(d.Conn, 6)
+	out := bufio.NewWriterSize(d.Conn, 64<<10)
+	w, err := flate.NewWriter(out, 6)
 	if err != nil {
 		d.t.Fatal(err)
 	}
 	d.Reader = bufio.NewReader(flate.NewReader(d.Reader))
-	return &squeezed{d, w}
+	return &squeezed{d, w, out}
 }
 
 func (q *squeezed) send(text string) {
 	q.t.Helper()
 	io.WriteString(q.w, text)
-	if err := q.w.Flush(); err != nil {
+	if err := errors.Join(q.w.Flush(), q.out.Flush()); err != nil {
 		q.t.Fatal(err)
 	}
 }
@@ -51,6 +54,7 @@ func (q *squeezed) sendAside(text string) chan struct{} {
 		defer close(sent)
 		io.WriteString(q.w, text)
 		q.w.Flush()
+		q.out.Flush()
 	}()
 	return sent
 }
@@ -190,7 +194,7 @@ func TestCompressedStreamEnds(t *testing.T) {
 	q := b.connect("").compress()
 	q.send("a NOOP\r\n")
 	q.until("a OK")
-	if err := q.w.Close(); err != nil {
+	if err := errors.Join(q.w.Close(), q.out.Flush()); err != nil {
 		t.Fatal(err)
 	}
 	io.WriteString(q.Conn, "x")

@@ -235,6 +235,15 @@ func (c *client) put(p []byte) error {
 	return c.write(p)
 }
 
+// putBody is put for a piece of a large message.
+func (c *client) putBody(p []byte) error {
+	if c.layer != nil {
+		c.sent = time.Now()
+		return c.layer.WriteBody(p)
+	}
+	return c.write(p)
+}
+
 // write sends all of p. A client that takes nothing for stallTimeout is given
 // up; while it takes nothing the session can still be told to end.
 func (c *client) write(p []byte) error {
@@ -308,7 +317,7 @@ func (c *client) Body(m mailstore.Message, off, n int64) error {
 		if got < len(want) {
 			return fmt.Errorf("message is shorter than it was: %w", err)
 		}
-		if err := c.put(want); err != nil {
+		if err := c.putBody(want); err != nil {
 			return err
 		}
 		off, n = off+int64(got), n-int64(got)

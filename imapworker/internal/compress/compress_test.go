@@ -3,6 +3,7 @@ package compress
 import (
 	"bytes"
 	"compress/flate"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -216,4 +217,44 @@ func TestRestingSessionsAreSmall(t *testing.T) {
 		t.Errorf("a session keeps %d octets", each)
 	}
 	runtime.KeepAlive(layers)
+}
+
+// A body that looks like base64 goes through the fast compressor, others do not;
+// the client reads one stream.
+func TestBodies(t *testing.T) {
+	var sent []byte
+	var want bytes.Buffer
+	l := New(NewPool(6), func(p []byte) error { sent = append(sent, p...); return nil })
+	noise := make([]byte, 300_000)
+	for i := range noise {
+		noise[i] = byte(i * i >> 9 * 77)
+	}
+	coded := []byte(base64.StdEncoding.EncodeToString(noise))
+	text := bytes.Repeat([]byte("Some words of a letter, and some more of them.\r\n"), 5000)
+	for _, step := range []struct {
+		body bool
+		p    []byte
+		kind kind
+	}{
+		{false, []byte("* 1 FETCH (BODY[] {400000}\r\n"), usual}, {true, coded, fast}, {true, coded[:5000], fast}, {true, text, usual},
+		{true, coded[:100], usual}, {true, coded, fast}, {false, coded, usual}, {false, []byte(")\r\n"), usual},
+	} {
+		write := l.Write
+		if step.body {
+			write = l.WriteBody
+		}
+		if err := write(step.p); err != nil {
+			t.Fatal(err)
+		}
+		want.Write(step.p)
+		if l.lent.kind != step.kind {
+			t.Errorf("%.20q went to kind %d", step.p, l.lent.kind)
+		}
+	}
+	if err := l.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if got := decoded(t, sent); !bytes.Equal(got, want.Bytes()) {
+		t.Errorf("%d octets came, want %d", len(got), want.Len())
+	}
 }
