@@ -30,6 +30,18 @@ func TestPythonImaplib(t *testing.T) {
 	}
 }
 
+// UTF-8 in names and headers, and IMAP4rev2, to a library that half knows them.
+func TestPythonUTF8(t *testing.T) {
+	harness.Need(t, "python3", "python3")
+	for _, m := range modes() {
+		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
+			d := harness.StartWith(t, quick, "--users", "1", "--empty")
+			python(t, "utf8.py", m, d, m.imap)
+		})
+	}
+}
+
 // COMPRESS, behind login's TLS too, to a client whose zlib flushes in each way there is.
 func TestPythonCompress(t *testing.T) {
 	harness.Need(t, "python3", "python3")
