@@ -189,6 +189,7 @@ type Info struct {
 	PermanentFlags Flags
 	NewKeywords    bool
 	ReadOnly       bool // for this user, by permission or by the file system
+	OwnOnly        bool // he can change nothing here that others see (RFC 4314 §5.2)
 }
 
 // Mailbox is an open mailbox, shared by all who opened it in this Store. Each

@@ -9,6 +9,7 @@ import (
 	"rookery/internal/acl"
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/guarded"
+	"rookery/internal/numset"
 	"rookery/internal/transcript"
 )
 
@@ -73,6 +74,40 @@ func TestACL(t *testing.T) {
 // A store that keeps no lists has none of the commands, and says so.
 func TestNoACL(t *testing.T) {
 	transcript.Run(t, "testdata/noacl/*.txt", openPeer)
+}
+
+// seenAlone keeps what one user has seen of one mailbox.
+type seenAlone struct{ set numset.Set }
+
+func (s *seenAlone) Seen(mailstore.GUID, uint32) (numset.Set, error) { return s.set, nil }
+
+func (s *seenAlone) SetSeen(_ mailstore.GUID, _ uint32, add, remove numset.Set) error {
+	s.set = s.set.Union(add).Minus(remove)
+	return nil
+}
+
+// Where \Seen is the user's own, "s" makes a mailbox no READ-WRITE one, and lets him
+// keep it (RFC 4314 §5.2, example 1).
+func TestACLOwnSeen(t *testing.T) {
+	p := openShared(t, []string{"mailbox INBOX 2", "acl INBOX user=bob lrs"}).(*peer)
+	defer p.Close()
+	guard, _ := guarded.Wrap(p.store, guarded.Options{Who: acl.Who{User: "bob"}, Owner: "ann", Private: &seenAlone{}})
+	p.Begin = func(out *peers.Output, changes chan struct{}) *Session {
+		inner := p.store
+		p.store = guard
+		defer func() { p.store = inner }()
+		return p.begin(out, changes)
+	}
+	p.Send(1, []byte("a SELECT INBOX\r\na STORE 1 +FLAGS (\\Seen)\r\na FETCH 2 (BODY[TEXT])\r\na STATUS INBOX (UNSEEN)\r\n"))
+	got := string(p.Take(1))
+	for _, want := range []string{"[PERMANENTFLAGS (\\Seen)]", "a OK [READ-ONLY] Select", "* 1 FETCH (FLAGS (\\Seen", "* STATUS INBOX (UNSEEN 0)"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%s\nwant %s", got, want)
+		}
+	}
+	if st, err := p.store.Status("INBOX", mailstore.StatusWant{}); err != nil || st.Unseen != 2 {
+		t.Errorf("of the owner's %d are unseen, %v", st.Unseen, err)
+	}
 }
 
 // The words are offered where the store keeps to lists, after the others (RFC 4314 §2:

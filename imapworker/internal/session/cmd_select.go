@@ -98,7 +98,7 @@ func (c selectCommand) run(s *Session) (view.Reply, error) {
 		}
 	}
 	code, verb := "READ-WRITE", "Select"
-	if v.ReadOnly() {
+	if v.ReadOnly() || v.Box().Info().OwnOnly {
 		code = "READ-ONLY"
 	}
 	if c.examine {

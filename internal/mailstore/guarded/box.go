@@ -116,9 +116,11 @@ func (b *box) Info() mailstore.Info {
 	i.PermanentFlags &= flagsOf(r)
 	i.NewKeywords = i.NewKeywords && r.Has(acl.Write)
 	shared := acl.Insert | acl.Expunge | flagRights
-	if r&shared == 0 {
-		i.ReadOnly = true
+	if b.s.private() {
+		shared &^= acl.Seen
 	}
+	i.OwnOnly = i.OwnOnly || r&shared == 0
+	i.ReadOnly = i.ReadOnly || i.OwnOnly && !r.Has(acl.Seen)
 	return i
 }
 

@@ -33,9 +33,11 @@
 // # \Seen of one's own
 //
 // With Options.Private a grantee's \Seen is his own: it is kept by whoever
-// implements Private, and the shared flag is neither shown nor changed. A change of
-// it gives the message no new MODSEQ: a client that syncs by CONDSTORE alone does not
-// learn of it.
+// implements Private, and the shared flag is neither shown nor changed. What is not
+// there yet: mod-sequences of his own. A change of his \Seen gives the message no new
+// MODSEQ, by which sessions and clients find what changed; so the answer to STORE shows
+// it, and STATUS counts it, but SEARCH, other sessions of his and CONDSTORE know of it
+// only once the mailbox is selected anew.
 package guarded
 
 import (

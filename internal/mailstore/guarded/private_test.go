@@ -32,6 +32,28 @@ func (b *seenBook) SetSeen(box mailstore.GUID, v uint32, add, remove numset.Set)
 	return nil
 }
 
+// Whoever may change his own \Seen alone can do so in a mailbox that is READ-ONLY to
+// clients (RFC 4314 §5.2, example 1).
+func TestPrivateReadOnly(t *testing.T) {
+	for _, c := range []struct {
+		rights            string
+		private           bool
+		readOnly, ownOnly bool
+	}{{"lr", true, true, true}, {"lrs", true, false, true}, {"lrs", false, false, false}, {"lrsw", true, false, false}, {"lri", true, false, false}, {"lrpkxa", true, true, true}, {"lr", false, true, true}} {
+		opt := guarded.Options{Who: acl.Who{User: "bob"}, Owner: "ann"}
+		if c.private {
+			opt.Private = &seenBook{}
+		}
+		s, _ := guarded.Wrap(prepared(t, "user=bob "+c.rights), opt)
+		mb, err := s.Open("Box")
+		must(t, err)
+		if i := mb.Info(); i.ReadOnly != c.readOnly || i.OwnOnly != c.ownOnly {
+			t.Errorf("%+v: %+v", c, i)
+		}
+		mb.Close()
+	}
+}
+
 // A grantee's own \Seen is his own, and the shared one is nobody's of his.
 func TestPrivateSeen(t *testing.T) {
 	store := prepared(t, "user=bob lrswit")
