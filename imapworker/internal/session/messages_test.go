@@ -151,6 +151,7 @@ func (o *nowhere) Body(_ mailstore.Message, _, n int64) error {
 func TestBinaryMemory(t *testing.T) {
 	p := openPeer(t, []string{"driver maildir", "mailbox INBOX 0"}).(*peer)
 	defer p.Close()
+	p.shown = nil
 	const size = 12 << 20
 	p.put(codedMessage(octets(size), "x"))
 	out := &nowhere{}
