@@ -62,7 +62,7 @@ func (c *caching) connect(secure bool) {
 	plain.Login("u1")
 	plain.OK("COMPRESS DEFLATE")
 	c.conn, c.lines = plain.Conn(), make(chan string, 1<<12)
-	c.conn.SetDeadline(time.Time{}) // it is bounded by who waits
+	c.conn.SetDeadline(time.Time{})                   // it is bounded by who waits
 	c.w, _ = flate.NewWriter(c.conn, flate.BestSpeed) // the level is one that there is
 	go readLines(flate.NewReader(c.conn), c.lines)
 	c.do("ENABLE QRESYNC")
