@@ -209,13 +209,10 @@ func (r *run) search() error {
 }
 
 // candidates are the messages that the keys are asked about, by sequence numbers:
-// where their number is limited, those alone that a set of the client's names.
+// those alone that each set of the client's names.
 func (r *run) candidates() numset.Set {
 	v := r.ctx.View
 	all := v.All()
-	if r.ctx.Limit == 0 {
-		return all
-	}
 	for _, n := range r.root.sub {
 		switch n.kind {
 		case kSeqs:
@@ -227,9 +224,16 @@ func (r *run) candidates() numset.Set {
 	return all
 }
 
-// collect adds those of some messages that match to r.hits, all or the first need.
+// settled reports whether all candidates match: no key asks more of them.
+func (r *run) settled() bool {
+	return !slices.ContainsFunc(r.root.sub, func(n *node) bool {
+		return n.kind != kSeqs && n.kind != kUIDs && n.kind != kFixed && !n.takesAll()
+	})
+}
+
+// collect adds those of some candidates that match to r.hits, all or the first need.
 func (r *run) collect(seqs numset.Set, need uint64) error {
-	if need == 0 && r.root.takesAll() && r.since() == 0 && r.ctx.View.Current() {
+	if need == 0 && r.settled() && r.since() == 0 && r.ctx.View.Current() {
 		r.hits = slices.Grow(r.hits, int(seqs.Len()))
 		for seq := range seqs.All() {
 			r.hits = append(r.hits, seq)

@@ -135,6 +135,9 @@ func TestEnough(t *testing.T) {
 		{"SEARCH RETURN (MIN MAX) SUBJECT message", "MIN 1 MAX 600", 600},
 		{"SEARCH RETURN (MIN UPDATE) SUBJECT message", "MIN 1", 600},
 		{"SEARCH RETURN (MAX) SUBJECT \"message 7\"", "MAX 79", 600},
+		{"SEARCH RETURN (COUNT) UID 595:* SUBJECT message 5:598", "COUNT 4", 4},
+		{"SEARCH RETURN (ALL) UIDAFTER 590 UIDBEFORE 593 ALL", "ALL 591:592", 0},
+		{"SEARCH RETURN (ALL) OR 1:2 SUBJECT \"message 9\"", "ALL 1:2,9,90:99", 600},
 	} {
 		p := openPeer(t, []string{"mailbox INBOX 600"}).(*peer)
 		counting := &countingStore{Store: p.store}
