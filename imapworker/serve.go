@@ -123,8 +123,8 @@ func (c *client) do(work func(now time.Time)) bool {
 	return true
 }
 
-// restAfter is how long a session that has sent something keeps its compressor: to
-// begin with another one costs as much as some hundred short responses.
+// restAfter is how long a session that has sent something keeps its compressor: what
+// the next one has to learn first costs more than a short response does.
 const restAfter = time.Second
 
 // rest gives the compressor back if it is time for that, and tells when the session
