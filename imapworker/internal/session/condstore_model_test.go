@@ -344,7 +344,7 @@ func disturb(p *peer, session int, rng *rand.Rand) {
 	op := []string{"+FLAGS", "-FLAGS.SILENT", "FLAGS"}[rng.IntN(3)]
 	set := fmt.Sprintf("%d:%d", 1+rng.IntN(12), 1+rng.IntN(40))
 	command := fmt.Sprintf("UID STORE %s %s (%s)", set, op, flags)
-	switch rng.IntN(8) {
+	switch rng.IntN(9) {
 	case 0:
 		command = "EXPUNGE"
 	case 1:
@@ -353,6 +353,8 @@ func disturb(p *peer, session int, rng *rand.Rand) {
 		command = fmt.Sprintf("UID COPY %d INBOX", 1+rng.IntN(40))
 	case 3:
 		command = fmt.Sprintf("UID MOVE %d INBOX", 1+rng.IntN(40))
+	case 4:
+		command = fmt.Sprintf("UID REPLACE %d INBOX (%s) {3+}\r\nnew", 1+rng.IntN(40), flags)
 	}
 	p.Send(session, []byte("x "+command+"\r\n"))
 	p.Take(session)
