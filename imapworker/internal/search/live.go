@@ -2,6 +2,7 @@ package search
 
 import (
 	"slices"
+	"time"
 
 	"rookery/imapworker/internal/view"
 	"rookery/internal/mailstore"
@@ -24,16 +25,22 @@ type live struct {
 	next  mailstore.UID    // below which messages were looked at
 	star  bool             // a set of UIDs has "*": what it means changes with the newest message
 	last  mailstore.UID    // which was that
-	timed bool             // a key looks at the clock (RFC 5032 §3)
+	timed bool             // a key looks at the clock
+	asked time.Time        // when all messages were looked at for that
 	order Order            // nil for the mailbox's order
 	list  []mailstore.UID  // the outcome in its order, where there is one
 }
 
+// timedEvery is how often all messages are asked about what the clock changes: "the
+// server might perform the evaluation periodically" (RFC 5032 §3).
+const timedEvery = 10 * time.Second
+
 // newLive begins with what a command has just answered.
-func newLive(c *command, v *view.View, h head, found outcome, order Order) *live {
+func newLive(c *command, ctx *view.Context, h head, found outcome, order Order) *live {
+	v := ctx.View
 	own := *c
 	own.root = c.root.clone() // others go on with the command's
-	l := &live{c: &own, head: h, in: uidsOf(v, found.seqs), since: v.Newest().HighestModSeq(), next: uidNext(v), last: newest(v)}
+	l := &live{c: &own, head: h, in: uidsOf(v, found.seqs), since: v.Newest().HighestModSeq(), next: uidNext(v), last: newest(v), asked: ctx.Now}
 	if found.sorted {
 		l.order, l.list = order, slices.Clone(numbers(v, found.seqs, true))
 	}
@@ -82,8 +89,8 @@ func (l *live) Follow(ctx *view.Context) error {
 	v := ctx.View
 	highest, next := v.Newest().HighestModSeq(), uidNext(v)
 	since := l.since
-	if l.timed || l.star && newest(v) != l.last {
-		since = 0
+	if timed := l.timed && ctx.Now.Sub(l.asked) >= timedEvery; timed || l.star && newest(v) != l.last {
+		since, l.asked = 0, ctx.Now
 	} else if highest > 0 && since == highest && next == l.next {
 		return nil
 	}

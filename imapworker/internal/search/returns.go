@@ -288,7 +288,7 @@ func (c *command) follow(ctx *view.Context, h head, found outcome, order Order) 
 		refuseUpdate(ctx.Enc, h.tag)
 		return
 	}
-	ctx.View.AddLive(newLive(c, ctx.View, h, found, order))
+	ctx.View.AddLive(newLive(c, ctx, h, found, order))
 }
 
 // refuseUpdate says that no changes will be told (RFC 5267 §4.3.1). A tag with "]"
