@@ -44,6 +44,8 @@ func TestSettings(t *testing.T) {
 		{settings.IMAPClientWorkarounds.Decl(), []any{"tb-lsub-flags"}, "a CREATE x.y\r\nb CREATE x/y\r\na SUBSCRIBE x\r\na LSUB \"\" x\r\n", "* LSUB", `* LSUB () "/" x`, `* LSUB (\Noselect) "/" x`, false},
 		{settings.IMAPClientWorkarounds.Decl(), []any{"delay-newmail"}, "a SELECT INBOX\r\nb APPEND INBOX {1+}\r\nx\r\nc UID FETCH 2 FLAGS\r\n", "c ", "c OK Fetch completed. 2", "c OK Fetch completed. 1", false},
 		{settings.MailMaxKeywordLength.Decl(), int64(10), "a SELECT INBOX\r\nz STORE 1 +FLAGS 12345678901\r\n", "z ", "z OK Store completed.", "z NO [CANNOT] Keyword name is too long.", false},
+		{settings.MailUTF8Extensions.Decl(), false, "z CREATE \"\xc3\xbc\"\r\n", "z ", "z OK [MAILBOXID ", "z BAD Error in command CREATE: expected a mailbox name in modified UTF-7", false},
+		{settings.MailUTF8Extensions.Decl(), false, "y ENABLE UTF8=ACCEPT\r\nz CREATE \"\xff\"\r\n", "z ", "z BAD Error in command CREATE: expected UTF-8", "z BAD Error in command CREATE: expected a mailbox name in modified UTF-7", false},
 		{settings.MailUTF8Extensions.Decl(), false, "z APPEND INBOX {3+}\r\n\xc3\xbc:\r\n", "z ", "z NO [CANNOT] The header has octets above 127: ENABLE UTF8=ACCEPT first, or encode them.", "z OK [APPENDUID 1001 2] Append completed.", false},
 		{settings.IMAPMessageLimit.Decl(), int64(1000), "z APPEND INBOX" + strings.Repeat(" {1+}\r\nx", 1001) + "\r\n", "z ", "z OK [APPENDUID 1001 2:1002] Append completed.", "z NO [MESSAGELIMIT 1000] Too many messages to append at once.", false},
 		{settings.IMAPSaveLimit.Decl(), int64(1000), "z APPEND INBOX" + strings.Repeat(" {1+}\r\nx", 1001) + "\r\n", "z ", "z OK [APPENDUID 1001 2:1002] Append completed.", "z NO [MESSAGELIMIT 1000] Too many messages to append at once.", false},
