@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"rookery/imapworker/internal/sessiontest/peers"
+	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
 )
 
@@ -174,4 +176,61 @@ func (s *countingStore) Open(name mailstore.Name) (mailstore.Mailbox, error) {
 func (b countingBox) Message(uid mailstore.UID) (mailstore.Message, error) {
 	b.of.opened++
 	return b.Mailbox.Message(uid)
+}
+
+// manyNames is a store with more mailboxes than there are.
+type manyNames struct {
+	mailstore.Store
+	n int
+}
+
+func (s manyNames) List() ([]mailstore.Folder, error) {
+	out := make([]mailstore.Folder, s.n)
+	for i := range out {
+		out[i].Name = fmt.Sprintf("m%05d", i)
+	}
+	return out, nil
+}
+
+// brokenBox is a store one of whose mailboxes cannot be opened.
+type brokenBox struct{ mailstore.Store }
+
+func (s brokenBox) Open(name mailstore.Name) (mailstore.Mailbox, error) {
+	if name == "a" {
+		return nil, errkind.Newf("open", errkind.Corrupt, "the index is damaged")
+	}
+	return s.Store.Open(name)
+}
+
+// ESEARCH searches no more mailboxes than it may, takes no more names, and tells of
+// the others where one cannot be searched (RFC 7377 §2.4).
+func TestSearchedMailboxes(t *testing.T) {
+	for _, test := range []struct {
+		wrap          func(mailstore.Store) mailstore.Store
+		command, want string
+	}{
+		{func(s mailstore.Store) mailstore.Store { return manyNames{s, 10_001} }, "ESEARCH IN (personal) ALL", "a NO [LIMIT] Too many mailboxes to search at once.\r\n"},
+		{func(s mailstore.Store) mailstore.Store { return manyNames{s, 10_000} }, "ESEARCH IN (personal mailboxes INBOX) ALL", "a NO [LIMIT] Too many mailboxes to search at once.\r\n"},
+		{func(s mailstore.Store) mailstore.Store { return manyNames{s, 10_000} }, "ESEARCH IN (personal) ALL", "a OK Esearch completed.\r\n"},
+		{func(s mailstore.Store) mailstore.Store { return brokenBox{s} }, "ESEARCH IN (personal) ALL",
+			"* ESEARCH (TAG \"a\" MAILBOX INBOX UIDVALIDITY 1001) UID ALL 1\r\n* ESEARCH (TAG \"a\" MAILBOX b UIDVALIDITY 1003) UID ALL 1\r\n" +
+				"a NO [CORRUPTION] The stored data is damaged.\r\n"},
+		{nil, "ESEARCH IN (mailboxes (" + strings.TrimSpace(strings.Repeat("x ", 1001)) + ")) ALL", "a BAD Error in command ESEARCH: expected fewer mailboxes at byte 2025.\r\n"},
+		{nil, "ESEARCH IN (" + strings.TrimSpace(strings.Repeat("personal ", 1001)) + ") ALL", "a BAD Error in command ESEARCH: expected fewer mailboxes at byte 9022.\r\n"},
+	} {
+		p := openPeer(t, []string{"mailbox INBOX 1", "mailbox a 1", "mailbox b 1"}).(*peer)
+		log := &keepLog{}
+		store := p.store
+		if test.wrap != nil {
+			store = test.wrap(store)
+		}
+		out := &peers.Output{}
+		s := New(Config{Settings: p.settings, Store: store, Out: out, Log: log, Changes: make(chan struct{}, 1), Jobs: allJobs()}, start)
+		s.Input(start, []byte("a "+test.command+"\r\n"))
+		if got := string(out.Take()); got != test.want {
+			t.Errorf("%.60s: got %q, want %q", test.command, got, test.want)
+		}
+		s.Close("")
+		p.Close()
+	}
 }
