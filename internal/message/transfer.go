@@ -50,22 +50,20 @@ func (p *Part) TextReader(r io.ReaderAt) io.Reader {
 	return transform.NewReader(body, decoderOr(p.Param("charset")))
 }
 
-// base64Value gives the six bits of a base64 digit (RFC 4648 §4).
-func base64Value(c byte) (byte, bool) {
-	switch {
-	case 'A' <= c && c <= 'Z':
-		return c - 'A', true
-	case 'a' <= c && c <= 'z':
-		return c - 'a' + 26, true
-	case '0' <= c && c <= '9':
-		return c - '0' + 52, true
-	case c == '+':
-		return 62, true
-	case c == '/':
-		return 63, true
+// base64Values are the six bits of each base64 digit (RFC 4648 §4); noDigit for
+// bytes that are none.
+var base64Values = func() (t [256]byte) {
+	const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+	for i := range t {
+		t[i] = noDigit
 	}
-	return 0, false
-}
+	for i := range len(digits) {
+		t[digits[i]] = byte(i)
+	}
+	return t
+}()
+
+const noDigit = 0x80
 
 // base64Decoder decodes base64 (RFC 2045 §6.8): bytes outside the alphabet are
 // passed over, padding starts a new group, so that joined pieces are read too.
@@ -80,12 +78,25 @@ func (d *base64Decoder) Reset() { *d = base64Decoder{} }
 // Transform implements transform.Transformer.
 func (d *base64Decoder) Transform(dst, src []byte, atEOF bool) (nDst, nSrc int, err error) {
 	for ; nSrc < len(src); nSrc++ {
+		for d.n == 0 && len(src)-nSrc >= 4 && len(dst)-nDst >= 3 { // whole groups
+			p := src[nSrc : nSrc+4]
+			a, b, c, e := base64Values[p[0]], base64Values[p[1]], base64Values[p[2]], base64Values[p[3]]
+			if (a|b|c|e)&noDigit != 0 {
+				break
+			}
+			q := dst[nDst : nDst+3]
+			q[0], q[1], q[2] = a<<2|b>>4, b<<4|c>>2, c<<6|e
+			nSrc, nDst = nSrc+4, nDst+3
+		}
+		if nSrc == len(src) {
+			break
+		}
 		if nDst+3 > len(dst) {
 			return nDst, nSrc, transform.ErrShortDst
 		}
 		c := src[nSrc]
-		v, ok := base64Value(c)
-		if !ok {
+		v := base64Values[c]
+		if v == noDigit {
 			if c == '=' {
 				nDst += d.flush(dst[nDst:])
 			}

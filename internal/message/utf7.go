@@ -49,7 +49,7 @@ func (u *utf7) step(dst []byte, c byte) int {
 		}
 		return putByte(dst, c)
 	}
-	if v, ok := base64Value(c); ok {
+	if v := base64Values[c]; v != noDigit {
 		u.fresh = false
 		u.bits = u.bits<<6 | uint32(v)
 		if u.n += 6; u.n < 16 {

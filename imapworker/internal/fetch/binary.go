@@ -26,12 +26,12 @@ import (
 var errUnknownCTE = errors.New("transfer encoding is not known")
 
 const (
-	// maxMade is up to how many encoded bytes a part is decoded in memory, and how
-	// many decoded bytes of a larger one are taken for a <partial>. Others are
-	// decoded twice, for the size and for the bytes, and never whole in memory.
+	// maxMade is up to how many encoded bytes a part is decoded in memory. Others are
+	// decoded twice, for the size, which is kept, and for the bytes, and never whole
+	// in memory.
 	maxMade = 64 << 10
 	// maxHeld is how much one message may hold so in memory, however many parts of
-	// it are asked for.
+	// it are asked for, with the pieces of larger ones that <partial> names.
 	maxHeld = 1 << 20
 )
 
@@ -158,8 +158,7 @@ func (o *one) findCoded(p *part, tree, leaf *message.Part) error {
 	whole := count == 0
 	start := len(o.buf)
 	switch {
-	case start > maxHeld:
-	case leaf.Size() <= maxMade:
+	case leaf.Size() <= maxMade && start <= maxHeld:
 		if o.buf, err = appendAll(o.buf, decode(msg, leaf)); err != nil {
 			return err
 		}
@@ -167,7 +166,7 @@ func (o *one) findCoded(p *part, tree, leaf *message.Part) error {
 		if !whole {
 			p.Cut(from, count)
 		}
-	case !whole && count <= maxMade:
+	case !whole && count <= maxHeld-int64(start):
 		r := decode(msg, leaf)
 		if _, err = io.CopyN(io.Discard, r, from); err == nil {
 			o.buf, err = appendAll(o.buf, io.LimitReader(r, count))
@@ -193,7 +192,7 @@ func (o *one) findCoded(p *part, tree, leaf *message.Part) error {
 	c.size = c.end - c.from
 	if p.nul = nul; nul && !whole {
 		// Only a NUL in what is sent makes a literal8.
-		if _, p.nul, err = measure(decode(msg, leaf), c.from, c.end); err != nil {
+		if _, p.nul, err = measure(io.LimitReader(decode(msg, leaf), c.end), c.from, c.end); err != nil {
 			return err
 		}
 	}
