@@ -254,6 +254,21 @@ func TestRenamedByOthers(t *testing.T) {
 	equal(t, "findings", strings.Join(kinds, " "), "metadata-orphan")
 }
 
+// Where another program removes a mailbox, its uses are the settings' again.
+func TestRemovedByOthers(t *testing.T) {
+	for driver, open := range drivers {
+		disk := memfs.New(memfs.Options{Now: memfs.NewClock(time.Date(2024, 3, 1, 0, 0, 0, 0, time.UTC)).Now})
+		must(t, disk.Mkdir("mail", 0o700))
+		s := annotation.Wrap(open(disk, t), annotation.Options{FS: disk, Dir: "mail"})
+		create(t, s, "Sent", "Mine")
+		set(t, s, "Mine", note(annotation.SpecialUse, `\Sent \Junk`))
+		equal(t, driver, uses(t, s), `Mine\Junk\Sent`)
+		must(t, s.Unwrap().Delete("Mine"))
+		equal(t, driver+", removed", uses(t, s), `Sent\Sent`)
+		must(t, s.Close())
+	}
+}
+
 // Two processes see what the other did.
 func TestProcesses(t *testing.T) {
 	disk := memfs.New(memfs.Options{})
