@@ -232,6 +232,8 @@ func imapRows() []row {
 		{name: "imap_metadata_admin", lines: one(`imap_metadata_admin = "mailto:admin@example.test"`), without: `(?s).*\* METADATA "" \(/shared/admin NIL\)\n.*`,
 			with: `(?s).*\* METADATA "" \(/shared/admin "mailto:admin@example.test"\)\n.*`, probe: asUserDoes("u3", `GETMETADATA "" /shared/admin`)},
 		{name: "imap_metadata_comment", unit: "internal/worker.TestAnnotationSettings"},
+		{name: "imap_filters", lines: one(`imap_filters = { "big" = "LARGER 1000000" }`), without: `(?s).*\* METADATA "" \(/shared/filters/values/big NIL\)\n.*`,
+			with: `(?s).*\* METADATA "" \(/shared/filters/values/big "LARGER 1000000"\)\n.*`, probe: asUserDoes("u3", `GETMETADATA "" /shared/filters/values/big`)},
 		{name: "imap_acl_allow_anyone", unit: "imapworker/internal/session.TestACL"},
 		{name: "imap_save_limit", unit: own},
 		{name: "imap_message_limit", unit: own},
