@@ -158,6 +158,9 @@ func (c *esearch) run(s *Session) (view.Reply, error) {
 		selected := s.view != nil && name == s.view.Box().Info().Name
 		if progress != nil {
 			ctx.Progress = func(uint64, uint64) error { return progress(uint64(i), uint64(len(names))) }
+			if err := ctx.Progress(0, 0); err != nil { // small ones do not call it
+				return view.Reply{}, err
+			}
 		}
 		reply, err := c.one(s, *ctx, name, selected, searched)
 		updated = updated || selected

@@ -26,7 +26,8 @@ func TestInProgress(t *testing.T) {
 		{"a2", "SEARCH UNSEEN", ""}, // which costs nothing
 		{"a3", "SORT (SUBJECT) UTF-8 BODY body", `* OK [INPROGRESS ("a3" 16 64)] Still working.` + "\n" + `* OK [INPROGRESS ("a3" 32 64)] Still working.`},
 		{"a4", "THREAD REFS UTF-8 BODY body", `* OK [INPROGRESS ("a4" 16 64)] Still working.` + "\n" + `* OK [INPROGRESS ("a4" 32 64)] Still working.`},
-		{"a5", "ESEARCH IN (selected mailboxes (a b c)) BODY body", `* OK [INPROGRESS ("a5" 0 4)] Still working.` + "\n" + `* OK [INPROGRESS ("a5" 0 4)] Still working.`},
+		{"a5", "ESEARCH IN (selected mailboxes (a b c)) BODY body", `* OK [INPROGRESS ("a5" 0 4)] Still working.` + "\n" + `* OK [INPROGRESS ("a5" 0 4)] Still working.` + "\n" +
+			`* OK [INPROGRESS ("a5" 1 4)] Still working.` + "\n" + `* OK [INPROGRESS ("a5" 3 4)] Still working.`},
 	} {
 		p := openPeer(t, []string{"mailbox INBOX 64"}).(*peer)
 		now := start
