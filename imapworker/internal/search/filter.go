@@ -79,6 +79,10 @@ func (c *command) expand(ctx *view.Context) (refused view.Reply, err error) {
 			return refused, err
 		}
 	}
+	if c.numbered && ctx.Enc.Options.UIDOnly {
+		// RFC 9586 §3: what a filter hides is refused as what is written out.
+		return view.Reply{Cond: imapwire.BAD, Code: imapwire.Code{Name: "UIDREQUIRED"}, Text: "UIDONLY is enabled: a filter names messages by their numbers."}, nil
+	}
 	return view.Reply{}, nil
 }
 
@@ -111,7 +115,7 @@ func (c *command) substitute(ctx *view.Context) (refused view.Reply, err error) 
 		return view.No("", "Filters and search keys do not go together."), nil
 	}
 	c.root, c.filters, c.criteria = again.root, again.filters, again.criteria
-	c.modSeq = c.modSeq || again.modSeq
+	c.modSeq, c.numbered = c.modSeq || again.modSeq, c.numbered || again.numbered
 	return view.Reply{}, nil
 }
 
