@@ -113,16 +113,16 @@ func AppendEmail(dst, msg []byte) []byte {
 func Thread(references, inReplyTo, messageID string) (id string, ok bool) {
 	for _, value := range []string{references, inReplyTo, messageID} {
 		if ids := message.MessageIDs(value, 1); len(ids) > 0 {
-			sum := sha256.Sum256([]byte(unquoted(ids[0])))
+			sum := sha256.Sum256([]byte(Unquoted(ids[0])))
 			return string(appendID(nil, 'T', sum[:])), true
 		}
 	}
 	return "", false
 }
 
-// unquoted gives an identifier in its normal form: a quoted local part is the
+// Unquoted gives an identifier in its normal form: a quoted local part is the
 // same as one without quotes (RFC 5256 §3, THREAD=REFERENCES).
-func unquoted(id string) string {
+func Unquoted(id string) string {
 	if !strings.ContainsAny(id, "\"\\") {
 		return id
 	}

@@ -78,16 +78,7 @@ func openBoxes(t *testing.T, given []string) transcript.Peer {
 	return p
 }
 
-func boxesEverywhere(t *testing.T, pattern string) {
-	transcript.Run(t, pattern, openBoxes)
-	for _, driver := range []string{"maildir", "mbox", "pack"} {
-		t.Run(driver, func(t *testing.T) {
-			transcript.Run(t, pattern, func(t *testing.T, given []string) transcript.Peer {
-				return openBoxes(t, append([]string{"driver " + driver, "as-memory"}, given...))
-			})
-		})
-	}
-}
+func boxesEverywhere(t *testing.T, pattern string) { everywhereWith(t, pattern, openBoxes) }
 
 func TestQuota(t *testing.T)    { boxesEverywhere(t, "testdata/quota/*.txt") }
 func TestMetadata(t *testing.T) { boxesEverywhere(t, "testdata/metadata/*.txt") }

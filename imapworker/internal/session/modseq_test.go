@@ -28,12 +28,14 @@ func TestCondstore(t *testing.T) {
 }
 
 // everywhere replays transcripts of the store in memory in all formats.
-func everywhere(t *testing.T, pattern string) {
-	transcript.Run(t, pattern, openPeer)
+func everywhere(t *testing.T, pattern string) { everywhereWith(t, pattern, openPeer) }
+
+func everywhereWith(t *testing.T, pattern string, open func(*testing.T, []string) transcript.Peer) {
+	transcript.Run(t, pattern, open)
 	for _, driver := range []string{"maildir", "mbox", "pack"} {
 		t.Run(driver, func(t *testing.T) {
 			transcript.Run(t, pattern, func(t *testing.T, given []string) transcript.Peer {
-				return openPeer(t, append([]string{"driver " + driver, "as-memory"}, given...))
+				return open(t, append([]string{"driver " + driver, "as-memory"}, given...))
 			})
 		})
 	}

@@ -3,11 +3,11 @@ package sorting
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"strings"
 
 	"rookery/imapworker/internal/opened"
 	"rookery/imapworker/internal/thread"
 	"rookery/internal/message"
+	"rookery/internal/objectid"
 )
 
 // The derived facts of a message in the mailbox's cache.
@@ -177,22 +177,7 @@ const manyIDs = 1 << 20
 
 // identifier gives the ID of a message identifier. A quoted local part is the
 // same as one without quotes (RFC 5256 §3).
-func identifier(id string) thread.ID {
-	if strings.ContainsAny(id, "\"\\") {
-		var b strings.Builder
-		for i := 0; i < len(id); i++ {
-			switch {
-			case id[i] == '"':
-				continue
-			case id[i] == '\\' && i+1 < len(id):
-				i++
-			}
-			b.WriteByte(id[i])
-		}
-		id = b.String()
-	}
-	return thread.NewID(id)
-}
+func identifier(id string) thread.ID { return thread.NewID(objectid.Unquoted(id)) }
 
 // idsOf reads the fact imap.refs: ok is false if it is none.
 func idsOf(fact []byte) (own thread.ID, refs []thread.ID, ok bool) {
