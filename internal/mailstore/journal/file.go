@@ -367,7 +367,8 @@ func (j *Journal) refresh() error {
 
 // errLapped says that others went round the ring since this process looked: what
 // it expects to find next is overwritten. As long as they did not, the first
-// batch of the next cycle is still there.
+// batch of the next cycle is still there; where they are just coming round, it is
+// there too, but what lies before it is gone: its number is too high.
 var errLapped = errkind.Newf("read journal", errkind.Other, "others have gone round")
 
 // readAt reads the batch that comes next if it is at this place.
@@ -381,7 +382,7 @@ func (j *Journal) readAt(cycle uint64, block int) (b batch, ok bool, err error) 
 		return b, false, err
 	}
 	h, ok := parseHead(first[:], j.nonce)
-	if ok && h.cycle > cycle {
+	if ok && (h.cycle > cycle || h.cycle == cycle && h.seq > j.nextSeq) {
 		return b, false, errLapped
 	}
 	if !ok || h.cycle != cycle || h.seq != j.nextSeq || block+h.blocks() > segmentBlocks {

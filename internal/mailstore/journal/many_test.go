@@ -303,3 +303,43 @@ func TestStuck(t *testing.T) {
 		t.Fatal("nobody was told")
 	}
 }
+
+// A process that has looked last when the others were a whole round of the ring
+// behind where they are now finds neither its own place nor the next cycle's as it
+// expects them: it must not take that for the end and write over what they wrote.
+func TestLappedInTheMiddle(t *testing.T) {
+	for _, size := range []int{30000, 40000, 50000, 60000} {
+		disk := memfs.New(memfs.Options{})
+		settled := map[uint32]bool{}
+		o := Options{FS: disk, Manual: true, Checkpoint: func(recs []Record) error {
+			for _, r := range recs {
+				settled[r.UID] = true
+			}
+			return nil
+		}}
+		idle, _ := start(t, o)
+		busy, _ := start(t, o)
+		put(t, idle, Now, msg(1, 10)).Done()
+		last := uint32(1)
+		for busy.cycle < idle.cycle+segments || busy.cycle == idle.cycle+segments && busy.block <= idle.block {
+			last++
+			put(t, busy, Now, msg(last, size)).Done()
+			if err := busy.Checkpoint(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		last++
+		put(t, idle, Now, msg(last, 10)).Done()
+		last++
+		put(t, busy, Now, msg(last, 10)).Done()
+		_, got := start(t, Options{FS: disk.Survive(memfs.Lost, 1), Manual: true})
+		for _, u := range uids(got) {
+			settled[u] = true
+		}
+		for u := uint32(1); u <= last; u++ {
+			if !settled[u] {
+				t.Errorf("messages of %d: UID %d is lost", size, u)
+			}
+		}
+	}
+}
