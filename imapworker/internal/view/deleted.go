@@ -52,17 +52,18 @@ func changedDeleted(old flagged, cur mailstore.Snapshot, shares sharer) numset.S
 			continue
 		}
 		var a, b mailstore.Entry
-		if i < old.of.Len() {
+		left, right := i < old.of.Len(), j < cur.Len()
+		if left {
 			a = old.of.At(i)
 		}
-		if j < cur.Len() {
+		if right {
 			b = cur.At(j)
 		}
 		switch {
-		case b.UID == 0 || a.UID != 0 && a.UID < b.UID:
+		case !right || left && a.UID < b.UID:
 			gone.Add(a.UID)
 			i++
-		case a.UID == 0 || a.UID > b.UID:
+		case !left || a.UID > b.UID:
 			if b.Flags&mailstore.Deleted != 0 {
 				come.Add(b.UID)
 			}
