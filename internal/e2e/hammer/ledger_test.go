@@ -84,6 +84,22 @@ func (l *ledger) read(box, validity string, uid uint32, id string) {
 	}
 }
 
+// misses reports whether something is not there that must be.
+func (l *ledger) misses(there map[string][]string) bool {
+	seen := map[string]bool{}
+	for _, ids := range there {
+		for _, id := range ids {
+			seen[id] = true
+		}
+	}
+	for id, f := range l.mail {
+		if !f.gone && !seen[id] && !slices.Contains(f.boxes, "") {
+			return true
+		}
+	}
+	return false
+}
+
 // judge compares the ledger with what is there: each box's ids.
 func (l *ledger) judge(there map[string][]string) {
 	count := map[string][]string{}
