@@ -39,6 +39,7 @@ mail_location = %[11]s
 %[12]smail_max_userip_connections = 100000
 default_process_limit = 2000
 default_client_limit = 4000
+default_vsz_limit = 4G
 namespace inbox {
   inbox = yes
 }
