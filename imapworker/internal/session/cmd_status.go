@@ -100,6 +100,12 @@ func (s *Session) writeStatus(name imapname.Name, items statusItems) error {
 			return err
 		}
 	}
+	s.writeItems(shown, items, &st, freed)
+	return nil
+}
+
+// writeItems writes the STATUS response of a mailbox; freed is its DELETED-STORAGE.
+func (s *Session) writeItems(shown string, items statusItems, st *mailstore.Status, freed uint64) {
 	s.enc.Untagged().Atom("STATUS").SP().Mailbox(shown).SP().Open()
 	for i, item := range items {
 		if i > 0 {
@@ -114,11 +120,10 @@ func (s *Session) writeStatus(name imapname.Name, items statusItems) error {
 		case appendLimit:
 			s.writeAppendLimit()
 		default:
-			s.enc.Num64(statusNumbers[item](&st))
+			s.enc.Num64(statusNumbers[item](st))
 		}
 	}
 	s.enc.Close().CRLF()
-	return nil
 }
 
 // maxAppendLimit is the largest number of RFC 7889 §5; with a larger limit there is

@@ -327,15 +327,11 @@ func (d *nameChanges) write() error {
 		if !ok {
 			f = mailstore.Folder{Name: l.name, Attrs: mailstore.NonExistent}
 		}
-		shown, ok := s.names.Show(imapname.Name(l.name))
-		if !ok {
-			continue
+		old := ""
+		if l.oldName != "" {
+			old, _ = s.names.Show(imapname.Name(l.oldName))
 		}
-		s.enc.Untagged().Atom("LIST").SP().FlagList(shape.attributes(f)).SP().Quoted(s.separator()).SP().Mailbox(shown)
-		if old, ok := s.names.Show(imapname.Name(l.oldName)); ok && l.oldName != "" {
-			s.enc.SP().Open().Quoted("OLDNAME").SP().Open().Mailbox(old).Close().Close()
-		}
-		s.enc.CRLF()
+		s.writeName(shape.attributes(f), imapname.Name(l.name), old)
 		if err := s.flushSome(); err != nil {
 			return err
 		}
@@ -376,20 +372,11 @@ func (s *Session) notSelected(v *view.View) {
 	}
 }
 
-// writeStatusOf writes a STATUS response of numbers.
+// writeStatusOf writes a STATUS response of what was looked up.
 func (s *Session) writeStatusOf(name imapname.Name, items statusItems, st *mailstore.Status) {
-	shown, ok := s.names.Show(name)
-	if !ok {
-		return
+	if shown, ok := s.names.Show(name); ok {
+		s.writeItems(shown, items, st, 0)
 	}
-	s.enc.Untagged().Atom("STATUS").SP().Mailbox(shown).SP().Open()
-	for i, item := range items {
-		if i > 0 {
-			s.enc.SP()
-		}
-		s.enc.Atom(item).SP().Num64(statusNumbers[item](st))
-	}
-	s.enc.Close().CRLF()
 }
 
 // touches gives the names of mailboxes that a command makes, deletes, renames or

@@ -86,13 +86,14 @@ func (s *Session) tellName(name imapname.Name, old string) {
 	s.writeName((&list{extended: true}).attributes(f), name, old)
 }
 
+// writeName writes a LIST response, with the old name if there is one that differs.
 func (s *Session) writeName(attrs []string, name imapname.Name, old string) {
 	shown, ok := s.names.Show(name)
 	if !ok {
 		return
 	}
 	s.enc.Untagged().Atom("LIST").SP().FlagList(attrs).SP().Quoted(s.separator()).SP().Mailbox(shown)
-	if old != shown {
+	if old != "" && old != shown {
 		s.enc.SP().Open().Quoted("OLDNAME").SP().Open().Mailbox(old).Close().Close()
 	}
 	s.enc.CRLF()
