@@ -90,14 +90,17 @@ func (k *kept) keep(o *keptOrder) {
 	k.orders = slices.DeleteFunc(k.orders, func(old *keptOrder) bool {
 		return old.by == o.by && old.mailbox == o.mailbox
 	})
-	k.orders = append(k.orders, o)
-	total := 0
-	for i := len(k.orders) - 1; i >= 0; i-- {
-		if total += len(k.orders[i].seqs); total > maxKept {
-			k.orders = slices.Delete(k.orders, 0, i+1)
-			return
+	k.orders = newest(append(k.orders, o), maxKept, func(o *keptOrder) int { return len(o.seqs) })
+}
+
+// newest leaves what stands last of a list, as much as has room.
+func newest[T any](list []T, room int, size func(T) int) []T {
+	for i := len(list) - 1; i >= 0; i-- {
+		if room -= size(list[i]); room < 0 {
+			return slices.Delete(list, 0, i+1)
 		}
 	}
+	return list
 }
 
 // thread gives the answer of a moment, nil if there is none.
@@ -121,14 +124,7 @@ func (k *kept) keepThread(t *keptThread) {
 	k.threads = slices.DeleteFunc(k.threads, func(old *keptThread) bool {
 		return old.mailbox == t.mailbox && old.by == t.by && old.uid == t.uid
 	})
-	k.threads = append(k.threads, t)
-	total := 0
-	for i := len(k.threads) - 1; i >= 0; i-- {
-		if total += len(k.threads[i].text); total > maxThreads {
-			k.threads = slices.Delete(k.threads, 0, i+1)
-			return
-		}
-	}
+	k.threads = newest(append(k.threads, t), maxThreads, func(t *keptThread) int { return len(t.text) })
 }
 
 // by writes the criteria as a key.
