@@ -45,6 +45,7 @@ func allDeleted(s mailstore.Snapshot) (uids numset.Set) {
 // changedDeleted brings the messages of an older picture up to date.
 func changedDeleted(old flagged, cur mailstore.Snapshot, shares sharer) numset.Set {
 	var gone, come numset.Set
+	olds, news := reader{of: old.of}, reader{of: cur}
 	i, j := 0, 0
 	for i < old.of.Len() || j < cur.Len() {
 		if n := shares.Shared(j, old.of, i); n > 0 {
@@ -54,10 +55,10 @@ func changedDeleted(old flagged, cur mailstore.Snapshot, shares sharer) numset.S
 		var a, b mailstore.Entry
 		left, right := i < old.of.Len(), j < cur.Len()
 		if left {
-			a = old.of.At(i)
+			a = olds.at(i)
 		}
 		if right {
-			b = cur.At(j)
+			b = news.at(j)
 		}
 		switch {
 		case !right || left && a.UID < b.UID:
