@@ -14,7 +14,7 @@ import (
 // figureRows are those whose figure is bytes: of memory and of the disk.
 func figureRows() []storeRow {
 	return []storeRow{
-		{name: "mem-work", title: "memory, a user's session idle after work", driver: "maildir", bytes: true, n: 50, goal: goal{Most: 2 << 20}, seed: seedWorkers, measure: memoryAfterWork},
+		{name: "mem-work", title: "memory, a user's session idle after work", driver: "maildir", bytes: true, n: 50, goal: goal{Most: 2 << 20}, seed: seedWorkers, measure: memoryAfterWork(nil)},
 		{name: "mem-selected", title: "private memory, ten sessions on 100,000 messages after two STOREs each", driver: "maildir", bytes: true, n: 100_000,
 			goal: goal{Ratio: 8}, seed: seedWriter, measure: memorySelected},
 		{name: "disk-append", title: "bytes written for each APPEND of 4 KB, durable", driver: "maildir", bytes: true, write: true, goal: goal{Ratio: 1}, seed: seedAppend,
@@ -95,38 +95,47 @@ func seedWorkers(_ context.Context, b *bed) error {
 }
 
 // memoryAfterWork opens a session for each of the users, has each do what a
-// client does in a morning, and measures what they cost while they idle: the
-// proportional set size of all processes, above that of the server alone.
-func memoryAfterWork(ctx context.Context, b *bed) (outcome, error) {
-	b.rig.stop()
-	if err := b.rig.start(ctx); err != nil {
-		return outcome{}, err
-	}
-	base, err := settled(ctx, b.rig.server)
-	if err != nil {
-		return outcome{}, err
-	}
-	var all []*client
-	defer func() {
-		for _, c := range all {
-			c.close()
+// client does in a morning (first, if not nil, before it), and measures what they
+// cost while they idle: the proportional set size of all processes, above that of
+// the server alone.
+func memoryAfterWork(first func(*client) error) func(context.Context, *bed) (outcome, error) {
+	return func(ctx context.Context, b *bed) (outcome, error) {
+		b.rig.stop()
+		if err := b.rig.start(ctx); err != nil {
+			return outcome{}, err
 		}
-	}()
-	for i := range b.n {
-		c, err := b.enter(ctx, worker+i)
+		base, err := settled(ctx, b.rig.server)
 		if err != nil {
 			return outcome{}, err
 		}
-		all = append(all, c)
-		if err := someWork(c); err != nil {
+		var all []*client
+		defer func() {
+			for _, c := range all {
+				c.close()
+			}
+		}()
+		for i := range b.n {
+			c, err := b.enter(ctx, worker+i)
+			if err != nil {
+				return outcome{}, err
+			}
+			all = append(all, c)
+			if first != nil {
+				err = first(c)
+			}
+			if err == nil {
+				err = someWork(c)
+			}
+			if err != nil {
+				return outcome{}, err
+			}
+		}
+		after, err := settled(ctx, b.rig.server)
+		if err != nil {
 			return outcome{}, err
 		}
+		return outcome{sample: sample{Value: float64(after-base) / float64(b.n), Count: b.n, Procs: len(b.rig.group.pids()), Total: after}}, nil
 	}
-	after, err := settled(ctx, b.rig.server)
-	if err != nil {
-		return outcome{}, err
-	}
-	return outcome{sample: sample{Value: float64(after-base) / float64(b.n), Count: b.n, Procs: len(b.rig.group.pids()), Total: after}}, nil
 }
 
 // someWork lists the INBOX, reads three messages, flags them, appends a

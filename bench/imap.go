@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"compress/flate"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 type client struct {
 	*conn
 	r   *bufio.Reader // a large one, in place of conn's
+	out *flate.Writer // with COMPRESS; else nil
 	got tally
 	buf []byte // the command that is being built
 }
@@ -78,8 +80,14 @@ func (c *client) write(b []byte) error {
 	if err := c.SetDeadline(time.Now().Add(longAnswer)); err != nil {
 		return err
 	}
-	_, err := c.Conn.Write(b)
-	return err
+	if c.out == nil {
+		_, err := c.Conn.Write(b)
+		return err
+	}
+	if _, err := c.out.Write(b); err != nil {
+		return err
+	}
+	return c.out.Flush()
 }
 
 // answer reads to the tagged answer, which must be OK.

@@ -20,7 +20,7 @@ func measureStores(ctx context.Context, rows []storeRow, o options, d *disk) ([]
 		r := &rows[i]
 		began := time.Now()
 		res, err := l.measureRow(ctx, r, o, fmt.Sprintf("%d/%d", i+1, len(rows)))
-		if ctx.Err() != nil {
+		if err != nil && ctx.Err() != nil {
 			return out, fmt.Errorf("%s: %w", r.name, err)
 		}
 		switch {
@@ -36,6 +36,9 @@ func measureStores(ctx context.Context, rows []storeRow, o options, d *disk) ([]
 			progress("%d/%d %s: %s %s, %v in all", i+1, len(rows), r.name, res.compared(res.peer(0)), res.verdict(), time.Since(began).Round(100*time.Millisecond))
 		}
 		out = append(out, res)
+		if err := ctx.Err(); err != nil {
+			return out, fmt.Errorf("ended after %s: %w", r.name, err)
+		}
 	}
 	if failed != nil {
 		return out, fmt.Errorf("rows that failed: %s", strings.Join(failed, ", "))

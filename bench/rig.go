@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,6 +18,7 @@ type rigKey struct {
 	server string // "rookery" or "dovecot"
 	driver string // "maildir", "mbox", "pack" (Rookery), "mdbox" (Dovecot)
 	fsync  string // what mail_fsync is; "" for the default
+	plugin string // a mail plugin of Dovecot's that a row needs; "" for as shipped
 }
 
 // name is what samples are kept under: rookery, dovecot, dovecot-always, …
@@ -29,7 +31,8 @@ func (k rigKey) name() string {
 
 // dir is a name that no other rig has: of its folder and of its control group.
 func (k rigKey) dir() string {
-	return strings.TrimSuffix(k.server+"-"+k.driver+"-"+k.fsync, "-")
+	parts := []string{k.server, k.driver, k.fsync, strings.ReplaceAll(k.plugin, "_", "")}
+	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), "-")
 }
 
 // rig is a server that runs so, with its users' mail.
@@ -192,6 +195,9 @@ func (l *lab) makeDovecot(key rigKey, dir string, base int) (*server, error) {
 	more := ""
 	if key.fsync != "" {
 		more = "mail_fsync = " + key.fsync + "\n"
+	}
+	if key.plugin != "" {
+		more += "protocol imap {\n  mail_plugins = $mail_plugins " + key.plugin + "\n}\n"
 	}
 	return prepareDovecot(dovecotRun{name: key.dir(), title: "Dovecot", dir: dir, share: share, base: base, location: location, more: more})
 }

@@ -63,6 +63,8 @@ func pickOut(samples []sample, f func(sample) float64) []float64 {
 func value(s sample) float64 { return s.Value }
 func cpuOf(s sample) float64 { return s.CPU }
 
+func slowest(s sample) float64 { return s.P99 }
+
 func middle(samples []sample, f func(sample) float64) float64 {
 	return spreadOf(pickOut(samples, f)).middle
 }
@@ -124,6 +126,9 @@ func (r rowResult) reached() (ok bool, by string) {
 	if r.Goal.Most > 0 && middle(ours, value) > r.Goal.Most {
 		return false, ""
 	}
+	if r.Goal.Time > 0 && 1000*middle(ours, slowest) > r.Goal.Time {
+		return false, fmt.Sprintf(" (the slowest hundredth %s)", timeText(1000*middle(ours, slowest)))
+	}
 	if r.Goal.CPU > 0 && middle(ours, cpuOf) > r.Goal.CPU {
 		return false, fmt.Sprintf(" (%s of the server's time)", timeText(middle(ours, cpuOf)))
 	}
@@ -143,6 +148,8 @@ func (r rowResult) goalText() string {
 	switch {
 	case r.Goal.Most > 0:
 		return "≤ " + bytesText(r.Goal.Most)
+	case r.Goal.Time > 0:
+		return fmt.Sprintf("%g×, ≤ %s", r.Goal.Ratio, timeText(r.Goal.Time))
 	case r.Goal.CPU > 0:
 		return fmt.Sprintf("%g×, ≤ %s", r.Goal.Ratio, timeText(r.Goal.CPU))
 	case r.Goal.Ratio > 0:

@@ -19,8 +19,9 @@ type storeRow struct {
 	// constant rows cost the same whatever the size.
 	constant bool
 	goal     goal
-	million  bool // measured only with --million
-	middle   bool // left away by --quick
+	plugin   string // that Dovecot needs for it
+	million  bool   // measured only with --million
+	middle   bool   // left away by --quick
 	seed     func(context.Context, *bed) error
 	measure  func(context.Context, *bed) (outcome, error)
 }
@@ -30,6 +31,7 @@ type goal struct {
 	Ratio float64 `json:"ratio,omitempty"` // times better than the first peer
 	Most  float64 `json:"most,omitempty"`  // of the figure itself: bytes
 	CPU   float64 `json:"cpu,omitempty"`   // of the server's time for an operation: microseconds
+	Time  float64 `json:"time,omitempty"`  // of the figure itself, the slowest hundredth of it: microseconds
 }
 
 // peers are the rigs of a row: ours, the one that it is compared with, and one
@@ -39,11 +41,11 @@ func (r *storeRow) peers() []rigKey {
 	if like == "" {
 		like = r.driver
 	}
-	keys := []rigKey{{"rookery", r.driver, r.fsync}}
+	keys := []rigKey{{server: "rookery", driver: r.driver, fsync: r.fsync}}
 	if r.write && r.fsync == "" {
-		return append(keys, rigKey{"dovecot", like, "always"}, rigKey{"dovecot", like, ""})
+		return append(keys, rigKey{server: "dovecot", driver: like, fsync: "always"}, rigKey{server: "dovecot", driver: like})
 	}
-	return append(keys, rigKey{"dovecot", like, r.fsync})
+	return append(keys, rigKey{server: "dovecot", driver: like, fsync: r.fsync, plugin: r.plugin})
 }
 
 const (
@@ -152,6 +154,7 @@ func readRows() []storeRow {
 		r.n = 1000
 		rows = append(rows, r)
 	}
+	rows = append(rows, lineRows()...)
 	return append(rows, folderRows()...)
 }
 

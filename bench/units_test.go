@@ -230,7 +230,7 @@ func TestRigsDiffer(t *testing.T) {
 			seen[k.dir()] = k
 		}
 	}
-	if len(seen) != 15 {
+	if len(seen) != 16 {
 		t.Errorf("%d rigs", len(seen))
 	}
 }
