@@ -22,6 +22,9 @@ type Codec struct {
 // Reading reports whether fields are being read; a message may then check them.
 func (c *Codec) Reading() bool { return c.reading }
 
+// Failed reports whether an earlier field was not lawful: a list need not be read on.
+func (c *Codec) Failed() bool { return c.err != nil }
+
 // Fail records that the message is not lawful.
 func (c *Codec) Fail(format string, args ...any) {
 	if c.err == nil {

@@ -4,7 +4,8 @@
 // before they go.
 //
 // imapworker and pop3worker (later managesieve and deliver) call Main with
-// their Program. It must never know a protocol, a password or another user.
+// their Program. It must never know a protocol or a password, and of other users
+// only the names of those who share something with its own, or visit him.
 package worker
 
 import (
@@ -60,6 +61,7 @@ type Host struct {
 	bootID  string
 	tending *tending // of the store that OpenStore opened; nil before
 	dry     vfs.FS   // what FS gives in place of the disk; nil: the disk
+	sharing *sharing // what is asked of master about other users
 }
 
 // Session is one client's.

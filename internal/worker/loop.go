@@ -29,7 +29,7 @@ type loop struct {
 	server   Server
 	protocol string
 	linger   time.Duration
-	sessions map[uint64]chan string // ends of sessions under way
+	sessions map[uint64]chan string // ends of sessions under way, and of guests
 	ended    chan uint64
 	messages chan received
 	stopping bool
@@ -50,6 +50,7 @@ func newLoop(host *Host, protocol string, ctl *ipc.Conn, server Server) *loop {
 // run serves until master lets the process go, or goes itself.
 func (l *loop) run() error {
 	defer l.server.Close()
+	defer l.host.sharing.end() // a session that waits for another's process lets go of the store
 	go l.receive()
 	lingering := time.NewTimer(l.linger)
 	trim := time.NewTimer(quiet)
@@ -126,6 +127,18 @@ func (l *loop) message(r received) (done bool, within time.Duration, err error) 
 		l.kick(m.ID, m.Text)
 	case *workermsg.Wake:
 		l.server.Wake()
+	case *workermsg.Guest:
+		if err := l.beginGuest(m, r.fd); err != nil {
+			return true, 0, err
+		}
+	case *workermsg.Reached:
+		l.host.sharing.reached(m, r.fd)
+	case *workermsg.Shares:
+		l.host.sharing.part(m)
+	case *workermsg.SharesChanged:
+		if s, ok := l.server.(GuestServer); ok {
+			s.SharesChanged()
+		}
 	case *workermsg.LogDebug:
 		setDebug(l.host.Log, m.Filter)
 	case *workermsg.Shutdown:

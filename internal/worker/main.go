@@ -59,7 +59,9 @@ func run(p Program) error {
 	boot := tree.BootID() // from /proc, which the sandbox takes away
 	tree.Close()
 	_ = time.Now().Local().String() // the time zone is read while there is one: From_ lines need it
-	host := &Host{Log: log, bootID: boot, Changed: func() { ctl.Send(&workermsg.Changed{}, -1) }}
+	host := &Host{Log: log, bootID: boot, Changed: func() { ctl.Send(&workermsg.Changed{}, -1) },
+		sharing: newSharing(func(m ipc.Message) error { return ctl.Send(m, -1) }, func(text string) { log.Warnf("%s", text) })}
+	defer host.sharing.end()
 	if err := confine(p, env, ctl, host, set); err != nil {
 		if errors.Is(err, io.EOF) {
 			return nil // a spare whose master went, or took it away
@@ -164,7 +166,7 @@ func learnUser(ctl *ipc.Conn) (roots []receivedRoot, user *workermsg.User, inbox
 			return roots, m, inbox, nil
 		case *workermsg.MayExit, *workermsg.Shutdown:
 			return nil, nil, nil, io.EOF
-		case *workermsg.LogDebug, *workermsg.Wake:
+		case *workermsg.LogDebug, *workermsg.Wake, *workermsg.SharesChanged:
 		default:
 			return nil, nil, nil, fmt.Errorf("master sent %T before the user", m)
 		}

@@ -42,7 +42,7 @@ func toolMessages(host *Host, ctl *ipc.Conn) error {
 		switch m := m.(type) {
 		case *workermsg.LogDebug:
 			setDebug(host.Log, m.Filter)
-		case *workermsg.Wake: // every command looks at the disk by itself
+		case *workermsg.Wake, *workermsg.SharesChanged: // every command looks at the disk by itself
 		case *workermsg.Shutdown, *workermsg.MayExit:
 			return io.EOF
 		default:

@@ -56,6 +56,11 @@ type Go struct {
 	Lang          string // LANGUAGE's choice, POP3: LANG's; ""
 	// Client is what the client told of itself by ID, "name=value" each.
 	Client []string
+	// Unauthenticate: login follows the stream, and will take the client back where it
+	// says UNAUTHENTICATE (RFC 8437). Then Pending is empty, what is in it comes by the
+	// stream, and the command is the last thing that does. The worker does not answer
+	// it: it closes the stream once it has answered what came before.
+	Unauthenticate bool
 }
 
 // Type is for ipc.
@@ -74,4 +79,5 @@ func (m *Go) Fields(c *ipc.Codec) {
 	c.Bool(&m.UTF8)
 	c.String(&m.Lang, 32)
 	c.Strings(&m.Client, 30, 256)
+	c.Bool(&m.Unauthenticate)
 }

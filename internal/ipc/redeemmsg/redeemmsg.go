@@ -37,6 +37,12 @@ var Protocol = ipc.Define(ipc.Protocol{Name: "redeem", Version: 1, MaxBytes: 160
 	{New: func() ipc.Message { return new(PairDone) }, From: ipc.FromServer},
 	{New: func() ipc.Message { return new(SettingsDone) }, From: ipc.FromClient},
 	{New: func() ipc.Message { return new(Ready) }, From: ipc.FromClient},
+	{New: func() ipc.Message { return new(Publish) }, From: ipc.FromServer},
+	{New: func() ipc.Message { return new(PublishSeen) }, From: ipc.FromClient},
+	{New: func() ipc.Message { return new(SharesOf) }, From: ipc.FromServer},
+	{New: func() ipc.Message { return new(Shares) }, From: ipc.FromClient},
+	{New: func() ipc.Message { return new(Visit) }, From: ipc.FromServer},
+	{New: func() ipc.Message { return new(Visited) }, From: ipc.FromClient},
 }})
 
 // The messages' numbers.
@@ -54,6 +60,12 @@ const (
 	typePairDone
 	typeSettingsDone
 	typeReady
+	typePublish
+	typePublishSeen
+	typeSharesOf
+	typeShares
+	typeVisit
+	typeVisited
 )
 
 // Attach gives authd its end of a new login process's auth channel.
@@ -74,7 +86,9 @@ func (m *Attach) Fields(c *ipc.Codec) {
 // File passes a file that authd may not open itself. It replaces an older one
 // of the same use and name.
 type File struct {
-	Use  string // "passwd-file", "shadow", "passwd", "certificate", "key"
+	// "passwd-file", "shadow", "passwd", "certificate", "key"; and "shares", of which
+	// there are two, named "a" and "b", the only files that authd writes.
+	Use  string
 	Name string // the passdb's, userdb's or certificate table's name ("" is the default pair)
 	Path string // for messages
 	Pair uint64 // certificate and key of one pair share a number; 0 otherwise
@@ -232,7 +246,7 @@ func (m *Redeemed) Fields(c *ipc.Codec) {
 	m.Record.Codec(c)
 }
 
-// Failed answers Redeem, Lookup and Test. Of a ticket: NotFound (made up, used
+// Failed answers Redeem, Lookup, Test and Visit. Of a ticket: NotFound (made up, used
 // before, long expired, or an earlier authd's), Expired, AuthFailed (it was issued
 // for another channel, service or session). Else NotFound (no such user),
 // AuthFailed (wrong password), Unavailable.

@@ -22,6 +22,10 @@ func samples() []ipc.Message {
 		&Failed{ID: 1, Kind: errkind.NotFound, Text: "t"},
 		&PairChecked{Pair: 1, Problem: "p", SPKI: [32]byte{1}, KeyType: 1, NotAfter: time.Unix(1, 0).UTC(), Subject: "s", Chain: [][]byte{{1}}},
 		&PairDone{Pair: 1}, &SettingsDone{Generation: 1, Problem: "p"}, &Ready{},
+		&Publish{Owner: "o", Source: 1, First: true, Last: true, Boxes: []Published{{Name: "n", Entries: []string{"user=bob lr", "anyone l"}}, {Name: "m"}}},
+		&PublishSeen{Owner: "o", Changed: true, Users: []string{"bob"}, All: true, Problem: "p"}, &SharesOf{ID: 1, User: "u"},
+		&Shares{ID: 1, Boxes: []Shared{{Owner: "o", Name: "n"}}, Last: true, Text: "t"}, &Visit{ID: 1, Guest: "g", Owner: "o"},
+		&Visited{ID: 1, Owner: Record{User: "o", UID: 1, GID: 2}, Groups: []string{"g"}},
 	}
 }
 

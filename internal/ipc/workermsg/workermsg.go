@@ -1,5 +1,6 @@
 // Package workermsg is the channel between master and a worker: whose mail it
-// serves, the sessions handed to it, and how it may end.
+// serves, the sessions handed to it, the other users who may see some of it, and
+// how it may end.
 //
 // master is the server. A worker serves one user and dies.
 package workermsg
@@ -27,6 +28,14 @@ var Protocol = ipc.Define(ipc.Protocol{Name: "worker", Version: 1, MaxBytes: 160
 	{New: func() ipc.Message { return new(AskExit) }, From: ipc.FromClient},
 	{New: func() ipc.Message { return new(Changed) }, From: ipc.FromClient},
 	{New: func() ipc.Message { return new(Inbox) }, From: ipc.FromServer, FD: ipc.FDPacket},
+	{New: func() ipc.Message { return new(Reach) }, From: ipc.FromClient},
+	{New: func() ipc.Message { return new(Reached) }, From: ipc.FromServer, FD: ipc.FDPacket, OptionalFD: true},
+	{New: func() ipc.Message { return new(AskShares) }, From: ipc.FromClient},
+	{New: func() ipc.Message { return new(Shares) }, From: ipc.FromServer},
+	{New: func() ipc.Message { return new(SharesChanged) }, From: ipc.FromServer},
+	{New: func() ipc.Message { return new(Publish) }, From: ipc.FromClient},
+	{New: func() ipc.Message { return new(Guest) }, From: ipc.FromServer, FD: ipc.FDPacket},
+	{New: func() ipc.Message { return new(GuestEnded) }, From: ipc.FromClient},
 }})
 
 // The messages' numbers.
@@ -45,6 +54,14 @@ const (
 	typeAskExit
 	typeChanged
 	typeInbox
+	typeReach
+	typeReached
+	typeAskShares
+	typeShares
+	typeSharesChanged
+	typePublish
+	typeGuest
+	typeGuestEnded
 )
 
 // Root passes a directory that the user's mail lies in, opened by master
