@@ -6,7 +6,7 @@
 //
 // # What a session costs
 //
-// A compressor holds 0.8 MB, and is needed only while something is written. So
+// A compressor holds 1 MB, and is needed only while something is written. So
 // sessions have none of their own: a Pool lends one from the first octet that is
 // written to Rest, which comes after a quiet moment. A session keeps the last 4 KiB of what it sent, with
 // which the next compressor begins, so that responses which look like those before
@@ -15,8 +15,9 @@
 package compress
 
 import (
-	"compress/flate"
 	"sync"
+
+	"github.com/klauspost/compress/flate"
 
 	"rookery/internal/inflate"
 )
@@ -43,8 +44,15 @@ const (
 	fast
 )
 
-// NewPool makes a pool of compressors of a level from 1, the fastest, to 9.
-func NewPool(level int) *Pool { return &Pool{level: level} }
+// NewPool makes a pool of compressors of a level from 1, the fastest, to 9, on zlib's
+// scale.
+func NewPool(level int) *Pool { return &Pool{level: levels[min(max(level, 1), 9)]} }
+
+// levels are the library's for zlib's. Its levels up to 6 forget what was sent when
+// less than 128 octets are flushed, so that short responses stay as long as they are:
+// the usual level is one that does not. It takes less time than zlib's 6 and makes as
+// much of text.
+var levels = [10]int{1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 7, 7: 8, 8: 8, 9: 9}
 
 // compressor collects what its flate.Writer writes.
 type compressor struct {
