@@ -30,6 +30,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"rookery/internal/transcript/script"
 )
 
 var update = flag.Bool("update", false, "rewrite the S lines of transcripts")
@@ -44,7 +46,7 @@ type Peer interface {
 }
 
 // Sessions is how many sessions a transcript may have.
-const Sessions = 4
+const Sessions = script.Sessions
 
 // Run replays every transcript that matches pattern.
 func Run(t *testing.T, pattern string, open func(t *testing.T, given []string) Peer) {
@@ -65,7 +67,7 @@ func replay(t *testing.T, path string, open func(t *testing.T, given []string) P
 		t.Fatal(err)
 	}
 	lines := strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
-	given := givenOf(lines)
+	given := script.Given(lines)
 	for _, mode := range []struct {
 		name string
 		send func(p []byte, send func([]byte))
@@ -92,15 +94,6 @@ func replay(t *testing.T, path string, open func(t *testing.T, given []string) P
 		}
 		compare(t, path, mode.name, lines, got)
 	}
-}
-
-func givenOf(lines []string) (given []string) {
-	for _, line := range lines {
-		if words, ok := strings.CutPrefix(line, "given: "); ok {
-			given = append(given, words)
-		}
-	}
-	return given
 }
 
 // compare shows the first line that differs.
@@ -135,7 +128,7 @@ func play(lines []string, peer Peer, deliver func([]byte, func([]byte))) (out []
 		}
 	}
 	for n, line := range lines {
-		kind, session, p, err := parse(line)
+		kind, session, p, err := script.Parse(line)
 		if err != nil {
 			return nil, fmt.Errorf("line %d: %w", n+1, err)
 		}
@@ -158,33 +151,6 @@ func play(lines []string, peer Peer, deliver func([]byte, func([]byte))) (out []
 	}
 	collect()
 	return out, nil
-}
-
-// parse reads one line of a transcript; kind is C, S, E or 0.
-func parse(line string) (kind byte, session int, p []byte, err error) {
-	if line == "" || line[0] == '#' || strings.HasPrefix(line, "given: ") {
-		return 0, 0, nil, nil
-	}
-	kind, rest := line[0], line[1:]
-	session = 1
-	if len(rest) > 0 && rest[0] >= '1' && rest[0] <= '0'+Sessions {
-		session, rest = int(rest[0]-'0'), rest[1:]
-	}
-	if len(rest) < 2 && rest != ":" || kind != 'C' && kind != 'S' && kind != 'E' {
-		return 0, 0, nil, fmt.Errorf("cannot read %q", line)
-	}
-	mark, text := rest[0], strings.TrimPrefix(rest[1:], " ")
-	switch mark {
-	case ':':
-		if kind == 'C' {
-			text += "\r\n"
-		}
-		return kind, session, []byte(text), nil
-	case '"', '!':
-		raw, err := strconv.Unquote(text)
-		return kind, session, []byte(raw), err
-	}
-	return 0, 0, nil, fmt.Errorf("cannot read %q", line)
 }
 
 // render writes received bytes as S lines.

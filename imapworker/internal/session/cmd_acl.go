@@ -122,6 +122,18 @@ func (s *Session) mayExpunge() error {
 	return err
 }
 
+// mayRead reports whether the user may read a mailbox. Who may only add to it is told no
+// UIDs of it: "the server MUST NOT send an APPENDUID response code as it would disclose
+// information about the mailbox" (RFC 9051 §6.3.12; §6.4.7 for COPYUID).
+func (s *Session) mayRead(name imapname.Name) bool {
+	store, ok := s.sharer()
+	if !ok {
+		return true
+	}
+	rights, err := store.MyRights(string(name))
+	return err == nil && rights.Has(acl.Read)
+}
+
 // getacl = "GETACL" SP mailbox                            RFC 4314 §3.3
 type getACL struct{ aclArgs }
 

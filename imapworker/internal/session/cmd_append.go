@@ -310,11 +310,15 @@ func (s *Session) commitAppend() (view.Reply, error) {
 	s.counts.Appended += uint64(len(result.UIDs))
 	s.madeHere(string(a.mailbox), result.UIDs)
 	s.changed()
-	return view.Reply{Cond: imapwire.OK, Code: appendUID(result), Text: "Append completed."}, nil
+	return view.Reply{Cond: imapwire.OK, Code: s.appendUID(a.mailbox, result), Text: "Append completed."}, nil
 }
 
 // appendUID is resp-code-apnd = "APPENDUID" SP nz-number SP append-uid (RFC 4315 §4).
-func appendUID(r mailstore.AppendResult) imapwire.Code {
+// There is none for who may not read the mailbox.
+func (s *Session) appendUID(to imapname.Name, r mailstore.AppendResult) imapwire.Code {
+	if !s.mayRead(to) {
+		return imapwire.Code{}
+	}
 	return imapwire.Code{Name: "APPENDUID", Args: strconv.FormatUint(uint64(r.UIDValidity), 10) + " " + numset.FromSorted(r.UIDs).String()}
 }
 

@@ -147,9 +147,14 @@ func (c *list) run(s *Session) (view.Reply, error) {
 		if !m.match(f.Name) || !c.selects(f) && !child || !c.shows(t, f, m) && !child {
 			continue
 		}
+		more := c.selects(f) && f.Attrs&unselectable == 0
+		var writeStatus func() error
+		if more && len(c.status) > 0 {
+			writeStatus = c.statusOf(s, &f)
+		}
 		c.write(s, f, child, &head)
-		if c.selects(f) && f.Attrs&(mailstore.NoSelect|mailstore.NonExistent) == 0 {
-			c.writeMore(s, f)
+		if more {
+			c.writeMore(s, f, writeStatus)
 		}
 		if err := s.flushSome(); err != nil {
 			return view.Reply{}, err
@@ -158,18 +163,35 @@ func (c *list) run(s *Session) (view.Reply, error) {
 	return view.Done("List completed."), nil
 }
 
+// statusOf asks for a mailbox's STATUS before its LIST response is written, and gives what
+// writes it behind that. Of a mailbox that may not be read there is none, and LIST "MUST
+// include the \NoSelect attribute" (RFC 5819 §2).
+func (c *list) statusOf(s *Session, f *mailstore.Folder) func() error {
+	name := imapname.Name(f.Name)
+	st, freed, err := s.lookStatus(name, c.status)
+	if lacksRight(err) {
+		f.Attrs |= mailstore.NoSelect
+	}
+	return func() error {
+		if shown, ok := s.names.Show(name); err == nil && ok {
+			s.writeItems(shown, c.status, &st, freed)
+		}
+		return err
+	}
+}
+
 // writeMore writes what was asked for beside the LIST response of a mailbox: not of
 // one that is listed for its children's sake (RFC 5819 §3, RFC 9590 §4). A mailbox
 // whose STATUS or METADATA fails has no such response (RFC 5819 §2, RFC 9590 §3);
 // one that another session deleted meanwhile is no news for the log.
-func (c *list) writeMore(s *Session, f mailstore.Folder) {
+func (c *list) writeMore(s *Session, f mailstore.Folder, writeStatus func() error) {
 	warn := func(err error) {
 		if err != nil && !errkind.Is(err, errkind.NotFound) && !errkind.Is(err, errkind.Invalid) && !lacksRight(err) {
 			s.cfg.Log.Warn(err.Error())
 		}
 	}
-	if len(c.status) > 0 {
-		warn(s.writeStatus(imapname.Name(f.Name), c.status))
+	if writeStatus != nil {
+		warn(writeStatus())
 	}
 	if c.metadata != nil && mailstore.AnnotatorOf(s.cfg.Store) != nil {
 		c.metadata.of = annotated{mailbox: imapname.Name(f.Name)}

@@ -142,11 +142,16 @@ func (c *copyCommand) run(s *Session) (view.Reply, error) {
 	}
 	code := imapwire.Code{Name: "COPYUID", Args: fmt.Sprintf("%d %s %s", result.UIDValidity,
 		numset.FromSorted(result.From), numset.FromSorted(result.To))}
+	if !s.mayRead(c.mailbox) {
+		code = imapwire.Code{}
+	}
 	if c.move {
 		// RFC 6851 §4.3: COPYUID comes in an untagged OK before the EXPUNGEs.
 		s.removed = true
 		s.counts.Expunged += uint64(len(result.From))
-		s.enc.Status("", imapwire.OK, code, "Moved UIDs.")
+		if code.Name != "" {
+			s.enc.Status("", imapwire.OK, code, "Moved UIDs.")
+		}
 		return view.Done(verb + " completed."), nil
 	}
 	return view.Reply{Cond: imapwire.OK, Code: code, Text: verb + " completed."}, nil

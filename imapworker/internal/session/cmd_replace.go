@@ -134,7 +134,9 @@ func (r *replacing) commit(s *Session) (view.Reply, error) {
 	s.counts.Appended += uint64(len(result.UIDs))
 	s.madeHere(string(s.append.mailbox), result.UIDs)
 	// RFC 8508 §4.3: before the EXPUNGE, in an untagged OK.
-	s.enc.Status("", imapwire.OK, appendUID(result), "Replacement message is there.")
+	if code := s.appendUID(s.append.mailbox, result); code.Name != "" {
+		s.enc.Status("", imapwire.OK, code, "Replacement message is there.")
+	}
 	return view.Done("Replace completed."), nil
 }
 

@@ -86,22 +86,20 @@ func (c *status) run(s *Session) (view.Reply, error) {
 
 // writeStatus looks a mailbox up and writes its STATUS response.
 func (s *Session) writeStatus(name imapname.Name, items statusItems) error {
-	shown, ok := s.names.Show(name)
-	if !ok {
-		return nil
+	st, freed, err := s.lookStatus(name, items)
+	if shown, ok := s.names.Show(name); err == nil && ok {
+		s.writeItems(shown, items, &st, freed)
 	}
-	st, err := s.cfg.Store.Status(string(name), mailstore.StatusWant{Size: slices.Contains(items, "SIZE")})
-	if err != nil {
-		return err
+	return err
+}
+
+// lookStatus asks for what writeItems writes.
+func (s *Session) lookStatus(name imapname.Name, items statusItems) (st mailstore.Status, freed uint64, err error) {
+	st, err = s.cfg.Store.Status(string(name), mailstore.StatusWant{Size: slices.Contains(items, "SIZE")})
+	if err == nil && slices.Contains(items, deletedStorage) {
+		freed, err = s.deletedStorage(name, &st)
 	}
-	var freed uint64
-	if slices.Contains(items, deletedStorage) {
-		if freed, err = s.deletedStorage(name, &st); err != nil {
-			return err
-		}
-	}
-	s.writeItems(shown, items, &st, freed)
-	return nil
+	return st, freed, err
 }
 
 // writeItems writes the STATUS response of a mailbox; freed is its DELETED-STORAGE.

@@ -111,6 +111,12 @@ func (n *notify) begin(s *Session) error {
 			continue
 		}
 		st, err := s.cfg.Store.Status(f.Name, mailstore.StatusWant{})
+		if lacksRight(err) && want&messageEvents != 0 {
+			// RFC 5465 §3.1: what can be listed and not be read is told so
+			if shown, ok := s.names.Show(imapname.Name(f.Name)); ok {
+				s.enc.Untagged().Atom("LIST").SP().FlagList([]string{`\NoAccess`}).SP().Quoted(s.separator()).SP().Mailbox(shown).CRLF()
+			}
+		}
 		if err != nil {
 			continue // it is gone, or cannot be read: there is nothing to tell of it
 		}

@@ -1,0 +1,7 @@
+package session
+
+import "testing"
+
+// What the RFCs demand beside the extensions' own transcripts; docs/IMAP-sections.md says
+// which section is shown where.
+func TestRFC(t *testing.T) { boxesEverywhere(t, "testdata/rfc/*.txt") }
