@@ -3,6 +3,7 @@ package guarded
 import (
 	"iter"
 	"sync"
+	"time"
 
 	"rookery/internal/acl"
 	"rookery/internal/errkind"
@@ -21,8 +22,35 @@ type box struct {
 
 	mu    sync.Mutex
 	mine  acl.Rights         // as they were looked up last
+	at    lookup             // when that was
 	shown mailstore.Snapshot // the last picture that the user was allowed to see
 	words []string           // the keywords of that time
+}
+
+// lookup is a moment when rights were looked up.
+type lookup struct {
+	when  time.Time
+	edits uint64
+	name  mailstore.Name
+}
+
+// newLook is how long the owner's rights may be as they were.
+const newLook = time.Second
+
+// current reports whether the owner's rights need no look for a picture of the mailbox;
+// a look that follows is noted.
+func (b *box) current() bool {
+	if !b.s.opt.Who.Owner || b.s.opt.Now == nil {
+		return false
+	}
+	now := lookup{b.s.opt.Now(), b.s.edits.Load(), b.name()}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if since := now.when.Sub(b.at.when); since >= 0 && since < newLook && b.at.edits == now.edits && b.at.name == now.name {
+		return true
+	}
+	b.at = now
+	return false
 }
 
 // ownBox is a box of the owner's. What else the mailbox offers he may use.
@@ -134,10 +162,12 @@ func (b *box) Keywords() []string {
 	return b.Mailbox.Keywords()
 }
 
-// Sync looks the rights up, too.
+// Sync looks the rights up, too; the owner's once a second.
 func (b *box) Sync() (mailstore.Snapshot, error) {
-	if _, err := b.may("sync", acl.Read); err != nil {
-		return nil, err
+	if !b.current() {
+		if _, err := b.may("sync", acl.Read); err != nil {
+			return nil, err
+		}
 	}
 	snap, err := b.Mailbox.Sync()
 	if err != nil {

@@ -41,6 +41,9 @@
 package guarded
 
 import (
+	"sync/atomic"
+	"time"
+
 	"rookery/internal/acl"
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
@@ -56,6 +59,10 @@ type Options struct {
 	Wide bool
 	// Private keeps a grantee's own \Seen; nil: he shares the owner's.
 	Private Private
+	// Now is the clock by which the owner's Sync looks for changes of a list by other
+	// processes once a second, and not each time. nil: each time. What he may do is
+	// looked up when he does it in any case.
+	Now func() time.Time
 }
 
 // Store is the store as the user may see it.
@@ -63,6 +70,7 @@ type Store struct {
 	inner mailstore.Store
 	lists mailstore.ACLKeeper
 	opt   Options
+	edits atomic.Uint64 // of lists, by this Store
 }
 
 // OwnStore is a Store for the owner. What else the store offers he may use.
@@ -239,6 +247,7 @@ func (s *Store) SetACL(name mailstore.Name, id acl.ID, change acl.Change) error 
 	if id.Wide() && !id.Negative && !s.opt.Wide && change.Op != '-' && change.Rights != 0 {
 		return errkind.Newf(op, errkind.NoPermission, "nothing can be shared with everybody: imap_acl_allow_anyone is off")
 	}
+	defer s.edits.Add(1)
 	return s.hide(op, s.lists.EditACL(name, func(l acl.List) (acl.List, error) {
 		// The list may have changed since the look above.
 		if !l.Rights(s.opt.Who).Has(acl.Lookup | acl.Admin) {
@@ -254,6 +263,7 @@ func (s *Store) DeleteACL(name mailstore.Name, id acl.ID) error {
 	if err := s.administer(op, name); err != nil {
 		return err
 	}
+	defer s.edits.Add(1)
 	return s.hide(op, s.lists.EditACL(name, func(l acl.List) (acl.List, error) {
 		if !l.Rights(s.opt.Who).Has(acl.Lookup | acl.Admin) {
 			return l, denied(op)
