@@ -176,7 +176,7 @@ func checkNamesExist(t *testing.T, known map[string]bool) {
 
 // diskUsers may call os and unix file functions; everybody else goes through vfs.
 var diskUsers = []string{"rookery/internal/vfs/...", "rookery/internal/sandbox/...", "rookery/internal/child/...", "rookery/internal/ipc/...", "rookery/internal/confload/...",
-	"rookery/internal/settings/gen", "rookery/imapworker/internal/imapdoc/gen", "rookery/master/...", "rookery/rookeryctl/...", "rookery/internal/e2e/...", "rookery/internal/attack/...", "rookery/bench/...",
+	"rookery/internal/settings/gen", "rookery/imapworker/internal/imapdoc/gen", "rookery/imapworker/internal/rfcdoc/gen", "rookery/master/...", "rookery/rookeryctl/...", "rookery/internal/e2e/...", "rookery/internal/attack/...", "rookery/bench/...", "rookery/peers/...",
 	"rookery/authd/internal/dbfile", // password databases through held folders, which vfs cannot
 	// for tests alone
 	"rookery/internal/transcript", "rookery/imapworker/internal/sessiontest", "rookery/login/internal/prelogin/prelogintest"}
