@@ -36,6 +36,9 @@ type server struct {
 	config      session.Config // what all sessions have in common
 	logout      settings.Template
 	compressors *compress.Pool // nil: COMPRESS is not offered
+	shared      *publisher     // the store as guests come to it; nil: there are none
+	guests      guests
+	directory   *directory // of what others share; nil: no namespace shows it
 
 	mu      sync.Mutex
 	clients map[*client]struct{}
@@ -56,13 +59,17 @@ func serverOn(host *worker.Host, store mailstore.Store) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &server{host: host, store: store, logout: settings.IMAPLogoutFormat.Get(host.Settings), clients: make(map[*client]struct{}), polled: make(map[mailstore.GUID]time.Time)}
+	s := &server{host: host, store: store, guests: newGuests(), logout: settings.IMAPLogoutFormat.Get(host.Settings), clients: make(map[*client]struct{}), polled: make(map[mailstore.GUID]time.Time)}
 	if level := int(settings.IMAPCompressDeflateLevel.Get(host.Settings)); level > 0 {
 		s.compressors = compress.NewPool(level)
 	}
 	fetching := fetch.Parser(fetch.Config{Failure: failures[settings.IMAPFetchFailure.Get(host.Settings)], Limits: message.DefaultLimits()})
 	looking := search.Config{Limits: message.DefaultLimits(), FetchItems: view.TakesItems(fetching)}
-	s.config = session.Config{Settings: set, Store: guard(host, store), MayPoll: s.mayPoll, Clock: time.Now, Jobs: session.Jobs{
+	whole, err := s.whole()
+	if err != nil {
+		return nil, err
+	}
+	s.config = session.Config{Settings: set, Store: whole, MayPoll: s.mayPoll, Clock: time.Now, Jobs: session.Jobs{
 		Fetch:  fetching,
 		Search: search.Parser(looking),
 		Sort:   sorting.Sort(looking),
@@ -72,14 +79,27 @@ func serverOn(host *worker.Host, store mailstore.Store) (*server, error) {
 	return s, nil
 }
 
-// guard puts the access control lists before a user's own store, if it keeps them.
-func guard(host *worker.Host, store mailstore.Store) mailstore.Store {
-	own, ok := guarded.Wrap(store, guarded.Options{Who: acl.Who{User: host.User.User, Owner: true}, Owner: host.User.User,
-		Wide: settings.IMAPACLAllowAnyone.Get(host.Settings)})
+// whole gives the store as the user's sessions have it: his own behind its access
+// control lists, if it keeps them, and others' mail beside it where a namespace shows
+// that.
+func (s *server) whole() (mailstore.Store, error) {
+	host := s.host
+	lists, ok := mailstore.ACLs(s.store)
 	if !ok {
-		return store
+		return s.store, nil
 	}
-	return own
+	sharing := len(host.Foreign()) > 0
+	if sharing {
+		s.shared = newPublisher(s.store, lists, host.Publish, s.forgetSeen, func(text string) { host.Log.Warnf("%s", text) })
+		s.store = s.shared
+	}
+	own, _ := guarded.Wrap(s.store, guarded.Options{Who: acl.Who{User: host.User.User, Owner: true}, Owner: host.User.User, Now: time.Now,
+		Wide: settings.IMAPACLAllowAnyone.Get(host.Settings)})
+	if !sharing {
+		return own, nil
+	}
+	s.shared.look() // it may have changed while nobody was here
+	return s.withOthers(own)
 }
 
 // failures are the words of imap_fetch_failure.
@@ -143,10 +163,14 @@ func (s *server) leave(c *client) {
 }
 
 // changed is called after a session has changed the user's mail: other processes
-// are told, and of this one's sessions those that watch other mailboxes. Who has
-// the changed mailbox selected hears it from the mailbox.
-func (s *server) changed(by *client) {
+// are told, guests, and of this one's sessions those that watch other mailboxes. Who
+// has the changed mailbox selected hears it from the mailbox.
+func (s *server) changed(by *client) { s.changedBy(by, nil) }
+
+// changedBy is changed for a session or a guest.
+func (s *server) changedBy(by *client, guest *worker.Guest) {
 	s.host.Changed()
+	s.guests.tell(guest)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.clients {
@@ -156,8 +180,12 @@ func (s *server) changed(by *client) {
 	}
 }
 
-// Wake tells every session that another process changed the mail.
+// Wake tells every session and guest that another process changed the mail.
 func (s *server) Wake() {
+	if s.shared != nil {
+		s.shared.woken()
+	}
+	s.guests.tell(nil)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.clients {
@@ -167,6 +195,9 @@ func (s *server) Wake() {
 
 // Close gives up the store.
 func (s *server) Close() {
+	if s.directory != nil {
+		s.directory.close()
+	}
 	if err := s.store.Close(); err != nil {
 		s.host.Log.Warnf("closing the store: %v", err)
 	}

@@ -263,9 +263,38 @@ func (l *loader) namespaces(main string) {
 			l.errorf(at, "[[namespace]] %q has the separator %q, but %q has %q; all must have the same", n.Name, n.SeparatorOrDefault(), list[0].Name, list[0].SeparatorOrDefault())
 		}
 	}
+	l.foreign(list, prefixes)
 	l.spacePaths(list)
 	if inboxes == "" && !l.anyRowBad() {
 		l.errorf(Source{File: main}, "no [[namespace]] has inbox = true, so there would be no INBOX; set it in one")
+	}
+}
+
+// foreign checks the namespaces of others' mail beside the user's own.
+func (l *loader) foreign(own []settings.Namespace, prefixes map[string]string) {
+	shared, owners := "", map[string]string{}
+	for _, n := range l.Set.ForeignNamespaces() {
+		at := l.Sources["namespace/"+n.Name]
+		if n.Type == "shared" && shared != "" {
+			l.errorf(at, "[[namespace]] %q is shared, and %q is it too; one shows all that others share: take one away", n.Name, shared)
+		}
+		if n.Type == "shared" {
+			shared = n.Name
+		} else if other, twice := owners[n.Owner]; twice {
+			l.errorf(at, "[[namespace]] %q has the owner %q, which %q has too; take one away", n.Name, n.Owner, other)
+		} else {
+			owners[n.Owner] = n.Name
+		}
+		if other, twice := prefixes[n.Prefix]; twice {
+			l.errorf(at, "[[namespace]] %q has the prefix %q, which %q has too; change one", n.Name, n.Prefix, other)
+		}
+		prefixes[n.Prefix] = n.Name
+		if n.SeparatorOrDefault() != own[0].SeparatorOrDefault() {
+			l.errorf(at, "[[namespace]] %q has the separator %q, but %q has %q; all must have the same", n.Name, n.SeparatorOrDefault(), own[0].Name, own[0].SeparatorOrDefault())
+		}
+		if !keepsFor(own, n) {
+			l.errorf(at, "[[namespace]] %q: no namespace of the user's own would keep subscriptions of these folders; let one have the prefix \"\" (with hidden = true and list = \"no\" if clients are not to see it)", n.Name)
+		}
 	}
 }
 

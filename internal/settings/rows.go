@@ -83,14 +83,19 @@ func userdbOf(row Row) Userdb { return Userdb{databaseOf("userdb", row)} }
 
 // Namespace is one [[namespace]].
 type Namespace struct {
-	Name, Type, Prefix, Separator string
+	Name, Type, Prefix, Separator string // Type: "private", "shared", "public"
+	Owner                         string // of a public one
 	Inbox, Hidden, Subscriptions  bool
 	List                          string // "yes", "no", "children"
 	MailPath, ControlPath         Template
 	IndexPath, AltPath            Template
 	Driver, Layout                string // "": as the settings have it
 	Mailboxes                     []Mailbox
+	SeenPrivate                   bool // of a shared or public one
 }
+
+// Foreign reports whether the mail is not the user's own.
+func (n Namespace) Foreign() bool { return n.Type == "shared" || n.Type == "public" }
 
 // Mailbox is one [[namespace.mailbox]].
 type Mailbox struct {
@@ -119,6 +124,7 @@ func namespaceOf(row Row) Namespace {
 		Separator: get[string](t, row, "separator"), Inbox: get[bool](t, row, "inbox"), Hidden: get[bool](t, row, "hidden"),
 		Subscriptions: get[bool](t, row, "subscriptions"), List: get[string](t, row, "list"), MailPath: get[Template](t, row, "mail_path"),
 		ControlPath: get[Template](t, row, "mail_control_path"), IndexPath: get[Template](t, row, "mail_index_path"), AltPath: get[Template](t, row, "mail_alt_path"),
+		Owner: get[string](t, row, "owner"), SeenPrivate: get[string](t, row, "seen") == "private",
 		Driver: get[string](t, row, "mail_driver"), Layout: get[string](t, row, "mailbox_list_layout")}
 	for _, sub := range row.Sub {
 		ns.Mailboxes = append(ns.Mailboxes, Mailbox{Name: sub.Name, Auto: get[string](t.Sub, sub, "auto"),
@@ -162,14 +168,21 @@ func (s *Set) Userdbs() []Userdb { return rowsOf(s, "userdb", userdbOf) }
 // ServerNames lists the [[ssl_server_name]] tables in order.
 func (s *Set) ServerNames() []ServerName { return rowsOf(s, "ssl_server_name", serverNameOf) }
 
-// Namespaces lists the [[namespace]] tables in order; where there is none, a
-// private one without a prefix that holds INBOX.
+// Namespaces lists the [[namespace]] tables of the user's own mail in order; where
+// there is none, one without a prefix that holds INBOX.
 func (s *Set) Namespaces() []Namespace {
-	if out := rowsOf(s, "namespace", namespaceOf); len(out) > 0 {
+	all := rowsOf(s, "namespace", namespaceOf)
+	if out := slices.DeleteFunc(all, Namespace.Foreign); len(out) > 0 {
 		return out
 	}
 	row := Row{Name: "inbox", Values: map[string]any{"inbox": true}}
 	return []Namespace{namespaceOf(row)}
+}
+
+// ForeignNamespaces lists those of other users' mail, in order.
+func (s *Set) ForeignNamespaces() []Namespace {
+	all := rowsOf(s, "namespace", namespaceOf)
+	return slices.DeleteFunc(all, func(n Namespace) bool { return !n.Foreign() })
 }
 
 // InboxSpace is the namespace that holds INBOX, the first where none says so.

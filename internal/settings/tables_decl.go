@@ -145,13 +145,15 @@ func namespaceTable() *Table {
 		Name: n, File: "15-mailboxes", Roles: RoleWorkers,
 		Text: "A part of the folder tree. One of them, with inbox = true, holds INBOX.",
 		Fields: append(common(n, `A name of your choice.`),
-			field(n, KindEnum, "type", "private", `Only the user's own folders for now.`, words("private")),
+			field(n, KindEnum, "type", "private", `"private": the user's own folders. "shared": those that other users share with him, below their names (docs/acl.md). "public": those of the one user "owner".`, words("private", "shared", "public")),
+			field(n, KindString, "owner", "", `With type = "public": the user whose folders they are. It must be one that a userdb knows; others see of them what his access control lists let them.`, checked(printable)),
+			field(n, KindEnum, "seen", "shared", `With type = "shared" or "public": "private" keeps for each user by himself what he has seen; else a message is seen once anybody has seen it.`, words("shared", "private")),
 			field(n, KindString, "prefix", "", `What the names of its folders begin with, such as "INBOX." or "Old/"; ends in the separator. A folder belongs to the namespace with the longest prefix that fits.`, checked(printable)),
 			field(n, KindString, "separator", "", `The character between parent and child: "." or "/", the same in all namespaces. Empty: ".".`),
 			field(n, KindBool, "inbox", false, `INBOX is here. One namespace has it; the mail settings (mail_driver, mail_path and so on) are its own.`),
 			field(n, KindBool, "hidden", false, `NAMESPACE does not show it.`),
 			field(n, KindEnum, "list", "yes", `"yes": LIST shows its folders, and the name of its prefix even where there are none; "children": the prefix only if there are folders below it; "no".`, words("yes", "no", "children")),
-			field(n, KindBool, "subscriptions", true, `Subscriptions of its folders are kept here; else in the nearest namespace above it (whose prefix this one's begins with) that keeps its own.`),
+			field(n, KindBool, "subscriptions", true, `Subscriptions of its folders are kept here; else, and always for folders of others, in the nearest namespace above it (whose prefix this one's begins with) that keeps its own.`),
 			field(n, KindTemplate, "mail_path", Template{}, `Where its mail lies. Absent: the setting mail_path, in the namespace with inbox = true; every other must have one.`, vars(mailVars...), paths()),
 			field(n, KindEnum, "mail_driver", "", `The format of its mail. Empty: the setting mail_driver.`, words("", "maildir", "pack", "mbox")),
 			field(n, KindTemplate, "mail_control_path", Template{}, `Where its control files lie. Absent: the setting, in the namespace with inbox = true; in others beside the mail.`, vars(mailVars...), paths()),
@@ -184,9 +186,43 @@ func checkNamespace(row Row) error {
 	if ns.Prefix != "" && !strings.HasSuffix(ns.Prefix, ns.SeparatorOrDefault()) {
 		return fmt.Errorf("has the prefix %q, which must end in the separator: %q", ns.Prefix, ns.Prefix+ns.SeparatorOrDefault())
 	}
+	if ns.Foreign() {
+		return checkForeign(row, ns)
+	}
+	for _, name := range []string{"owner", "seen"} {
+		if row.Values[name] != nil {
+			return fmt.Errorf("has %s, which is for type = \"shared\" and \"public\"; take the line away, or write the type", name)
+		}
+	}
 	for _, m := range ns.Mailboxes {
 		if strings.ContainsAny(m.Name, "*%") && (m.Auto != "no" || len(m.SpecialUse) > 0) {
 			return fmt.Errorf("has auto or special_use for the folders %q; these need one name without * and %%", m.Name)
+		}
+	}
+	return nil
+}
+
+// checkForeign is checkNamespace for what is not the user's own.
+func checkForeign(row Row, ns Namespace) error {
+	example := "Other Users" + ns.SeparatorOrDefault()
+	if ns.Type == "public" {
+		example = "Public" + ns.SeparatorOrDefault()
+	}
+	switch {
+	case ns.Prefix == "":
+		return fmt.Errorf("is %s and has no prefix; write prefix = %q", ns.Type, example)
+	case strings.Contains(ns.Prefix, "%"):
+		return fmt.Errorf("has %% in its prefix: the owner's name comes below the prefix by itself; write prefix = %q", example)
+	case ns.Type == "public" && ns.Owner == "":
+		return errors.New(`is public and has no owner; write owner = "…" with the user whose folders they are`)
+	case ns.Type == "shared" && ns.Owner != "":
+		return errors.New(`is shared and has an owner; take the line away, or write type = "public" to show the folders of this user alone`)
+	case len(ns.Mailboxes) > 0:
+		return fmt.Errorf("is %s and has [[namespace.mailbox]] tables; these are for the user's own folders: take them away", ns.Type)
+	}
+	for _, name := range []string{"inbox", "subscriptions", "mail_path", "mail_driver", "mail_control_path", "mail_index_path", "mail_alt_path", "mailbox_list_layout"} {
+		if row.Values[name] != nil {
+			return fmt.Errorf("is %s and has %s; where the mail lies is the owner's matter, and subscriptions are kept with the user's own: take the line away", ns.Type, name)
 		}
 	}
 	return nil

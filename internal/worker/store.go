@@ -87,9 +87,6 @@ func (h *Host) OpenAs(driver string, paths settings.MailPaths) (mailstore.Store,
 }
 
 func (h *Host) openSpace(n settings.Namespace, driver string, paths settings.MailPaths) (mailstore.Store, error) {
-	if n.Type != "private" && n.Type != "" {
-		return nil, errkind.Newf("open store", errkind.Invalid, "the namespace "+n.Name+" is not private: only a user's own mail can be served yet")
-	}
 	ns := h.namespace(n)
 	special := specials(ns, n.Mailboxes)
 	switch driver {
@@ -151,6 +148,25 @@ var autos = map[string]nametree.Auto{"no": nametree.AutoNo, "create": nametree.A
 func (h *Host) namespace(n settings.Namespace) mailstore.Namespace {
 	return mailstore.Namespace{Kind: mailstore.Private, Prefix: n.Prefix, Separator: n.SeparatorOrDefault()[0], Owner: h.User.User, Hidden: n.Hidden,
 		List: n.List != "no", ListPrefix: n.List == "yes"}
+}
+
+// Foreign is a namespace of other users' mail.
+type Foreign struct {
+	Namespace mailstore.Namespace // Owner is that of a public one
+	// SeenPrivate says that each user keeps for himself what he has seen.
+	SeenPrivate bool
+}
+
+// Foreign gives the namespaces of other users' mail, in the order of the settings.
+func (h *Host) Foreign() (out []Foreign) {
+	for _, n := range h.Settings.ForeignNamespaces() {
+		ns := h.namespace(n)
+		if ns.Kind, ns.Owner = mailstore.OtherUsers, n.Owner; n.Owner != "" {
+			ns.Kind = mailstore.Shared
+		}
+		out = append(out, Foreign{ns, n.SeenPrivate})
+	}
+	return out
 }
 
 // specials are the mailboxes that the settings name in a namespace.

@@ -113,9 +113,18 @@ func (s *Session) tell(may view.May, disk bool) {
 	case errkind.Is(err, errkind.NotFound):
 		// RFC 3501 has no way to say that the selected mailbox is gone.
 		s.sayBye(Broken, "Disconnected: Selected mailbox was deleted", "Selected mailbox was deleted, have to disconnect.")
+	case errkind.Is(err, errkind.Unavailable):
+		// Another user's process has it, and cannot be reached now. What the client was
+		// told still holds; one line for the log until it goes on.
+		if !s.cutOff {
+			s.cutOff = true
+			s.cfg.Log.Warn("sync of " + s.view.Box().Info().Name + ": " + err.Error())
+		}
+		return
 	case err != nil:
 		s.cfg.Log.Error("sync of " + s.view.Box().Info().Name + ": " + err.Error())
 	}
+	s.cutOff = s.cutOff && !disk
 }
 
 // run of IDLE.

@@ -83,6 +83,9 @@ type Config struct {
 	// to be compressed, and what came has to be inflated before Feed. nil: COMPRESS is
 	// not offered.
 	Compress func()
+	// Unauthenticate: whoever has the client's stream ends the session at UNAUTHENTICATE,
+	// and gives nothing of what follows to this process.
+	Unauthenticate bool
 	Jobs
 }
 
@@ -134,6 +137,7 @@ type Session struct {
 	qresync    bool       // ENABLE QRESYNC came (RFC 7162 §3.2.3)
 	removed    bool       // the command under way has expunged messages
 	compressed bool       // COMPRESS is active (RFC 4978)
+	cutOff     bool       // the selected mailbox could not be reached when it was last looked at
 	turned     bool       // Feed has to stop: see there
 	lowest     uint32     // UID: the command under way left out messages below; 0 for none
 	language   string     // of the answers' texts: a tag of imaplang, "" for the default

@@ -22,6 +22,13 @@
 // in steps: a power cut in between leaves a step's messages in both places, an
 // error while expunging takes those copies back whose originals stay. RENAME is
 // refused: UIDs and UIDVALIDITY could not be kept.
+//
+// # Others' mail
+//
+// Whole puts namespaces of other users' mail beside a user's own store, with the
+// limits, the hold and the guard that stand around that: none of these is asked about
+// what is another's. Its subscriptions are the user's own; it has no annotations and
+// no quota for him.
 package spaces
 
 import (

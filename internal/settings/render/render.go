@@ -191,6 +191,22 @@ func shipped() map[string]string {
 			boxes.WriteString("quota_storage_percentage = 110\n")
 		}
 	}
+	boxes.WriteString(`
+# What other users share, below their names, and the folders of one user for all
+# (docs/acl.md, docs/namespaces.md).
+#[[namespace]]
+#name = "others"
+#type = "shared"
+#prefix = "Other Users."
+#list = "children"
+#
+#[[namespace]]
+#name = "public"
+#type = "public"
+#owner = "public@example.org"
+#prefix = "Public."
+#list = "children"
+`)
 	return map[string]string{
 		"10-master": strings.TrimSuffix(listeners.String(), "\n"),
 		"11-auth-databases": `# The users of this system, with their passwords of /etc/shadow.
