@@ -39,6 +39,7 @@ type server struct {
 	eng   *engine.Engine
 
 	halves map[uint64]*half // of master's goroutine alone
+	shares sharing          // the same
 
 	mu       sync.Mutex
 	channels map[uint64]*channel
@@ -59,7 +60,7 @@ type channel struct {
 
 func newServer(ctl *ipc.Conn, log *maillog.Logger, files *dbfile.Store, set *settings.Set, now func() time.Time) (*server, error) {
 	s := &server{ctl: ctl, log: log, files: files, now: now, keys: signer.NewKeys(), pool: hashpool.New(poolLimits(set)),
-		halves: map[uint64]*half{}, channels: map[uint64]*channel{}}
+		halves: map[uint64]*half{}, channels: map[uint64]*channel{}, shares: newSharing(log)}
 	cfg, err := engineConfig(set, s.databaseEnv())
 	if err != nil {
 		return nil, err
@@ -93,6 +94,12 @@ func (s *server) handle(m ipc.Message, fd int) error {
 		return s.ctl.Send(s.eng.Redeem(m), -1)
 	case *redeemmsg.Lookup:
 		return s.ctl.Send(s.eng.Lookup(m), -1)
+	case *redeemmsg.Publish:
+		return s.ctl.Send(s.shares.publish(m, s.now()), -1)
+	case *redeemmsg.SharesOf:
+		return s.eng.SharesOf(m, s.shares.keeper.List, func(part ipc.Message) error { return s.ctl.Send(part, -1) })
+	case *redeemmsg.Visit:
+		return s.ctl.Send(s.eng.Visit(m, s.shares.keeper.List), -1)
 	case *redeemmsg.Test:
 		s.wg.Add(1)
 		go func() { // compares a password, which may take its time
@@ -225,6 +232,8 @@ func (s *server) file(m *redeemmsg.File, fd int) error {
 		s.files.Give(shadowPath, fd)
 	case "passwd":
 		s.files.Give(passwdPath, fd)
+	case "shares":
+		return s.shares.file(m, fd)
 	case "certificate", "key":
 		data, err := dbfile.ReadGiven(fd, m.Path, signer.MaxPEM)
 		return s.pairHalf(m, data, err)
@@ -299,6 +308,7 @@ func (s *server) close() {
 	}
 	s.mu.Unlock()
 	s.wg.Wait()
+	s.shares.close()
 	s.files.Close()
 }
 

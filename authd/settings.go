@@ -52,6 +52,8 @@ func engineConfig(set *settings.Set, env authdb.Env) (*engine.Config, error) {
 		DebugPasswords:   settings.AuthDebugPasswords.Get(set),
 		VerbosePasswords: settings.AuthVerbosePasswords.Get(set),
 
+		ACLGroups: settings.ACLGroups.Get(set),
+
 		MailHome: settings.MailHome.Get(set),
 		FirstUID: uint32(settings.FirstValidUID.Get(set)), LastUID: uint32(settings.LastValidUID.Get(set)),
 		FirstGID: uint32(settings.FirstValidGID.Get(set)), LastGID: uint32(settings.LastValidGID.Get(set)),

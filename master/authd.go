@@ -22,9 +22,10 @@ type authService struct {
 	done func(problem string)
 }
 
-// answer is authd's to a lookup or a test of rookeryctl.
+// answer is authd's to a lookup or a test of rookeryctl, or to a guest's wish.
 type answer struct {
 	record *redeemmsg.Record
+	groups []string // of a guest
 	kind   errkind.Kind
 	text   string
 }
@@ -55,6 +56,7 @@ func (m *master) startAuthd() error {
 		return err
 	}
 	m.authd.proc = p
+	m.passShares()
 	m.passFiles()
 	m.pairs.passAll(m)
 	for _, l := range m.logins.all {
@@ -72,6 +74,7 @@ func (m *master) authdGone(p *proc, e spawn.Exit) {
 	}
 	m.table.AuthGone()
 	m.pairs.authGone()
+	m.sharing.authGone(m)
 	for id, f := range m.asked {
 		delete(m.asked, id)
 		f(answer{kind: errkind.Unavailable, text: "authd ended"})
@@ -116,13 +119,15 @@ func (m *master) fromAuthd(p *proc, msg ipc.Message) {
 		if m.authd.done != nil && msg.Generation == m.cfg.generation+1 {
 			m.authd.done(msg.Problem)
 		}
+	default:
+		m.fromAuthdShares(msg)
 	}
 }
 
-// askID marks numbers of rookeryctl's questions: the table's never reach it.
+// askID marks numbers of such questions: the table's never reach it.
 const askID = 1 << 63
 
-// ask sends a question of rookeryctl.
+// ask sends a question of rookeryctl, or of a worker that wants to see another's mail.
 func (m *master) ask(make func(id uint64) ipc.Message, f func(answer)) {
 	if m.authd.proc == nil {
 		f(answer{kind: errkind.Unavailable, text: "authd is being started anew; try again in a moment"})

@@ -80,6 +80,7 @@ func (c *config) limits() handover.Limits {
 		Workers:  int(settings.WorkerProcessLimit.Get(c.set)),
 		Requests: int(settings.LoginRequestLimit.Get(c.set)) * c.loginProcesses(),
 		Queue:    1024,
+		Guests:   int(settings.WorkerGuestProcessLimit.Get(c.set)),
 	}
 }
 

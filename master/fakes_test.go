@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -239,7 +240,7 @@ func (f *fakeLoginProc) login(c *net.TCPConn, service, user string) (text string
 func fakeAuthd() int {
 	env, err := child.Inherit(child.Authd)
 	must(err)
-	f := &fakeAuthdProc{ctl: open(env.Control, redeemmsg.Protocol), tickets: map[[16]byte]issued{}, certs: map[uint64]string{}}
+	f := &fakeAuthdProc{ctl: open(env.Control, redeemmsg.Protocol), tickets: map[[16]byte]issued{}, certs: map[uint64]string{}, shares: map[string][]redeemmsg.Published{}}
 	base := string(env.Settings) // the directory of users stands in default_password paths: see the test's configuration
 	f.mail = between(base, "MAILDIR<", ">")
 	must(f.ctl.Send(&redeemmsg.Ready{}, -1))
@@ -264,6 +265,7 @@ type fakeAuthdProc struct {
 	mu      sync.Mutex
 	tickets map[[16]byte]issued
 	certs   map[uint64]string
+	shares  map[string][]redeemmsg.Published
 }
 
 func between(s, a, b string) string {
@@ -316,6 +318,8 @@ func (f *fakeAuthdProc) message(m ipc.Message, fd int) {
 			return
 		}
 		f.ctl.Send(&redeemmsg.Redeemed{ID: m.ID, Record: f.record(m.User, m.Remote)}, -1)
+	case *redeemmsg.Publish, *redeemmsg.SharesOf, *redeemmsg.Visit:
+		f.sharing(m)
 	case *redeemmsg.Settings:
 		b, err := child.ReadSealed(fd)
 		must(err)
@@ -370,7 +374,7 @@ func fakeWorker() int {
 	}
 	env, err := child.Inherit(role)
 	must(err)
-	w := &fakeWorkerProc{ctl: open(env.Control, workermsg.Protocol), end: make(chan struct{}), asks: time.NewTimer(time.Hour)}
+	w := &fakeWorkerProc{ctl: open(env.Control, workermsg.Protocol), end: make(chan struct{}), asks: time.NewTimer(time.Hour), answers: make(chan sharingAnswer, 100)}
 	if env.Spare {
 		must(w.ctl.Send(&workermsg.Ready{Spare: true}, -1))
 	}
@@ -389,6 +393,13 @@ func fakeWorker() int {
 		case *workermsg.Session:
 			w.wg.Add(1)
 			go w.session(m, fd, w.end)
+		case *workermsg.Guest:
+			w.wg.Add(1)
+			go w.guest(m, fd, w.end)
+		case *workermsg.Reached, *workermsg.Shares:
+			w.answers <- sharingAnswer{m, fd}
+		case *workermsg.SharesChanged:
+			w.changes.Add(1)
 		case *workermsg.MayExit:
 			return 0
 		case *workermsg.Kick, *workermsg.Shutdown:
@@ -410,6 +421,9 @@ type fakeWorkerProc struct {
 	end   chan struct{}
 	asks  *time.Timer
 	wg    sync.WaitGroup
+
+	answers chan sharingAnswer
+	changes atomic.Int64
 }
 
 // ask asks to go 300 ms after the last session.
@@ -450,6 +464,9 @@ func (w *fakeWorkerProc) session(m *workermsg.Session, envelope int, end <-chan 
 		if line == "DIE\n" {
 			syscall.Kill(os.Getpid(), syscall.SIGKILL)
 			os.Exit(9)
+		}
+		if w.sharing(c, strings.Fields(line)) {
+			continue
 		}
 		fmt.Fprintf(c, "%s: %s", w.user, line)
 	}

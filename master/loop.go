@@ -55,6 +55,7 @@ type master struct {
 	logins   logins
 	workers  workers
 	tools    tools
+	sharing  sharing
 	moves    *relocated.Table // where users' mail was moved to
 	groups   map[child.Role]*restart.Group
 	debug    string // the filter of log_debug at run time

@@ -286,6 +286,14 @@ func (s *server) login(addr, user string) (*client, string) {
 
 func (s *server) ask(verb string, password string, args ...string) (body []byte, exit int, text string) {
 	s.t.Helper()
+	c := s.control()
+	defer c.Close()
+	return s.request(c, verb, password, args...)
+}
+
+// control opens a connection as rookeryctl has it.
+func (s *server) control() *ipc.Conn {
+	s.t.Helper()
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		s.t.Fatal(err)
@@ -297,8 +305,12 @@ func (s *server) ask(verb string, password string, args ...string) (body []byte,
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	defer c.Close()
 	c.SetReadDeadline(time.Now().Add(20 * time.Second))
+	return c
+}
+
+func (s *server) request(c *ipc.Conn, verb string, password string, args ...string) (body []byte, exit int, text string) {
+	s.t.Helper()
 	if err := c.Send(&ctlmsg.Request{Verb: verb, Args: args, Secret: secret.FromString(password)}, -1); err != nil {
 		s.t.Fatal(err)
 	}

@@ -71,6 +71,7 @@ func prepare(file string) (*master, error) {
 	m.pairs.init()
 	m.logins.all = map[uint64]*loginProc{}
 	m.tools = tools{held: map[string]int{}}
+	m.sharing = newSharing()
 	m.workers = workers{byID: map[uint64]*workerProc{}, users: map[uint32]string{}}
 	for _, step := range []func() error{m.probe, m.openPrograms, m.openPlaces, m.openForkers, m.openLog, m.setWorkers, m.setLogins} {
 		if err := step(); err != nil {

@@ -50,6 +50,7 @@ type limitsBody struct {
 	Workers int   `json:"worker_process_limit"`
 	UserIP  int64 `json:"mail_max_userip_connections"`
 	User    int64 `json:"mail_max_user_connections"`
+	Guests  int   `json:"worker_guest_process_limit"`
 	Logins  int   `json:"logins_in_flight"`
 }
 
@@ -62,6 +63,7 @@ type processBody struct {
 
 type sessionBody struct {
 	User      string    `json:"user"`
+	Owner     string    `json:"owner,omitempty"` // of a guest: whose shared mail he sees
 	Service   string    `json:"service"`
 	Session   string    `json:"session"`
 	PID       int       `json:"pid"`
@@ -76,7 +78,7 @@ func (m *master) status() statusBody {
 	l := m.cfg.limits()
 	b := statusBody{Version: buildid.Version, Build: buildid.ID(), PID: selfPID(), Started: m.started.UTC().Round(time.Second), Generation: m.cfg.generation,
 		State: "running", Now: m.table.Now(), Counters: m.table.Counters, Missing: m.missing, Processes: m.processes(),
-		Limits: limitsBody{l.Workers, settings.MailMaxUserIPConnections.Get(m.cfg.set), settings.MailMaxUserConnections.Get(m.cfg.set), l.Requests}}
+		Limits: limitsBody{l.Workers, settings.MailMaxUserIPConnections.Get(m.cfg.set), settings.MailMaxUserConnections.Get(m.cfg.set), l.Guests, l.Requests}}
 	switch {
 	case m.stop.began:
 		b.State = "stopping"
@@ -121,7 +123,7 @@ func (m *master) who(user string) []sessionBody {
 		if !s.Taken {
 			continue
 		}
-		b := sessionBody{User: s.User, Service: s.Service, Session: s.Session, PID: s.PID, TLS: s.TLS, Mechanism: s.Mech, Since: s.Since.UTC().Round(time.Second)}
+		b := sessionBody{User: s.User, Owner: s.Owner, Service: s.Service, Session: s.Session, PID: s.PID, TLS: s.TLS, Mechanism: s.Mech, Since: s.Since.UTC().Round(time.Second)}
 		if s.Remote.IsValid() {
 			b.Remote = s.Remote.String()
 		}

@@ -183,7 +183,12 @@ func (m *master) toolLaunched(p *proc, operator int, err error, to func(reply)) 
 }
 
 func (m *master) fromTool(p *proc, msg ipc.Message) {
-	switch msg.(type) {
+	switch msg := msg.(type) {
+	case *workermsg.Publish:
+		if !m.publish(p, msg) {
+			m.log.Errorf("mailtool[%d] is killed: it told what its user shares without a pause", p.pid)
+			p.kill()
+		}
 	case *workermsg.Ready:
 		p.ready = true
 	case *workermsg.Changed:
@@ -195,6 +200,7 @@ func (m *master) fromTool(p *proc, msg ipc.Message) {
 }
 
 func (m *master) toolGone(p *proc, e spawn.Exit) {
+	m.sharing.gone(p)
 	m.forgetTool(p)
 	if e != (spawn.Exit{}) && !p.doomed {
 		m.log.Errorf("mailtool[%d] of %s ended: %s", p.pid, p.user, e)
@@ -235,6 +241,7 @@ func (m *master) mailHold(h *holds, user string, to func(reply)) {
 	h.users = append(h.users, user)
 	m.tools.held[user]++
 	m.table.Kick(user, heldText)
+	m.table.KickGuests(user, heldText)
 	deadline := time.Now().Add(holdLimit)
 	var look func()
 	look = func() {

@@ -333,11 +333,14 @@ func (m *master) fromWorker(w *workerProc, msg ipc.Message) {
 		m.table.AskExit(w.table)
 	case *workermsg.Changed:
 		m.table.Changed(w.table)
+	default:
+		m.fromSharing(w, msg)
 	}
 }
 
 func (m *master) workerGone(w *workerProc, e spawn.Exit) {
 	clean := e == spawn.Exit{}
+	m.sharing.gone(w.proc)
 	if w.table == 0 {
 		m.removeSpare(w)
 		if !clean && !w.doomed {

@@ -181,6 +181,8 @@ func TestArguments(t *testing.T) {
 		{authd, "open for writing", unix.SYS_OPENAT, []uint64{atCWD, 4096, unix.O_WRONLY}, false},
 		{authd, "open and create", unix.SYS_OPENAT, []uint64{atCWD, 4096, unix.O_CREAT}, false},
 		{authd, "open and truncate", unix.SYS_OPENAT, []uint64{atCWD, 4096, unix.O_TRUNC}, false},
+		{authd, "write a held file", unix.SYS_PWRITE64, []uint64{9, 4096, 10, 0}, true},
+		{authd, "truncate by a path", unix.SYS_TRUNCATE, []uint64{4096, 0}, false},
 		{authd, "open for stat", unix.SYS_OPENAT, []uint64{atCWD, 4096, unix.O_PATH}, false},
 		{imap, "futimens", unix.SYS_UTIMENSAT, []uint64{9, 0, 4096, 0}, true},
 		{imap, "utimensat with a path", unix.SYS_UTIMENSAT, []uint64{atCWD, 4096, 4096, 0}, false},

@@ -47,6 +47,9 @@ func authdRows() []row {
 		{name: "openat", nr: unix.SYS_OPENAT, when: []cond{only(2, readOnlyOpen)},
 			why: "passwd-files, for reading; Landlock says which"},
 		{name: "newfstatat", nr: sysNewfstatat, why: "whether a passwd-file has changed"},
+		{name: "pwrite64", nr: unix.SYS_PWRITE64, why: "the list of shares, in two files that master opened; no other is open for writing"},
+		{name: "fdatasync", nr: unix.SYS_FDATASYNC, why: "what the list of shares has is on disk"},
+		{name: "ftruncate", nr: unix.SYS_FTRUNCATE, why: "a record of the list of shares that was not finished, and a file of it before it is written anew"},
 	}
 }
 

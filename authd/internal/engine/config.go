@@ -40,6 +40,8 @@ type Config struct {
 	DebugPasswords   bool
 	VerbosePasswords settings.PasswordLog
 
+	ACLGroups []string // of users to whom no userdb field gives others
+
 	Passdbs []*authdb.Passdb
 	Userdbs []*authdb.Userdb
 

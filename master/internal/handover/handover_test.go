@@ -43,8 +43,17 @@ func (r *recorder) Kill(w uint64)                  { r.add("kill %d", w) }
 func (r *recorder) Kick(w, id uint64, text string) { r.add("kick %d at %d: %s", id, w, text) }
 func (r *recorder) Wake(w uint64)                  { r.add("wake %d", w) }
 func (r *recorder) DropLogin(l uint64, why string) { r.add("drop login %d: %s", l, why) }
-func (r *recorder) Warn(string)                    {}
-func (r *recorder) Info(string)                    {}
+func (r *recorder) Visit(id uint64, guest, owner string) {
+	r.add("visit %d: %s at %s", id, guest, owner)
+}
+func (r *recorder) Reached(w, request uint64, kind errkind.Kind, _ string) {
+	r.add("not reached %d/%d %v", w, request, kind)
+}
+func (r *recorder) Introduce(from, request, owner, id uint64, user string, groups []string) {
+	r.add("introduce %d/%d to %d as %d: %s %v", from, request, owner, id, user, groups)
+}
+func (r *recorder) Warn(string) {}
+func (r *recorder) Info(string) {}
 func (r *recorder) Close(fd int) {
 	r.add("close %d", fd)
 	if r.closed[fd]++; r.closed[fd] > 1 {
@@ -111,6 +120,9 @@ func (tb *table) empty() {
 	tb.t.Helper()
 	if len(tb.sessions) != 0 || len(tb.perIP) != 0 || len(tb.perUser) != 0 || tb.inFlight != 0 {
 		tb.t.Errorf("left: %d sessions, %v, %v, %d in flight", len(tb.sessions), tb.perIP, tb.perUser, tb.inFlight)
+	}
+	if len(tb.guests) != 0 {
+		tb.t.Errorf("left: %d guests", len(tb.guests))
 	}
 	for fd := 101; fd <= tb.fd; fd++ {
 		if tb.rec.closed[fd] != 1 {

@@ -100,7 +100,7 @@ func (m *Machine) forgive(k Key) { delete(m.fails, userKey{k.Service, k.User}) }
 // Tick is called about once a second.
 func (m *Machine) Tick(now time.Time) {
 	for _, w := range m.workers {
-		if w.state == running && w.ready && len(w.sessions) > 0 && now.Sub(w.started) > atOnce {
+		if w.state == running && w.ready && !w.quiet() && now.Sub(w.started) > atOnce {
 			m.forgive(w.key)
 		}
 		switch {
@@ -120,6 +120,7 @@ func (m *Machine) Tick(now time.Time) {
 			m.WorkerBroken(s.worker.id, "it did not end a session within "+kickGrace.String())
 		}
 	}
+	m.tickGuests(now)
 	for u, f := range m.fails {
 		if now.Sub(f.until) > keepFails {
 			delete(m.fails, u)

@@ -14,6 +14,7 @@ type Machine struct {
 	logins   map[uint64]*login
 	sessions map[uint64]*session
 	workers  map[uint64]*worker
+	guests   map[uint64]*guest
 	byKey    map[Key]*worker
 	perUser  map[userKey]int
 	perIP    map[ipKey]int
@@ -61,7 +62,7 @@ type session struct {
 
 // New makes an empty table.
 func New(fx Effects, l Limits) *Machine {
-	return &Machine{fx: fx, limits: l, logins: map[uint64]*login{}, sessions: map[uint64]*session{}, workers: map[uint64]*worker{},
+	return &Machine{fx: fx, limits: l, logins: map[uint64]*login{}, sessions: map[uint64]*session{}, workers: map[uint64]*worker{}, guests: map[uint64]*guest{},
 		byKey: map[Key]*worker{}, perUser: map[userKey]int{}, perIP: map[ipKey]int{}, fails: map[userKey]*failure{}}
 }
 
@@ -193,6 +194,11 @@ func (m *Machine) AuthGone() {
 			m.refuse(s, errkind.Unavailable, "Temporary authentication failure.")
 		}
 	}
+	for _, g := range guestsInOrder(m.guests) {
+		if g.phase == asking {
+			m.turnAway(g, errkind.Unavailable, "The server does not know at the moment who may see this. Try again later.")
+		}
+	}
 }
 
 // place gives a waiting session to its worker, which is started if need be.
@@ -203,6 +209,7 @@ func (m *Machine) place(s *session, now time.Time) {
 			return
 		}
 	}
+	w.forGuests = false
 	if w.state == running {
 		m.send(w, s)
 		return
@@ -256,6 +263,7 @@ func (m *Machine) remove(s *session) {
 	}
 	if s.worker != nil {
 		s.worker.forget(s)
+		m.guestsLeft(s.worker)
 	}
 }
 
@@ -272,6 +280,11 @@ func (m *Machine) Stop() {
 	for _, s := range m.sessions {
 		if s.phase == redeeming || s.phase == waiting {
 			m.refuse(s, errkind.Unavailable, "The server is shutting down.")
+		}
+	}
+	for _, g := range guestsInOrder(m.guests) {
+		if g.phase != visiting {
+			m.turnAway(g, errkind.Unavailable, "The server is shutting down.")
 		}
 	}
 }

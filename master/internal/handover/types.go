@@ -33,13 +33,17 @@ type Grant struct {
 	MaxIP   int  // mail_max_userip_connections; 0: no limit
 	MaxUser int  // mail_max_user_connections; 0: no limit
 	NoIP    bool // the address is in limits_exempt_networks
+	// MaxVisits: other users whose mail this one may have open (mail_max_guest_connections);
+	// MaxGuests: channels of other users to his (mail_max_guests). 0: no limit.
+	MaxVisits, MaxGuests int
 }
 
 // Limits are for all users together.
 type Limits struct {
 	Workers  int // processes
 	Requests int // in flight, of all login processes
-	Queue    int // sessions that may wait for one worker
+	Queue    int // sessions that may wait for one worker, and guests
+	Guests   int // processes that run for guests alone, beside Workers
 }
 
 // Effects is what the machine asks master to do. None may block or call back.
@@ -57,6 +61,13 @@ type Effects interface {
 	Kill(worker uint64)
 	Kick(worker, id uint64, text string)
 	Wake(worker uint64)
+	// Visit asks authd whether a user may be let in at an owner's; Visited or VisitFailed answers.
+	Visit(id uint64, guest, owner string)
+	// Reached refuses a worker's wish to see another's mail.
+	Reached(worker, request uint64, kind errkind.Kind, text string)
+	// Introduce makes a channel, and gives one end to the worker that wished it, as
+	// the answer to its request, and the other to the owner's worker, with the guest.
+	Introduce(from, request, owner, id uint64, user string, groups []string)
 	// Close closes a descriptor, elsewhere.
 	Close(fd int)
 	// DropLogin ends a login process that broke the rules; LoginGone follows.
@@ -78,6 +89,7 @@ type Session struct {
 	Mech          string
 	Since         time.Time
 	Taken         bool
+	Owner         string // of a guest: whose mail it is that he sees; User is the guest
 }
 
 // Counters since the start.
@@ -96,4 +108,7 @@ type Counters struct {
 	WorkersStarted uint64 `json:"workers_started"`
 	WorkersDied    uint64 `json:"workers_died"`
 	LoginsDropped  uint64 `json:"logins_dropped"`
+	Reaches        uint64 `json:"reaches"`
+	Guests         uint64 `json:"guests"`
+	OverGuests     uint64 `json:"over_guest_limits"`
 }

@@ -30,6 +30,12 @@ type worker struct {
 	idle     time.Time // since when it has no session
 	sessions map[uint64]*session
 	queue    []*session
+	guests   map[uint64]*guest
+	arriving []*guest // they wait for it as the queue does
+	// forGuests: no session has it run. It counts against the limit of such.
+	forGuests bool
+	maxVisits int
+	asks      Bucket
 }
 
 func (w *worker) forget(s *session) {
@@ -41,14 +47,19 @@ func (w *worker) forget(s *session) {
 
 // start makes a worker for the session, or refuses it and returns nil.
 func (m *Machine) start(s *session, now time.Time) *worker {
-	if m.limits.Workers > 0 && m.busy() >= m.limits.Workers && !m.endLingerer() {
+	if m.limits.Workers > 0 && m.started(false) >= m.limits.Workers && !m.endLingerer(false) {
 		m.Counters.OverWorkers++
 		m.fx.Warn(fmt.Sprintf("worker_process_limit (%d) is reached: a login of %s was refused", m.limits.Workers, s.grant.Key.User))
 		m.refuse(s, errkind.Limit, fmt.Sprintf("Maximum number of mail processes reached (worker_process_limit=%d).", m.limits.Workers))
 		return nil
 	}
+	return m.startWorker(s.grant, false, now)
+}
+
+func (m *Machine) startWorker(g Grant, forGuests bool, now time.Time) *worker {
 	m.next++
-	w := &worker{id: m.next, key: s.grant.Key, record: s.grant.Record, started: now, idle: now, sessions: map[uint64]*session{}}
+	w := &worker{id: m.next, key: g.Key, record: g.Record, started: now, idle: now, sessions: map[uint64]*session{}, guests: map[uint64]*guest{},
+		forGuests: forGuests, maxVisits: g.MaxVisits}
 	m.workers[w.id] = w
 	m.byKey[w.key] = w
 	m.pending = append(m.pending, w)
@@ -59,41 +70,49 @@ func (m *Machine) start(s *session, now time.Time) *worker {
 // launch starts the processes that wait for their place: one that may exit has
 // it until it is reaped.
 func (m *Machine) launch() {
-	n := 0
+	n, limit := map[bool]int{}, map[bool]int{false: m.limits.Workers, true: m.limits.Guests}
 	for _, w := range m.workers {
 		if w.launched {
-			n++
+			n[w.forGuests]++
 		}
 	}
-	for len(m.pending) > 0 && (m.limits.Workers <= 0 || n < m.limits.Workers) {
-		w := m.pending[0]
-		m.pending = m.pending[1:]
+	var wait []*worker
+	pending := m.pending
+	m.pending = nil
+	for _, w := range pending {
 		if m.workers[w.id] != w {
 			continue
 		}
-		n++
+		if limit[w.forGuests] > 0 && n[w.forGuests] >= limit[w.forGuests] {
+			wait = append(wait, w)
+			continue
+		}
+		n[w.forGuests]++
 		w.launched = true
 		m.Counters.WorkersStarted++
 		m.fx.StartWorker(w.id, w.key, w.record)
 	}
+	m.pending = append(wait, m.pending...)
 }
 
-// busy is the number of workers that are not on their way out.
-func (m *Machine) busy() int {
+// started is the number of workers that are not on their way out: of those that run
+// for guests alone, or of the others.
+func (m *Machine) started(forGuests bool) int {
 	n := 0
 	for _, w := range m.workers {
-		if w.state != leaving {
+		if w.state != leaving && w.forGuests == forGuests {
 			n++
 		}
 	}
 	return n
 }
 
-// endLingerer tells the worker that has been idle longest to exit.
-func (m *Machine) endLingerer() bool {
+// endLingerer tells the worker that has been idle longest to exit, of those that ran
+// for guests, or of the others.
+func (m *Machine) endLingerer(forGuests bool) bool {
 	var oldest *worker
 	for _, w := range m.workers {
-		if w.idler() && (oldest == nil || w.idle.Before(oldest.idle)) {
+		if w.idler() && w.forGuests == forGuests && (oldest == nil || w.idle.Before(oldest.idle)) {
 			oldest = w
 		}
 	}
@@ -104,7 +123,10 @@ func (m *Machine) endLingerer() bool {
 	return true
 }
 
-func (w *worker) idler() bool { return w.state == running && len(w.sessions) == 0 }
+func (w *worker) idler() bool { return w.state == running && w.quiet() }
+
+// quiet reports whether it serves nobody.
+func (w *worker) quiet() bool { return len(w.sessions)+len(w.guests) == 0 }
 
 // letGo takes a worker off the list, then lets it go: no session can be sent
 // to it in between.
@@ -142,6 +164,11 @@ func (m *Machine) flush(w *worker) {
 	for _, s := range queue {
 		m.send(w, s)
 	}
+	arriving := w.arriving
+	w.arriving = nil
+	for _, g := range arriving {
+		m.introduce(w, g)
+	}
 }
 
 // WorkerFailed says that the worker could not be started at all.
@@ -153,6 +180,10 @@ func (m *Machine) WorkerFailed(id uint64, kind errkind.Kind, text string) {
 	m.drop(w)
 	for _, s := range slices.Clone(w.queue) {
 		m.refuse(s, kind, text)
+	}
+	for _, g := range slices.Clone(w.arriving) {
+		// Why his process cannot be started is the owner's affair.
+		m.turnAway(g, errkind.Unavailable, "The mail process of this user cannot be started. Try again later.")
 	}
 }
 
@@ -201,6 +232,7 @@ func (m *Machine) WorkerGone(id uint64, clean bool, now time.Time) {
 	for _, s := range append(inOrder(w.sessions), w.queue...) {
 		m.again(s, now)
 	}
+	m.guestsOfGone(w, now)
 }
 
 // again gives a session of a dead worker to the next one, once.
@@ -258,7 +290,7 @@ func (m *Machine) Ended(worker, id uint64, now time.Time) {
 		m.forgive(s.grant.Key)
 	}
 	m.remove(s)
-	if w := m.workers[worker]; w != nil && len(w.sessions) == 0 {
+	if w := m.workers[worker]; w != nil && w.quiet() {
 		w.idle = now
 	}
 }

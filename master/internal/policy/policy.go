@@ -132,9 +132,10 @@ func (p *Policy) Grant(service string, r redeemmsg.Record) (handover.Grant, erro
 		return handover.Grant{}, err
 	}
 	return handover.Grant{Key: handover.Key{Service: service, User: r.User, Hash: hash}, Record: r,
-		MaxIP:   int(settings.MailMaxUserIPConnections.Get(set)),
-		MaxUser: int(settings.MailMaxUserConnections.Get(set)),
-		NoIP:    exempt(settings.LimitsExemptNetworks.Get(p.Set), r.Remote.Addr())}, nil
+		MaxIP:     int(settings.MailMaxUserIPConnections.Get(set)),
+		MaxUser:   int(settings.MailMaxUserConnections.Get(set)),
+		MaxVisits: int(settings.MailMaxGuestConnections.Get(set)), MaxGuests: int(settings.MailMaxGuests.Get(set)),
+		NoIP: exempt(settings.LimitsExemptNetworks.Get(p.Set), r.Remote.Addr())}, nil
 }
 
 func exempt(nets []netip.Prefix, addr netip.Addr) bool {
