@@ -50,7 +50,7 @@ func (s *server) Serve(ws *worker.Session) {
 	cfg := s.config
 	cfg.Out, cfg.Log, cfg.Changes = c, lines{ws}, c.changes
 	cfg.Changed, cfg.Watching = func() { s.changed(c) }, c.watches.Store
-	cfg.Language = ws.Go.Lang
+	cfg.Language, cfg.Unauthenticate = ws.Go.Lang, ws.Go.Unauthenticate
 	if s.compressors != nil {
 		cfg.Compress = func() { c.layer = compress.New(s.compressors, c.write) }
 	}

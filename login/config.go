@@ -28,6 +28,7 @@ type config struct {
 	clients        int // login_client_limit
 	highSecurity   bool
 	id             []string
+	unauthenticate bool
 	loginDelay     int // seconds
 	expire         int // days
 	format         *logline.Format
@@ -51,6 +52,7 @@ func newConfig(set *settings.Set) *config {
 		perAddress:     int(settings.LoginUnauthenticatedUserIPLimit.Get(set)),
 		clients:        int(settings.LoginClientLimit.Get(set)),
 		highSecurity:   settings.LoginHighSecurity.Get(set),
+		unauthenticate: settings.IMAPUnauthenticate.Get(set),
 		loginDelay:     int(settings.POP3LoginDelay.Get(set) / time.Second),
 		expire:         int(settings.POP3Expire.Get(set)),
 		format:         logline.New(settings.LoginLogFormatElements.Get(set)),

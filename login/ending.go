@@ -20,6 +20,8 @@ func (e *closed) Error() string { return e.why }
 
 // over ends the session with its line in the log.
 func (c *session) over(err error) {
+	c.timer.Stop()
+	clear(c.rest)
 	var stats prelogin.Stats // before the goodbye: how far the login came
 	if c.machine != nil {
 		stats = c.machine.Stats()

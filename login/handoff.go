@@ -13,6 +13,7 @@ import (
 	"rookery/internal/ipc"
 	"rookery/internal/ipc/envelopemsg"
 	"rookery/internal/ipc/handoffmsg"
+	"rookery/login/internal/follow"
 	"rookery/login/internal/prelogin"
 	"rookery/login/internal/relay"
 	"rookery/login/internal/sock"
@@ -43,13 +44,16 @@ func (r *refusal) Error() string { return r.text }
 // handOver asks master for a worker and gives it the stream. handed says that
 // the client is the worker's; otherwise the machine has an answer for it.
 func (c *session) handOver(e prelogin.HandOver) (handed bool, effects []prelogin.Effect, err error) {
-	stream, err := c.newStream()
+	stream, err := c.newStream(e)
 	if err != nil {
 		c.log.Errorf("Internal login failure: %v", err)
 		return false, c.machine.HandoffFailed(errkind.Unavailable, ""), nil
 	}
 	pid, err := c.deliver(e, stream)
 	stream.closeOurs()
+	if stream.follow == nil {
+		clear(e.Pending)
+	}
 	var refused *refusal
 	switch {
 	case errors.As(err, &refused):
@@ -64,11 +68,12 @@ func (c *session) handOver(e prelogin.HandOver) (handed bool, effects []prelogin
 		stream.drop()
 		c.log.Errorf("%s", c.srv.cfg.format.Line("Internal login failure: "+err.Error(), c.facts()))
 		c.machine.Wipe()
+		c.timer.Stop()
 		c.conn.Close()
 		c.srv.leave(c)
 		return true, nil, nil
 	}
-	c.finish(stream, pid)
+	c.finish(stream, pid, e.Pending)
 	return true, nil, nil
 }
 
@@ -87,26 +92,33 @@ func (c *session) refused(r *refusal) {
 }
 
 // finish ends our part of a session that a worker has. The relay is there
-// before we wait for anything.
-func (c *session) finish(stream *stream, pid func() uint32) {
-	facts := c.facts()
+// before we wait for anything; from then on c may be in another goroutine's hands,
+// if the client comes back.
+func (c *session) finish(stream *stream, pid func() uint32, pending []byte) {
+	facts, log, format := c.facts(), c.log, c.srv.cfg.format
 	c.machine.Wipe()
 	c.timer.Stop()
 	if stream.ours == nil {
 		c.conn.Close()
 	} else {
-		c.startRelay(stream.ours)
+		c.startRelay(stream, pending)
 	}
 	facts.WorkerPID = pid()
-	c.log.Infof("%s", c.srv.cfg.format.Line("Login", facts))
+	log.Infof("%s", format.Line("Login", facts))
 	if stream.ours == nil {
 		c.srv.leave(c)
 	}
 }
 
-func (c *session) startRelay(worker *sock.Conn) {
+// startRelay gives the client to the relay. What it has said already goes the same
+// way as the rest where that is followed: the next user's password may be in it.
+func (c *session) startRelay(stream *stream, pending []byte) {
 	c.conn.SetDeadline(time.Time{})
-	r := &relay.Session{Client: c.conn, TLS: c.tls, Worker: worker, Timeouts: c.srv.relayFor}
+	r := &relay.Session{Client: c.conn, TLS: c.tls, Worker: stream.ours, Timeouts: c.srv.relayFor}
+	f := stream.follow
+	if f != nil {
+		r.Watch, r.First = watch{f}, pending
+	}
 	c.mu.Lock()
 	c.relay = r
 	severed := c.severed
@@ -115,8 +127,15 @@ func (c *session) startRelay(worker *sock.Conn) {
 		r.Cut()
 	}
 	c.srv.relayBegins()
-	r.Run(func() {
-		c.srv.leave(c)
+	r.Run(func(rest []byte, again bool) {
+		if err := r.Trouble(); err != nil {
+			c.log.Warnf("session <%s> is ended: %v", c.id, err)
+		}
+		if again {
+			c.srv.all.Go(func() { c.again(f, rest) })
+		} else {
+			c.srv.leave(c)
+		}
 		c.srv.relayEnded()
 	})
 }
@@ -125,12 +144,13 @@ func (c *session) startRelay(worker *sock.Conn) {
 // fresh pair.
 type stream struct {
 	kind   envelopemsg.StreamKind
-	socket *sock.Conn // the client's, not TLS
-	ours   *sock.Conn // our end of the pair
-	theirs int        // the other end; -1 when closed
+	socket *sock.Conn      // the client's, not TLS
+	ours   *sock.Conn      // our end of the pair
+	theirs int             // the other end; -1 when closed
+	follow *follow.Session // nil: the client cannot leave its worker
 }
 
-func (c *session) newStream() (*stream, error) {
+func (c *session) newStream(e prelogin.HandOver) (*stream, error) {
 	if c.tls == nil {
 		return &stream{kind: envelopemsg.StreamSocket, socket: c.conn, theirs: -1}, nil
 	}
@@ -143,7 +163,11 @@ func (c *session) newStream() (*stream, error) {
 		unix.Close(b)
 		return nil, err
 	}
-	return &stream{kind: envelopemsg.StreamRelay, ours: ours, theirs: b}, nil
+	s := &stream{kind: envelopemsg.StreamRelay, ours: ours, theirs: b}
+	if c.l.service == "imap" && c.srv.cfg.unauthenticate && len(e.Tag) <= follow.MaxTag {
+		s.follow = follow.New(e.Tag)
+	}
+	return s, nil
 }
 
 // with calls f with the descriptor that goes to the worker.
@@ -240,7 +264,10 @@ func (c *session) sendGo(h *handoff, e prelogin.HandOver, stream *stream, sent b
 	}
 	c.srv.noStranger(c)
 	m := &envelopemsg.Go{Kind: stream.kind, Session: c.id, Tag: e.Tag, Command: e.Command, Pending: e.Pending,
-		Remote: c.remote, Local: c.local, TLS: c.standing().tls, UTF8: e.UTF8, Lang: e.Lang, Client: e.Client}
+		Remote: c.remote, Local: c.local, TLS: c.standing().tls, UTF8: e.UTF8, Lang: e.Lang, Client: e.Client, Unauthenticate: stream.follow != nil}
+	if stream.follow != nil {
+		m.Pending = nil // it comes by the stream, as far as it is the worker's
+	}
 	err := stream.with(func(fd int) error { return h.env.Send(m, fd) })
 	switch {
 	case err == nil:

@@ -96,13 +96,13 @@ func TestSTARTTLSInjection(t *testing.T) {
 		if !w.Go.TLS || w.Go.Kind != envelopemsg.StreamRelay {
 			t.Errorf("%s: %+v", name, w.Go)
 		}
-		w.say("hello\r\n")
-		c.hear("hello")
+		w.say("* OK hello\r\n")
+		c.hear("* OK hello")
 	}
 }
 
 func TestTLSLoginAndRelay(t *testing.T) {
-	r := start(t, options{})
+	r := start(t, options{set: func(s *settings.Set) { settings.IMAPUnauthenticate.Put(s, false) }})
 	c := r.dialTLS("imaps", &tls.Config{ServerName: "mail.example.test", NextProtos: []string{"imap"}})
 	c.hear("* OK [CAPABILITY")
 	c.Write([]byte("a1 AUTHENTICATE PLAIN AGFubgBwYXNz\r\na2 NOOP\r\n"))
@@ -361,8 +361,8 @@ func TestHighSecurity(t *testing.T) {
 	}
 	c.say("a1 LOGIN ann pass")
 	w := r.next()
-	w.say("x\r\n")
-	c.hear("x")
+	w.say("* OK x\r\n")
+	c.hear("* OK x")
 	w.stream.Close()
 	c.end()
 	c.Close()

@@ -149,13 +149,13 @@ func TestInTheSandbox(t *testing.T) {
 		}
 		secure.say("a3 LOGIN ann pass")
 		w := r.next()
-		big := strings.Repeat("x", 1<<20) + "\r\n"
+		big := "* " + strings.Repeat("x", 1<<20-2) + "\r\n"
 		go w.say(big)
-		if got := secure.hear("xxx"); len(got) != 1<<20 {
+		if got := secure.hear("* xxx"); len(got) != 1<<20 {
 			t.Error(len(got))
 		}
-		go secure.say("%s", strings.Repeat("y", 1<<20))
-		w.hear(t, strings.Repeat("y", 1<<20)+"\r\n")
+		go secure.say("a4 %s", strings.Repeat("y", 1<<20))
+		w.hear(t, "a4 "+strings.Repeat("y", 1<<20)+"\r\n")
 		w.stream.Close()
 		secure.end()
 		secure.Close()

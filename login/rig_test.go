@@ -161,7 +161,7 @@ func start(t testing.TB, o options, adjust ...func(*rig)) *rig {
 		t.Fatal(err)
 	}
 	r.server = newServer(cfg, maillog.New(r.logs), ctl, listeners, time.Now)
-	r.server.relayFor = relay.Timeouts{Write: time.Minute, Half: time.Minute, Linger: 50 * time.Millisecond}
+	r.server.relayFor = relay.Timeouts{Write: time.Minute, Half: time.Minute, Finish: time.Minute, Linger: 50 * time.Millisecond}
 	r.server.auth.attach(r.newAuthd())
 	r.wg.Go(r.playMaster)
 	if o.welcome.Credits == 0 {

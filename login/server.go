@@ -55,6 +55,7 @@ type server struct {
 	requests map[uint64]*handoff
 	next     uint64
 	closing  bool // no more clients
+	leaving  bool // Shutdown was told: nobody logs in any more
 	told     handoffmsg.Load
 }
 
@@ -270,6 +271,7 @@ func (s *server) sayIdle() {
 func (s *server) sendAway(r kickReason) {
 	s.stopAccepting()
 	s.mu.Lock()
+	s.leaving = s.leaving || r == kickShutdown
 	strangers := make([]*session, 0, s.places.Len())
 	s.places.Each(func(e *places.Entry) { strangers = append(strangers, e.Client.(*session)) })
 	s.mu.Unlock()
@@ -376,6 +378,29 @@ func (s *server) leave(c *session) {
 	if last {
 		s.sayIdle()
 	}
+}
+
+// stranger gives a place to a client whose login is over, and says why it cannot stay,
+// if it cannot.
+func (s *server) stranger(c *session) *kickReason {
+	s.mu.Lock()
+	if s.leaving {
+		s.mu.Unlock()
+		return &kickShutdown
+	}
+	c.place = places.Entry{Client: c}
+	verdict, oldest := s.places.Add(&c.place, c.remote.Addr(), contains(s.cfg.exempt, c.remote.Addr()))
+	if oldest != nil {
+		s.dropped++
+	}
+	s.mu.Unlock()
+	if oldest != nil {
+		oldest.Client.(*session).kick(kickFull)
+	}
+	if verdict == places.TooMany {
+		return &kickFull
+	}
+	return nil
 }
 
 // noStranger frees a session's place: its stream goes to a worker.

@@ -64,7 +64,8 @@ type session struct {
 	proxyVersion, proxyCipher,
 	serverName string
 	own, trusted bool
-	unforward    func() // takes back what was said of another client before TLS
+	unforward    func()            // takes back what was said of another client before TLS
+	unspoken     [2]netip.AddrPort // remote and local as they were before a client spoke for another
 	tlsState     string
 	master       string // the master user
 
@@ -72,6 +73,7 @@ type session struct {
 	attempt *attempt
 	ticket  [16]byte
 	place   places.Entry
+	rest    []byte // what the client said behind UNAUTHENTICATE, and the machine has not had
 
 	timer *time.Timer
 
@@ -164,12 +166,16 @@ func (c *session) turnAway(text string) {
 // serve is the session's goroutine.
 func (c *session) serve() {
 	c.timer = time.AfterFunc(c.srv.cfg.timeout, func() { c.kick(kickInactivity) })
-	defer c.timer.Stop()
 	if err := c.open(); err != nil {
 		c.over(err)
 		return
 	}
-	effects := c.machine.Greet()
+	c.converse(c.machine.Greet())
+}
+
+// converse serves a client until it is handed over or gone. After the hand-over c is
+// not ours any more.
+func (c *session) converse(effects []prelogin.Effect) {
 	for {
 		handed, err := c.perform(effects)
 		if err != nil || handed {
@@ -194,6 +200,7 @@ func (c *session) open() error {
 	}
 	c.trusted = contains(c.srv.cfg.trusted, c.remote.Addr())
 	c.own = ownHost(c.realRemote, c.realLocal) && ownHost(c.remote, c.local)
+	c.unspoken = [2]netip.AddrPort{c.remote, c.local}
 	// A listener for TLS begins with TLS, whatever a proxy says of the client's
 	// own connection: it may have opened another to us.
 	if c.l.implicit {
@@ -236,6 +243,13 @@ func (c *session) standing() standing {
 func (c *session) next() ([]prelogin.Effect, error) {
 	if c.machine.Busy() {
 		return c.reply()
+	}
+	if len(c.rest) > 0 {
+		n := min(len(c.rest), sock.BufferSize)
+		effects := c.machine.Feed(c.rest[:n])
+		clear(c.rest[:n])
+		c.rest = c.rest[n:]
+		return effects, nil
 	}
 	if c.tls == nil {
 		buf, n, err := c.conn.ReadPooled(&buffers)

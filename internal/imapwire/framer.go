@@ -462,3 +462,12 @@ func announcement(text []byte) (lit Announced, at int, ok bool) {
 	}
 	return lit, at, true
 }
+
+// LiteralHead finds a literal's head at the end of a line's text, as the Framer does:
+// of the line since its last literal, without its CRLF or LF. It is for who follows a
+// stream between two that frame it. A size above 2^63-1 is -1 or 2^63-1: see
+// announcement.
+func LiteralHead(text []byte) (size int64, nonSync, ok bool) {
+	lit, _, ok := announcement(text)
+	return lit.Size, lit.NonSync, ok
+}

@@ -13,6 +13,7 @@ var Rows = []Row{
 	{"ENABLE", "RFC 5161", both, "In the authenticated state alone; a word that is not offered is passed over."},
 	{"IDLE", "RFC 2177", both, "Changes by this server's own processes are told at once, those by others within a second. `* OK Still here` comes each `imap_idle_notify_interval`."},
 	{"COMPRESS=DEFLATE", "RFC 4978", "unless `imap_compress_deflate_level = 0`, and not once it is active", "Each batch of responses ends in a flush, behind which the client can read all of it. What a client sends may be flushed in any way, zlib's partial flush included. A second COMPRESS is `NO [COMPRESSIONACTIVE]`. Octets behind the command COMPRESS are taken for compressed ones; what is damaged ends the session, with a line in the log. A session keeps the last 4 KiB of what it sent and as much as it received, 32 KiB at most; compressors (0.8 MB) belong to the process and are lent to a session until it has been quiet for a second. The log's and the raw log's octets are the compressed ones. Whoever can put text into a mailbox and watch lengths on the wire learns something of what is sent with it: that is so with all compression, and a client's choice."},
+	{"UNAUTHENTICATE", "RFC 8437", "over TLS, unless `imap_unauthenticate = false`, and not under COMPRESS", "Only where the login process keeps TLS: it finds the command in what the client says, and the process of the user before gets nothing of what stands behind it, be it the next user's password. It answers once all commands before it are answered, with the capabilities before login. Nothing is left of the session but TLS: ID and LANGUAGE are forgotten too, `x-originating-ip` is as it was before it was told, and `login_timeout` begins anew; bad commands and failed logins still count. The connection ends, with BYE where that can be read, if a command before it was not answered or the mail process does not end in time, and in the middle of IDLE. A client that says COMPRESS cannot use it any more: what it sends is its own user's process's to read, the names and passwords of others included. A tag of more than 128 octets ends the connection."},
 	{"NAMESPACE", "RFC 2342", "", "By the settings' `[[namespace]]` tables."},
 	{"LIST-EXTENDED", "RFC 5258", "", "Attributes of children and special uses are told whether asked for or not. There are no remote mailboxes."},
 	{"LIST-STATUS", "RFC 5819", "", "Each STATUS response follows its LIST response."},
@@ -88,7 +89,6 @@ from every client.
 - URLAUTH (RFC 4467): a URL that gives others access is a second way in, with a history of its own in every server that had it.
 - LOGIN-REFERRALS, MAILBOX-REFERRALS (RFC 2221, RFC 2193): there is one server.
 - SCAN (UW): MULTISEARCH does its work.
-- UNAUTHENTICATE (RFC 8437): a client may send the next user's password right behind the command, and it would come to the process of the user before, which must not read it.
 - ANNOTATE (RFC 5257), CONVERT (RFC 5259), LITERAL- beside LITERAL+ (RFC 7888 §5).
 
 ## Obsolete syntax

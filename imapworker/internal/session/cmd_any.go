@@ -29,6 +29,9 @@ func (s *Session) offered() []string {
 	if s.cfg.Compress != nil && !s.compressed {
 		words = append(words, "COMPRESS=DEFLATE")
 	}
+	if s.cfg.Unauthenticate && !s.compressed {
+		words = append(words, "UNAUTHENTICATE")
+	}
 	if _, ok := s.sharer(); ok {
 		words = append(words, aclWords...)
 	}

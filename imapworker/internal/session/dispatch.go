@@ -107,6 +107,8 @@ func table() map[string]row {
 		"LOGIN":        {0, silent, nil},
 		"AUTHENTICATE": {0, silent, nil},
 		"STARTTLS":     {0, silent, nil},
+
+		"UNAUTHENTICATE": {anyState, silent, parseUnauthenticate},
 	}
 }
 

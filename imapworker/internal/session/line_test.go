@@ -9,6 +9,8 @@ import (
 
 func TestCompress(t *testing.T) { transcript.Run(t, "testdata/compress/*.txt", openPeer) }
 
+func TestUnauthenticate(t *testing.T) { transcript.Run(t, "testdata/unauthenticate/*.txt", openPeer) }
+
 func TestMessageLimit(t *testing.T) { everywhere(t, "testdata/messagelimit/*.txt") }
 
 func TestRev2(t *testing.T) { everywhere(t, "testdata/rev2/*.txt") }

@@ -102,7 +102,7 @@ func (s *Session) writeName(attrs []string, name imapname.Name, old string) {
 // Words gives every word that CAPABILITY can have, whatever the settings: for the
 // page on what is offered.
 func Words() []string {
-	s := &Session{cfg: Config{Settings: Defaults(), Compress: func() {}}}
+	s := &Session{cfg: Config{Settings: Defaults(), Compress: func() {}, Unauthenticate: true}}
 	s.cfg.Settings.SaveLimit, s.cfg.Settings.MessageLimit = 1000, 2000
 	s.cfg.Settings.MaxMessage = 1 << 20
 	words := append(s.offered(), appendLimit) // without its limit

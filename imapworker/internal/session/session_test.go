@@ -42,6 +42,7 @@ type peer struct {
 	settings Settings
 	shown    *shownModSeqs // nil: mod-sequences are shown as they are
 	compress func()        // Config.Compress
+	leaves   bool          // Config.Unauthenticate
 	clock    func() time.Time
 	ids      shownIDs
 }
@@ -87,6 +88,8 @@ func openPeer(t *testing.T, given []string) transcript.Peer {
 			p.settings.MessageLimit = n
 		case "compress":
 			p.compress = func() {}
+		case "unauthenticate":
+			p.leaves = true
 		case "bad-commands":
 			p.settings.BadCommands = n
 		default:
@@ -174,7 +177,7 @@ func (p *peer) fill(words []string) {
 }
 
 func (p *peer) begin(out *peers.Output, changes chan struct{}) *Session {
-	return New(Config{Settings: p.settings, Store: p.store, Out: out, Log: peers.Lines{T: p.t}, Changes: changes, Compress: p.compress, Clock: p.clock,
+	return New(Config{Settings: p.settings, Store: p.store, Out: out, Log: peers.Lines{T: p.t}, Changes: changes, Compress: p.compress, Unauthenticate: p.leaves, Clock: p.clock,
 		Jobs: allJobs()}, p.Now)
 }
 

@@ -43,7 +43,7 @@ type Machine struct {
 	lang    string // of the texts: a tag of imaplang, "" for the default
 }
 
-var _ prelogin.Machine = (*Machine)(nil)
+var _ prelogin.Returning = (*Machine)(nil)
 
 // New makes a machine.
 func New(cfg Config) *Machine {
@@ -63,6 +63,14 @@ func (m *Machine) Wipe() {
 func (m *Machine) Greet() []prelogin.Effect {
 	m.State = prelogin.Ready
 	m.enc.Status("", imapwire.OK, imapwire.Code{Name: "CAPABILITY", Args: strings.Join(m.capabilities(), " ")}, prelogin.Text(m.cfg.Greeting, "Ready."))
+	return m.Run()
+}
+
+// Return is for prelogin.Returning: the answer to UNAUTHENTICATE (RFC 8437 §3). It is
+// English, whatever LANGUAGE had chosen: §4.1 reverts that too.
+func (m *Machine) Return(tag string, carried prelogin.Carried) []prelogin.Effect {
+	m.State, m.Bad, m.Tally = prelogin.Ready, carried.Bad, carried.Tally
+	m.enc.Status(tag, imapwire.OK, imapwire.Code{Name: "CAPABILITY", Args: strings.Join(m.capabilities(), " ")}, "No longer logged in")
 	return m.Run()
 }
 

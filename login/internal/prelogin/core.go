@@ -66,6 +66,9 @@ func (m *Core) Stats() Stats {
 	return s
 }
 
+// Carry is what a client takes along who logs in again.
+func (m *Core) Carry() Carried { return Carried{Bad: m.Bad, Tally: m.Tally.Failed()} }
+
 // Held is how many bytes of memory what is pending takes.
 func (m *Core) Held() int { return cap(m.pending) }
 

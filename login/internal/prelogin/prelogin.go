@@ -81,6 +81,21 @@ type Machine interface {
 	Wipe()
 }
 
+// Returning is a machine that can begin with a client who was logged in.
+type Returning interface {
+	Machine
+	// Carry is what the machine after this one begins with.
+	Carry() Carried
+	// Return begins in the place of Greet: the command of that tag has ended a login.
+	Return(tag string, carried Carried) []Effect
+}
+
+// Carried is what counts against a client beyond a login that went well.
+type Carried struct {
+	Bad   int   // bad commands in a row
+	Tally Stats // of the logins that failed
+}
+
 // Effect is something that a machine wants done.
 type Effect interface{ effect() }
 

@@ -21,6 +21,12 @@ type Stats struct {
 	User, Mech       string // of the last attempt; "" if none was named
 }
 
+// Failed is what stays of the attempts when the one that went well is over.
+func (s Stats) Failed() Stats {
+	return Stats{Attempts: s.Attempts - s.Granted, Unavailable: s.Unavailable, TriedPlaintext: s.TriedPlaintext,
+		TriedUnsupported: s.TriedUnsupported, Aborted: s.Aborted}
+}
+
 // The reasons of a disconnect, as Dovecot 2.3 writes them: stock fail2ban
 // filters read these lines.
 const (

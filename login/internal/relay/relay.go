@@ -3,7 +3,8 @@
 //
 // login uses it. A session that is quiet holds no buffer: each direction waits
 // for its socket and takes a buffer out of a pool only when something has come.
-// It must never know a protocol or look at a byte.
+// It must never know a protocol or look at a byte: where a session can end while its
+// client's connection goes on, somebody else looks (Watch) and says what is whose.
 package relay
 
 import (
@@ -33,10 +34,26 @@ type Timeouts struct {
 	Half time.Duration
 	// Linger is how long a client may take to close after both have ended.
 	Linger time.Duration
+	// Finish is how long a worker may take in all to say the rest once the client has
+	// left it, but not us.
+	Finish time.Duration
 }
 
 // Usual are the timeouts of a server.
-var Usual = Timeouts{Write: 10 * time.Minute, Half: time.Minute, Linger: 2 * time.Second}
+var Usual = Timeouts{Write: 10 * time.Minute, Half: time.Minute, Linger: 2 * time.Second, Finish: 10 * time.Minute}
+
+// Watch sees all bytes before they go on. Calls come one at a time.
+type Watch interface {
+	// Client takes n bytes of what the client said; out is for the worker. Where n is
+	// less than len(p), Held or Over say why.
+	Client(p []byte) (out []byte, n int, err error)
+	// Held reports whether what the client says next waits for what the worker says.
+	Held() bool
+	// Over reports whether the client has left the worker: nothing more is for it.
+	Over() bool
+	// Worker sees what the worker said.
+	Worker(p []byte) error
+}
 
 // Session is one relayed session. The handshake on TLS must be done.
 type Session struct {
@@ -44,28 +61,56 @@ type Session struct {
 	TLS      *tls.Conn
 	Worker   *sock.Conn // our end of the stream that the worker has
 	Timeouts Timeouts
+	// Watch, if not nil, sees all bytes. An error of its ends the session.
+	Watch Watch
+	// First is what the client has said already. It is overwritten.
+	First []byte
 
 	running    atomic.Int32
 	clientDone atomic.Bool // the client has said all
 	workerDone atomic.Bool // the worker has said all
+	left       atomic.Bool // the client has left the worker
 	deaf       bool        // the worker takes no more; up's alone
+	finish     time.Time   // when the worker must have ended, once left
+	rest       []byte      // what the client said behind that
+	whole      bool        // the worker ended after the client had left it; down's until the end
+
+	mu      sync.Mutex
+	turn    sync.Cond // of mu: the worker has said something that a held client waits for
+	mute    bool      // the worker says no more
+	trouble error     // of Watch
 }
 
+// errLeft ends up: what comes now is not the worker's.
+var errLeft = errors.New("the client has left the worker")
+
 // Run relays until both directions have ended or one has failed, and closes
-// all. It returns at once; done is called after the end.
-func (s *Session) Run(done func()) {
+// all. It returns at once; done is called after the end, with what the client said
+// next where it has left the worker and is still there: its connection is open then.
+func (s *Session) Run(done func(rest []byte, again bool)) {
 	s.running.Store(2)
+	s.turn.L = &s.mu
 	// Both directions have fresh goroutines: the handshake's stack is large.
 	for _, direction := range []func(){s.up, s.down} {
 		go func() {
 			direction()
-			if s.running.Add(-1) == 0 {
+			switch {
+			case s.running.Add(-1) > 0:
+			case s.left.Load() && s.whole:
+				s.Worker.Close()
+				done(s.rest, true)
+			default:
 				s.Cut()
-				done()
+				clear(s.rest)
+				done(nil, false)
 			}
 		}()
 	}
 }
+
+// Trouble is why Watch ended the session; nil if it did not. It may be asked after the
+// end.
+func (s *Session) Trouble() error { return s.trouble }
 
 // Cut ends the relay now.
 func (s *Session) Cut() {
@@ -76,7 +121,22 @@ func (s *Session) Cut() {
 // up copies what the client says to the worker.
 func (s *Session) up() {
 	s.Client.SetInstant(true)
-	err := s.copy(s.Client, s.TLS, s.toWorker)
+	write := s.toWorker
+	if s.Watch != nil {
+		write = s.watched
+	}
+	var err error
+	if len(s.First) > 0 {
+		err = write(s.First)
+		clear(s.First)
+		s.First = nil
+	}
+	if err == nil {
+		err = s.copy(s.Client, s.TLS, write)
+	}
+	if errors.Is(err, errLeft) {
+		return
+	}
 	if !errors.Is(err, io.EOF) {
 		s.Cut()
 		return
@@ -85,6 +145,61 @@ func (s *Session) up() {
 	s.clientDone.Store(true)
 	s.Worker.CloseWrite()
 	s.Worker.SetReadDeadline(time.Now().Add(s.Timeouts.Half))
+}
+
+// watched gives the worker what Watch says is its own. After the worker's last word it
+// gets nothing: who has closed one half of its stream may still read the other.
+func (s *Session) watched(p []byte) error {
+	for len(p) > 0 {
+		out, n, left, err := s.look(p)
+		if err != nil {
+			return err
+		}
+		if left {
+			// What the worker reads next must not find us unprepared for its end.
+			s.rest = append([]byte(nil), p[n:]...)
+			s.finish = time.Now().Add(s.Timeouts.Finish)
+			s.left.Store(true)
+		}
+		if len(out) > 0 {
+			if err := s.toWorker(out); err != nil {
+				return err
+			}
+		}
+		if left {
+			s.Worker.CloseWrite()
+			s.Worker.SetReadDeadline(s.patience())
+			return errLeft
+		}
+		p = p[n:]
+	}
+	return nil
+}
+
+// look asks Watch about what the client said, once it may go on.
+func (s *Session) look(p []byte) (out []byte, n int, left bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.Watch.Held() && !s.mute {
+		s.turn.Wait()
+	}
+	if s.mute {
+		s.deaf = true
+		return p, len(p), false, s.trouble
+	}
+	if out, n, err = s.Watch.Client(p); err != nil {
+		s.trouble = err
+	}
+	return out, n, s.Watch.Over(), err
+}
+
+// patience is until when a worker that the client has left may be quiet.
+func (s *Session) patience() time.Time {
+	t := time.Now().Add(s.Timeouts.Half)
+	if s.finish.Before(t) {
+		return s.finish
+	}
+	return t
 }
 
 func (s *Session) toWorker(p []byte) error {
@@ -117,10 +232,18 @@ func (s *Session) quiet() time.Duration {
 func (s *Session) down() {
 	s.Worker.SetInstant(true)
 	err := s.copy(s.Worker, s.Worker, s.toClient)
+	s.mu.Lock()
+	s.mute = true
+	s.turn.Broadcast()
+	s.mu.Unlock()
 	// ECONNRESET: the worker closed with bytes of the client's unread. It comes
 	// after all that the worker said.
 	if !errors.Is(err, io.EOF) && !errors.Is(err, unix.ECONNRESET) {
 		s.Cut()
+		return
+	}
+	if s.left.Load() {
+		s.whole = true
 		return
 	}
 	// close_notify, then the end of our half. Closing at once could take away
@@ -133,11 +256,33 @@ func (s *Session) down() {
 }
 
 func (s *Session) toClient(p []byte) error {
-	if s.clientDone.Load() {
+	if s.Watch != nil {
+		if err := s.heard(p); err != nil {
+			return err
+		}
+	}
+	switch {
+	case s.left.Load():
+		s.Worker.SetReadDeadline(s.patience())
+	case s.clientDone.Load():
 		s.Worker.SetReadDeadline(time.Now().Add(s.Timeouts.Half))
 	}
 	s.Client.SetWriteDeadline(time.Now().Add(s.Timeouts.Write))
 	_, err := s.TLS.Write(p)
+	return err
+}
+
+// heard shows Watch what the worker said, and lets a client go on that was held.
+func (s *Session) heard(p []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := s.Watch.Worker(p)
+	if err != nil {
+		s.trouble = err
+	}
+	if err != nil || !s.Watch.Held() {
+		s.turn.Broadcast()
+	}
 	return err
 }
 

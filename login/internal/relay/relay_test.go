@@ -74,7 +74,7 @@ func start(t testing.TB, cert tls.Certificate, timeouts Timeouts) *ends {
 	}
 	e := &ends{client: client, raw: outside, worker: theirs, done: make(chan struct{})}
 	e.sess = &Session{Client: inside, TLS: server, Worker: ours, Timeouts: timeouts}
-	e.sess.Run(func() { close(e.done) })
+	e.sess.Run(func([]byte, bool) { close(e.done) })
 	t.Cleanup(func() {
 		outside.Close()
 		theirs.Close()
@@ -83,7 +83,7 @@ func start(t testing.TB, cert tls.Certificate, timeouts Timeouts) *ends {
 	return e
 }
 
-var patient = Timeouts{Write: time.Minute, Half: time.Minute, Linger: time.Minute}
+var patient = Timeouts{Write: time.Minute, Half: time.Minute, Linger: time.Minute, Finish: time.Minute}
 
 func TestBothWaysAndHalfClose(t *testing.T) {
 	e := start(t, certificate(t), patient)
