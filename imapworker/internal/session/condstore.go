@@ -46,6 +46,7 @@ func (s *Session) wantVanished() {
 // flags may have been (§3.2, §6).
 func (s *Session) tellHighest(reply view.Reply) view.Reply {
 	v := s.view
+	s.highestSaid = true
 	if !s.qresync || v == nil || !v.HasModSeqs() || !s.removed && !v.Behind() {
 		return reply
 	}

@@ -121,36 +121,37 @@ type Counts struct {
 
 // Session is one session. Its methods are for one goroutine.
 type Session struct {
-	cfg        Config
-	out        stickyOutput
-	framer     *imapwire.Framer
-	names      imapname.Dialect
-	enc        imapwire.Encoder
-	view       *view.View // nil unless a mailbox is selected
-	stopWatch  func()
-	append     *appending // an APPEND whose literals are coming
-	idle       *idling    // an IDLE that waits for DONE
-	notify     *notify    // what NOTIFY asked for; nil before the first
-	bad        int        // bad commands in a row
-	complained bool       // the log has been told of a bad command
-	condstore  bool       // a CONDSTORE enabling command came (RFC 7162 §3.1)
-	qresync    bool       // ENABLE QRESYNC came (RFC 7162 §3.2.3)
-	removed    bool       // the command under way has expunged messages
-	compressed bool       // COMPRESS is active (RFC 4978)
-	cutOff     bool       // the selected mailbox could not be reached when it was last looked at
-	turned     bool       // Feed has to stop: see there
-	lowest     uint32     // UID: the command under way left out messages below; 0 for none
-	language   string     // of the answers' texts: a tag of imaplang, "" for the default
-	metadata   bool       // ENABLE METADATA
-	notesTold  uint64     // the last change of annotations that was told
-	ownNotes   []uint64   // this session's own since then
-	stopNotes  func()
-	now        time.Time
-	heard      time.Time // when the client was last heard
-	last       string    // the last command that was known; "" for none
-	end        End
-	why        string // of the end, for the log
-	counts     Counts
+	cfg         Config
+	out         stickyOutput
+	framer      *imapwire.Framer
+	names       imapname.Dialect
+	enc         imapwire.Encoder
+	view        *view.View // nil unless a mailbox is selected
+	stopWatch   func()
+	append      *appending // an APPEND whose literals are coming
+	idle        *idling    // an IDLE that waits for DONE
+	notify      *notify    // what NOTIFY asked for; nil before the first
+	bad         int        // bad commands in a row
+	complained  bool       // the log has been told of a bad command
+	condstore   bool       // a CONDSTORE enabling command came (RFC 7162 §3.1)
+	qresync     bool       // ENABLE QRESYNC came (RFC 7162 §3.2.3)
+	removed     bool       // the command under way has expunged messages
+	compressed  bool       // COMPRESS is active (RFC 4978)
+	cutOff      bool       // the selected mailbox could not be reached when it was last looked at
+	turned      bool       // Feed has to stop: see there
+	highestSaid bool       // tellHighest was asked about the answer under way
+	lowest      uint32     // UID: the command under way left out messages below; 0 for none
+	language    string     // of the answers' texts: a tag of imaplang, "" for the default
+	metadata    bool       // ENABLE METADATA
+	notesTold   uint64     // the last change of annotations that was told
+	ownNotes    []uint64   // this session's own since then
+	stopNotes   func()
+	now         time.Time
+	heard       time.Time // when the client was last heard
+	last        string    // the last command that was known; "" for none
+	end         End
+	why         string // of the end, for the log
+	counts      Counts
 }
 
 // stickyOutput remembers that the client is gone.
@@ -277,7 +278,15 @@ func tagOf(p []byte) string {
 }
 
 // answer writes the tagged reply and counts bad commands.
+//
+// Whatever the answer is, a client of QRESYNC takes it for the point up to which it has
+// all changes: where it has been told later flags than expunges, the one of a command
+// that was refused, too, has to say how far it may go.
 func (s *Session) answer(tag string, reply view.Reply) {
+	if !s.highestSaid {
+		reply = s.tellHighest(reply)
+	}
+	s.highestSaid = false
 	s.enc.Status(tag, reply.Cond, reply.Code, reply.Text)
 	switch reply.Cond {
 	case imapwire.OK:

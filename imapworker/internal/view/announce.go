@@ -240,10 +240,11 @@ func (v *View) WriteRecent(e *imapwire.Encoder) {
 }
 
 // AnnounceKeywords tells the mailbox's flags when there are new ones: a client
-// must know a keyword before it sees it in FETCH (RFC 3501 §7.2.6). It also tells when
+// must know a keyword before it sees it in FETCH (RFC 3501 §7.2.6). As many as before
+// may be others: an index that is built anew knows of those alone that messages have. It also tells when
 // the user may change others than before (RFC 4314 §5.1.1).
 func (v *View) AnnounceKeywords(e *imapwire.Encoder) {
-	if len(v.box.Keywords()) != v.keywords || v.box.Info().PermanentFlags != v.may {
+	if !slices.Equal(v.box.Keywords(), v.keywords) || v.box.Info().PermanentFlags != v.may {
 		v.WriteFlagList(e)
 	}
 }
@@ -251,7 +252,7 @@ func (v *View) AnnounceKeywords(e *imapwire.Encoder) {
 // WriteFlagList writes the FLAGS and PERMANENTFLAGS responses.
 func (v *View) WriteFlagList(e *imapwire.Encoder) {
 	info, keywords := v.box.Info(), v.box.Keywords()
-	v.keywords, v.may = len(keywords), info.PermanentFlags
+	v.keywords, v.may = keywords, info.PermanentFlags
 	e.FlagsResponse(append(SystemFlags(mailstore.AllFlags), keywords...))
 	permanent := []string{}
 	text := "Read-only mailbox."

@@ -31,7 +31,7 @@ type View struct {
 	cur      mailstore.Snapshot          // the newest picture
 	flags    map[mailstore.UID]flagState // told since told was made
 	recent   numset.Set                  // the UIDs that are \Recent in this session
-	keywords int                         // how many of box.Keywords were told in FLAGS
+	keywords []string                    // what was told in FLAGS
 	may      mailstore.Flags             // what was told in PERMANENTFLAGS
 	modSeqs  bool                        // the client wants mod-sequences: see WantModSeqs
 	vanished bool                        // and expunges by UIDs: see WantVanished
@@ -62,7 +62,7 @@ func New(box mailstore.Mailbox, readOnly bool) (*View, error) {
 	if err := v.claimRecent(); err != nil {
 		return nil, err
 	}
-	v.keywords, v.may = len(box.Keywords()), box.Info().PermanentFlags
+	v.keywords, v.may = box.Keywords(), box.Info().PermanentFlags
 	return v, nil
 }
 

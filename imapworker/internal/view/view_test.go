@@ -3,6 +3,7 @@ package view
 import (
 	"bytes"
 	"io"
+	"strings"
 	"testing"
 
 	"rookery/internal/errkind"
@@ -273,5 +274,29 @@ func TestBody(t *testing.T) {
 	c := Context{Enc: &imapwire.Encoder{}, Out: &out}
 	if err := c.Body(m, 0, int64(len(text)), true); err != nil || out.raw != int64(len(text)) {
 		t.Errorf("plain: %d as they are, %v", out.raw, err)
+	}
+}
+
+// otherWords is a mailbox whose index was built anew, and knows other keywords.
+type otherWords struct {
+	mailstore.Mailbox
+	words []string
+}
+
+func (b *otherWords) Keywords() []string { return b.words }
+
+// As many keywords as before may be others: the client is told (RFC 3501 §7.2.6).
+func TestOtherKeywords(t *testing.T) {
+	s, box := mailbox(t, 1)
+	defer s.Close()
+	defer box.Close()
+	b := &otherWords{box, []string{"$old"}}
+	v := open(t, b)
+	if got := announce(t, v, May{Expunge: true, Exists: true}); got != "" {
+		t.Errorf("told %q", got)
+	}
+	b.words = []string{"$new"}
+	if got, want := announce(t, v, May{Expunge: true, Exists: true}), `* FLAGS (\Answered \Flagged \Deleted \Seen \Draft $new)`; !strings.HasPrefix(got, want) {
+		t.Errorf("told %q, want %s", got, want)
 	}
 }
