@@ -10,6 +10,7 @@ import (
 	"rookery/internal/child"
 	"rookery/internal/ipc"
 	"rookery/internal/ipc/toolmsg"
+	"rookery/internal/ipc/workermsg"
 	"rookery/internal/mailstore"
 	"rookery/internal/sandbox"
 	"rookery/internal/settings"
@@ -29,7 +30,7 @@ func run(ctx context.Context, host *worker.Host, channel int) error {
 		return err
 	}
 	defer flow.Close()
-	s := &service{flow: flow, user: host.User.User, home: hostHome{host}, changed: host.Changed, now: time.Now, uidl: uidlOf(host.Settings)}
+	s := &service{flow: flow, user: host.User.User, home: hostHome{host}, changed: host.Changed, tell: host.Publish, now: time.Now, uidl: uidlOf(host.Settings)}
 	return s.serve(ctx)
 }
 
@@ -81,7 +82,8 @@ type service struct {
 	flow    *toolmsg.Flow
 	user    string
 	home    home
-	changed func() // tells the user's other processes
+	changed func()                      // tells the user's other processes
+	tell    func([]workermsg.Published) // tells the list of shares
 	now     func() time.Time
 	store   mailstore.Store // nil until a request needs it
 	conv    *converting     // of convert alone
@@ -156,6 +158,9 @@ func (s *service) answer(ctx context.Context, r *toolmsg.Request) error {
 	err = v.run(c)
 	if c.touched {
 		s.changed()
+		if v.names {
+			s.republish()
+		}
 	}
 	return err
 }
@@ -165,15 +170,16 @@ type verb struct {
 	need, args int // arguments, at least and at most
 	run        func(*call) error
 	alone      bool // it opens the stores that it needs itself
+	names      bool // it may change names of mailboxes, or who may see them
 }
 
 func verbs() map[string]verb {
 	return map[string]verb{
 		toolmsg.List:        {need: 0, args: toolmsg.MaxArgs, run: list},
 		toolmsg.Status:      {need: 0, args: toolmsg.MaxArgs, run: status},
-		toolmsg.Create:      {need: 1, args: toolmsg.MaxArgs, run: create},
-		toolmsg.Delete:      {need: 1, args: toolmsg.MaxArgs, run: remove},
-		toolmsg.Rename:      {need: 2, args: 2, run: rename},
+		toolmsg.Create:      {need: 1, args: toolmsg.MaxArgs, run: create, names: true},
+		toolmsg.Delete:      {need: 1, args: toolmsg.MaxArgs, run: remove, names: true},
+		toolmsg.Rename:      {need: 2, args: 2, run: rename, names: true},
 		toolmsg.Subscribe:   {need: 1, args: toolmsg.MaxArgs, run: subscribe},
 		toolmsg.Unsubscribe: {need: 1, args: toolmsg.MaxArgs, run: unsubscribe},
 		toolmsg.Restored:    {need: 0, args: toolmsg.MaxArgs, run: restored},
@@ -183,18 +189,19 @@ func verbs() map[string]verb {
 		toolmsg.Expunge:     {need: 0, args: toolmsg.MaxArgs, run: expunge},
 		toolmsg.Copy:        {need: 1, args: toolmsg.MaxArgs, run: copyMail},
 		toolmsg.Move:        {need: 1, args: toolmsg.MaxArgs, run: moveMail},
-		toolmsg.Import:      {need: 0, args: 1, run: importMail},
+		toolmsg.Import:      {need: 0, args: 1, run: importMail, names: true},
 		toolmsg.Export:      {need: 0, args: toolmsg.MaxArgs, run: export},
 		toolmsg.Index:       {need: 0, args: toolmsg.MaxArgs, run: index},
 		toolmsg.Verify:      {need: 0, args: toolmsg.MaxArgs, run: verify, alone: true},
 		toolmsg.Purge:       {need: 0, args: 0, run: purge},
 		toolmsg.Quota:       {need: 0, args: 0, run: quota},
-		toolmsg.Undelete:    {need: 0, args: 0, run: undelete},
+		toolmsg.Undelete:    {need: 0, args: 0, run: undelete, names: true},
 		toolmsg.Convert:     {need: 0, args: 1, run: convert, alone: true},
 		toolmsg.Relocate:    {need: 0, args: 0, run: relocate, alone: true},
-		toolmsg.Adopt:       {need: 0, args: 0, run: adopt},
-		toolmsg.Share:       {need: 1, args: toolmsg.MaxArgs, run: share},
-		toolmsg.Unshare:     {need: 1, args: toolmsg.MaxArgs, run: unshare},
+		toolmsg.Adopt:       {need: 0, args: 0, run: adopt, names: true},
+		toolmsg.Share:       {need: 1, args: toolmsg.MaxArgs, run: share, names: true},
+		toolmsg.Unshare:     {need: 1, args: toolmsg.MaxArgs, run: unshare, names: true},
 		toolmsg.Shares:      {need: 0, args: toolmsg.MaxArgs, run: shares},
+		toolmsg.Publish:     {need: 0, args: 0, run: publish},
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	"rookery/internal/errkind"
 	"rookery/internal/ipc"
 	"rookery/internal/ipc/toolmsg"
+	"rookery/internal/ipc/workermsg"
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/memstore"
 	"rookery/internal/numset"
@@ -31,7 +33,8 @@ type fakeHome struct {
 	stores map[worker.Place]*memstore.Store
 	// left is how many changes the stores still take before all fail; -1: any.
 	left      int
-	inspected []mailstore.Finding // what Inspect finds
+	inspected []mailstore.Finding     // what Inspect finds
+	told      [][]workermsg.Published // what the list of shares was told
 	// atSwitch runs just before the place is switched.
 	atSwitch func()
 }
@@ -59,6 +62,27 @@ func newHome(t *testing.T) *fakeHome {
 		t.Fatal(err)
 	}
 	return h
+}
+
+func (h *fakeHome) tell(boxes []workermsg.Published) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.told = append(h.told, boxes)
+}
+
+// wantTold compares with what the list of shares was told since the last call.
+func (h *fakeHome) wantTold(t *testing.T, want ...string) {
+	t.Helper()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	got := []string{}
+	for _, boxes := range h.told {
+		got = append(got, strings.Trim(fmt.Sprint(boxes), "[]{}"))
+	}
+	if !slices.Equal(got, append([]string{}, want...)) {
+		t.Errorf("told %q, want %q", got, want)
+	}
+	h.told = nil
 }
 
 func (h *fakeHome) Place() (worker.Place, error) {
@@ -235,8 +259,11 @@ func dialHome(t *testing.T, h home) *client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &service{flow: theirs, user: "ann", home: h, changed: func() {}, now: func() time.Time { return testTime },
+	s := &service{flow: theirs, user: "ann", home: h, changed: func() {}, tell: func([]workermsg.Published) {}, now: func() time.Time { return testTime },
 		uidl: func(v uidlVars) (string, error) { return fmt.Sprintf("%08x%08x", v.uid, v.validity), nil }}
+	if f, ok := h.(*fakeHome); ok {
+		s.tell = f.tell
+	}
 	c := &client{t: t, flow: mine, over: make(chan error, 1)}
 	go func() {
 		err := s.serve(context.Background())

@@ -58,6 +58,35 @@ func TestShareVerbs(t *testing.T) {
 	same("what is left", lines(toolmsg.Shares, nil), "A/B/New $staff l", "A/C/D $staff lte", "E owner lrswipktea", "INBOX anyone lr")
 }
 
+// After each change of names and lists the list of shares is told all anew.
+func TestPublish(t *testing.T) {
+	h := newHome(t)
+	c := dial(t, h)
+	c.must(toolmsg.Create, []string{"A", "A/B", "C"})
+	h.wantTold(t, "")
+	c.must(toolmsg.Share, []string{"A/*"}, "with=bob", "rights=lr")
+	h.wantTold(t, "A [user=bob lr]} {A/B [user=bob lr")
+	c.must(toolmsg.Share, []string{"A"}, "with=-$staff", "rights=l")
+	h.wantTold(t, "A [user=bob lr -group=staff l]} {A/B [user=bob lr")
+	c.must(toolmsg.Share, []string{"C"}, "with=owner", "rights=-x")
+	h.wantTold(t, "A [user=bob lr -group=staff l]} {A/B [user=bob lr") // it gives nobody else anything
+	c.must(toolmsg.Rename, []string{"A/B", "D"})
+	h.wantTold(t, "A [user=bob lr -group=staff l]} {D [user=bob lr")
+	c.must(toolmsg.Create, []string{"D/New"})
+	h.wantTold(t, "A [user=bob lr -group=staff l]} {D [user=bob lr]} {D/New [user=bob lr")
+	c.must(toolmsg.Delete, []string{"D/New"})
+	h.wantTold(t, "A [user=bob lr -group=staff l]} {D [user=bob lr")
+	c.must(toolmsg.Shares, nil)
+	c.refused(66, "nothing was shared", toolmsg.Unshare, []string{"C"}, "with=tim")
+	h.wantTold(t)
+	if got := fmt.Sprint(c.must(toolmsg.Publish, nil)); got != "[map[shared:2 user:ann]]" {
+		t.Error(got)
+	}
+	h.wantTold(t, "A [user=bob lr -group=staff l]} {D [user=bob lr")
+	c.must(toolmsg.Unshare, []string{"A", "D"})
+	h.wantTold(t, "")
+}
+
 // dotted is a home whose names have dots between their levels.
 type dotted struct{ *fakeHome }
 

@@ -85,6 +85,7 @@ const (
 	Share       = "share"
 	Unshare     = "unshare"
 	Shares      = "shares"
+	Publish     = "publish"
 )
 
 // Request asks for one thing. A Done answers it, whatever comes before.
