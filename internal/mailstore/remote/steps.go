@@ -136,7 +136,8 @@ func (w *stepWriter) compare() {
 		w.kept(1)
 		w.uid = b.UID
 	default:
-		w.step(stepFlag)
+		w.flush()
+		w.step(stepFlag, 1)
 		w.uid = b.UID
 		w.state(b)
 		w.i, w.j = w.i+1, w.j+1
@@ -162,21 +163,21 @@ func (w *stepWriter) dropped(n int) {
 // flush writes the steps that wait.
 func (w *stepWriter) flush() {
 	if w.keep > 0 {
-		w.out = binary.AppendUvarint(w.out, uint64(w.keep)<<2|stepKeep)
+		w.step(stepKeep, w.keep)
 	}
 	if w.drop > 0 {
-		w.out = binary.AppendUvarint(w.out, uint64(w.drop)<<2|stepDrop)
+		w.step(stepDrop, w.drop)
 	}
 	w.keep, w.drop = 0, 0
 }
 
-func (w *stepWriter) step(what uint64) {
-	w.flush()
-	w.out = binary.AppendUvarint(w.out, 1<<2|what)
+func (w *stepWriter) step(what uint64, n int) {
+	w.out = binary.AppendUvarint(w.out, uint64(n)<<2+what)
 }
 
 func (w *stepWriter) add(e mailstore.Entry) {
-	w.step(stepAdd)
+	w.flush()
+	w.step(stepAdd, 1)
 	w.out = binary.AppendUvarint(w.out, uint64(e.UID-w.uid))
 	w.uid = e.UID
 	w.state(e)
