@@ -73,6 +73,8 @@ func openPeer(t *testing.T, given []string) transcript.Peer {
 			driver = words[1]
 		case "prefix": // PREFIX [shown]
 			space = mailstore.Namespace{Prefix: words[1], Separator: words[1][len(words[1])-1], List: true, ListPrefix: len(words) > 2}
+		case "guids": // in memory: they begin behind this number
+			opt.FirstGUID = uint64(n)
 		case "separator":
 			opt.Separator = words[1][0]
 		case "workarounds":

@@ -37,19 +37,20 @@ func (b *box) picture(snap mailstore.Snapshot) mailstore.Snapshot {
 	if !b.s.private() {
 		return snap
 	}
-	return ownSeen{snap, b.seen()}
+	return &ownSeen{snap, b.seen()}
 }
 
-// ownSeen is a snapshot with a user's own \Seen.
+// ownSeen is a snapshot with a user's own \Seen. Pictures are compared with ==, so it
+// is used by its address.
 type ownSeen struct {
 	mailstore.Snapshot
 	seen numset.Set
 }
 
 // At gives an entry with the user's \Seen.
-func (o ownSeen) At(pos int) mailstore.Entry { return o.with(o.Snapshot.At(pos)) }
+func (o *ownSeen) At(pos int) mailstore.Entry { return o.with(o.Snapshot.At(pos)) }
 
-func (o ownSeen) with(e mailstore.Entry) mailstore.Entry {
+func (o *ownSeen) with(e mailstore.Entry) mailstore.Entry {
 	e.Flags &^= mailstore.Seen
 	if o.seen.Contains(e.UID) {
 		e.Flags |= mailstore.Seen
@@ -58,7 +59,7 @@ func (o ownSeen) with(e mailstore.Entry) mailstore.Entry {
 }
 
 // Entries is mailstore.EntryReader's.
-func (o ownSeen) Entries(from int, dst []mailstore.Entry) int {
+func (o *ownSeen) Entries(from int, dst []mailstore.Entry) int {
 	n := mailstore.Entries(o.Snapshot, from, dst)
 	for i := range dst[:n] {
 		dst[i] = o.with(dst[i])

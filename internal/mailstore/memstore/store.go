@@ -26,6 +26,7 @@ type Options struct {
 	KeywordLimit int              // keywords per mailbox; zero is 1000
 	Separator    byte             // zero is '/'
 	DefaultACL   acl.List         // of mailboxes that have none above them
+	FirstGUID    uint64           // the number before that of the first GUID: stores of several users need others
 }
 
 // Store is a mailstore.Store in memory. One lock guards everything.
@@ -51,7 +52,7 @@ func New(opt Options) *Store {
 	if opt.Separator == 0 {
 		opt.Separator = '/'
 	}
-	s := &Store{opt: opt, boxes: make(map[string]*box), subscribed: make(map[string]bool), uidvalidity: 1000, modseq: 100}
+	s := &Store{opt: opt, boxes: make(map[string]*box), subscribed: make(map[string]bool), uidvalidity: 1000, modseq: 100, guids: opt.FirstGUID}
 	s.makeBox(imapname.Inbox, 0)
 	return s
 }
