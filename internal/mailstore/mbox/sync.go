@@ -233,17 +233,17 @@ func (b *box) number(e *engine.Edit, p *picture, rec record) (next mailstore.UID
 	sure := len(stamp) == stampLen && binary.LittleEndian.Uint32(stamp[2:]) == sum([]byte(b.f.fs.BootID()))
 	last := mailstore.UID(0) // the highest that may stand in the file
 	next = e.Next()
+	fresh := next == 1 // the index knows of no message that ever was
 	switch {
 	case p.base != nil:
 		last = p.base.LastUID
 		next = max(next, last+1)
-	case !sure: // nothing but the control file knows how far they went
+	case !sure, fresh: // nothing but the control file knows how far they went
 		next = max(next, rec.next)
 		last = rec.next - 1
 	default:
 		last = next - 1
 	}
-	fresh := e.Next() == 1
 	taken := map[mailstore.UID]bool{}
 	var lost []*entry
 	for i := range p.list {
