@@ -100,6 +100,8 @@ func (s *server) handle(m ipc.Message, fd int) error {
 		return s.eng.SharesOf(m, s.shares.keeper.List, func(part ipc.Message) error { return s.ctl.Send(part, -1) })
 	case *redeemmsg.Visit:
 		return s.ctl.Send(s.eng.Visit(m, s.shares.keeper.List), -1)
+	case *redeemmsg.ListUsers:
+		return s.listUsers(m)
 	case *redeemmsg.Test:
 		s.wg.Add(1)
 		go func() { // compares a password, which may take its time

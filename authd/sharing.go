@@ -66,6 +66,33 @@ func (s *sharing) publish(m *redeemmsg.Publish, now time.Time) *redeemmsg.Publis
 	return seen
 }
 
+// listUsers answers who there is, and takes owners who are not any more out of the
+// list of shares.
+func (s *server) listUsers(m *redeemmsg.ListUsers) error {
+	names, unlisted := s.eng.Users()
+	for _, owner := range s.shares.keeper.List.Owners() {
+		if !s.eng.Knows(owner) {
+			if _, err := s.shares.keeper.Set(owner, nil); err != nil {
+				return err
+			}
+		}
+	}
+	for {
+		n, size := 0, 0
+		for n < len(names) && n < redeemmsg.MaxPart && size < redeemmsg.MaxPartBytes {
+			size += len(names[n]) + 4
+			n++
+		}
+		part := &redeemmsg.Users{ID: m.ID, Names: names[:n], Last: n == len(names)}
+		if names = names[n:]; part.Last {
+			part.Unlisted = unlisted
+		}
+		if err := s.ctl.Send(part, -1); err != nil || part.Last {
+			return err
+		}
+	}
+}
+
 func (s *sharing) close() {
 	if s.first != nil {
 		s.first.Close()

@@ -151,6 +151,7 @@ func (m *master) command(r *ctlmsg.Request, held *holds, to func(reply)) {
 		ctlmsg.MailEnd:    {0, 0, func(_ *ctlmsg.Request, to func(reply)) { m.endHolds(held, func() { to(reply{body: struct{}{}}) }) }},
 		ctlmsg.MailMoves:  {0, 0, func(_ *ctlmsg.Request, to func(reply)) { to(reply{body: m.moves.All()}) }},
 		ctlmsg.MailForget: {1, 1, m.mailForget},
+		ctlmsg.Users:      {0, 0, m.listUsers},
 		ctlmsg.LogErrors:  {0, 0, m.logErrors},
 		ctlmsg.LogDebug:   {1, 1, m.setLogDebug},
 	}[r.Verb]

@@ -11,6 +11,7 @@ import (
 	"rookery/internal/child"
 	"rookery/internal/errkind"
 	"rookery/internal/ipc"
+	"rookery/internal/ipc/ctlmsg"
 	"rookery/internal/ipc/redeemmsg"
 	"rookery/internal/ipc/workermsg"
 	"rookery/internal/settings"
@@ -21,6 +22,7 @@ import (
 // share. It reads whose a message is, and nothing else of it.
 type sharing struct {
 	lists map[uint64]askedList // questions for lists that authd has not answered yet
+	users map[uint64]*listing  // the same of rookeryctl for users
 	asks  map[*proc]*handover.Bucket
 	tells map[*proc]*handover.Bucket
 	// unseen is how many parts of what processes told authd has still to read.
@@ -29,11 +31,18 @@ type sharing struct {
 	changed affected  // who is to be told that something shared with him may have changed
 	told    time.Time
 	waiting bool // changed is told a little later
+	toldAll time.Time
 }
 
 type askedList struct {
 	p  *proc
 	id uint64 // the worker's own number
+}
+
+// listing is a list of users that comes in parts.
+type listing struct {
+	names []string
+	to    func(reply)
 }
 
 type affected struct {
@@ -50,14 +59,15 @@ const (
 	tellEvery  = 50 * time.Millisecond
 	maxUnseen  = 512
 	maxLists   = 10_000
-	tellAgain  = time.Second // between two SharesChanged
+	tellAgain  = 100 * time.Millisecond // between two SharesChanged
+	tellAll    = time.Second            // and where all workers are told
 	lostEvery  = time.Minute
 	authdAway  = "The server does not know at the moment what is shared. Try again later."
 	sharesFile = "shares-"
 )
 
 func newSharing() sharing {
-	return sharing{lists: map[uint64]askedList{}, asks: map[*proc]*handover.Bucket{}, tells: map[*proc]*handover.Bucket{}}
+	return sharing{lists: map[uint64]askedList{}, users: map[uint64]*listing{}, asks: map[*proc]*handover.Bucket{}, tells: map[*proc]*handover.Bucket{}}
 }
 
 func take(buckets map[*proc]*handover.Bucket, p *proc, burst int, every time.Duration) bool {
@@ -169,6 +179,8 @@ func (m *master) fromAuthdShares(msg ipc.Message) bool {
 			delete(m.sharing.lists, msg.ID)
 		}
 		m.send(a.p, &workermsg.Shares{ID: a.id, Boxes: msg.Boxes, Last: msg.Last, Text: msg.Text}, -1)
+	case *redeemmsg.Users:
+		m.usersListed(msg)
 	case *redeemmsg.PublishSeen:
 		m.sharing.unseen = max(0, m.sharing.unseen-1)
 		if msg.Problem != "" {
@@ -207,7 +219,7 @@ func (m *master) publish(p *proc, msg *workermsg.Publish) bool {
 }
 
 // sharesChanged has workers told that something shared with their user may have
-// changed, at most once a second.
+// changed: those of named users at once, all of them at most once a second.
 func (m *master) sharesChanged(users []string, all bool) {
 	s := &m.sharing
 	if s.changed.users == nil {
@@ -220,26 +232,44 @@ func (m *master) sharesChanged(users []string, all bool) {
 	if s.waiting {
 		return
 	}
-	if wait := tellAgain - time.Since(s.told); wait > 0 {
-		s.waiting = true
-		m.after(wait, m.tellSharesChanged)
-		return
-	}
 	m.tellSharesChanged()
 }
 
+// tellSharesChanged tells who may be told now, and comes again for the others.
 func (m *master) tellSharesChanged() {
 	s := &m.sharing
-	who := s.changed
-	s.changed, s.waiting, s.told = affected{}, false, time.Now()
+	now := time.Now()
+	wait := time.Duration(0)
+	switch {
+	case now.Sub(s.told) < tellAgain:
+		wait = tellAgain - now.Sub(s.told)
+	case s.changed.all && now.Sub(s.toldAll) < tellAll && len(s.changed.users) == 0:
+		wait = tellAll - now.Sub(s.toldAll)
+	}
+	if wait > 0 {
+		s.waiting = true
+		m.after(wait, func() {
+			s.waiting = false
+			m.tellSharesChanged()
+		})
+		return
+	}
+	all, users := s.changed.all && now.Sub(s.toldAll) >= tellAll, s.changed.users
+	s.changed.users, s.told = nil, now
+	if all {
+		s.changed.all, s.toldAll = false, now
+	}
 	for _, id := range m.table.Running("imap") {
-		if w := m.workers.byID[id]; w != nil && (who.all || who.users[w.user]) {
+		if w := m.workers.byID[id]; w != nil && (all || users[w.user]) {
 			m.send(w.proc, &workermsg.SharesChanged{}, -1)
 		}
 	}
+	if s.changed.all {
+		m.tellSharesChanged()
+	}
 }
 
-// sharingOf forgets a process that is gone.
+// gone forgets a process that is gone.
 func (s *sharing) gone(p *proc) {
 	delete(s.asks, p)
 	delete(s.tells, p)
@@ -255,6 +285,39 @@ func (s *sharing) authGone(m *master) {
 	s.unseen = 0
 	for id := range s.lists {
 		m.endList(id)
+	}
+	for id := range s.users {
+		m.endUsers(id)
+	}
+}
+
+// listUsers asks authd for all users that can be listed.
+func (m *master) listUsers(_ *ctlmsg.Request, to func(reply)) {
+	id := m.id()
+	if !m.send(m.authd.proc, &redeemmsg.ListUsers{ID: id}, -1) {
+		to(failed(75, "authd is being started anew; try again in a moment"))
+		return
+	}
+	m.sharing.users[id] = &listing{names: []string{}, to: to}
+	m.after(time.Minute, func() { m.endUsers(id) })
+}
+
+func (m *master) endUsers(id uint64) {
+	if l := m.sharing.users[id]; l != nil {
+		delete(m.sharing.users, id)
+		l.to(failed(75, "authd did not answer; try again in a moment"))
+	}
+}
+
+func (m *master) usersListed(msg *redeemmsg.Users) {
+	l := m.sharing.users[msg.ID]
+	if l == nil {
+		return
+	}
+	l.names = append(l.names, msg.Names...)
+	if msg.Last {
+		delete(m.sharing.users, msg.ID)
+		l.to(reply{body: map[string][]string{"users": l.names, "unlisted": append([]string{}, msg.Unlisted...)}})
 	}
 }
 

@@ -1,10 +1,20 @@
 package rookeryctl
 
 import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
 	"github.com/spf13/cobra"
 
+	"rookery/internal/ipc/ctlmsg"
 	"rookery/internal/ipc/toolmsg"
+	"rookery/internal/secret"
 	"rookery/rookeryctl/internal/control"
+	"rookery/rookeryctl/internal/show"
+	"rookery/rookeryctl/internal/tool"
 )
 
 // shareCommands change and show who else may use a user's mailboxes.
@@ -48,10 +58,84 @@ func (a *app) unshareCommand() *cobra.Command {
 }
 
 func (a *app) sharesCommand() *cobra.Command {
-	const use = "shares -u USER [MAILBOX|PATTERN…]"
+	const use = "shares -u USER [MAILBOX|PATTERN…] | shares --rebuild [-u USER]"
 	c, f := a.mail(&cobra.Command{Use: use, Short: "Show who else may use a user's mailboxes",
-		Long: "Show who else may use a user's mailboxes, and with which rights; the owner only where he lacks some."})
-	c.RunE = func(_ *cobra.Command, args []string) error { return a.runMail(f, request(toolmsg.Shares, args)) }
+		Long: `Show who else may use a user's mailboxes, and with which rights; the owner only where he lacks some.
+
+With --rebuild, make the list of shares anew, by which the server knows whose mailboxes to show to whom: of one user, or of all whom the userdbs can name, one after the other, from the access control lists of their mailboxes. It may run while users work. Each user's own is also told whenever he logs in.`})
+	rebuild := c.Flags().Bool("rebuild", false, "make the list of shares anew")
+	c.RunE = func(_ *cobra.Command, args []string) error {
+		switch {
+		case !*rebuild:
+			return a.runMail(f, request(toolmsg.Shares, args))
+		case len(args) > 0:
+			return control.Errorf(control.ExitUsage, "--rebuild takes all mailboxes of a user")
+		case f.user != "":
+			return a.runMail(f, request(toolmsg.Publish, nil))
+		}
+		return a.rebuildShares(f)
+	}
 	c.ValidArgsFunction = a.completeMailboxes(f)
 	return c
+}
+
+// usersTimeout is how long authd may take to go through the userdbs.
+const usersTimeout = 90 * time.Second
+
+// rebuildShares has a process for each user tell what he shares. A user for whom
+// that fails is shown with the reason, and does not stop the others.
+func (a *app) rebuildShares(f *mailFlags) error {
+	body, err := a.fetch(usersTimeout, ctlmsg.Users, secret.Bytes{})
+	if err != nil {
+		return err
+	}
+	var all struct{ Users, Unlisted []string }
+	if err := json.Unmarshal(body, &all); err != nil {
+		return control.Errorf(control.ExitSoftware, "the list of users: %v", err)
+	}
+	ctx, stop := interruptible()
+	defer stop()
+	out, meter := show.NewStream(a.out, a.json), a.meter(f)
+	failures := 0
+	for i, user := range all.Users {
+		meter.show(&toolmsg.Progress{Text: "telling what users share", Count: uint64(i), Total: uint64(len(all.Users))})
+		if err = a.rebuildOne(ctx, user, out); err == nil {
+			continue
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		failures++
+		row, jerr := json.Marshal(map[string]string{"user": user, "problem": clean(err).Error()})
+		if jerr == nil {
+			jerr = out.Row(row)
+		}
+		if jerr != nil {
+			return control.Errorf(control.ExitSoftware, "%v", jerr)
+		}
+	}
+	meter.clear()
+	if err := out.Close(); err != nil {
+		return control.Errorf(control.ExitSoftware, "%v", err)
+	}
+	if len(all.Unlisted) > 0 {
+		fmt.Fprintf(a.errOut, "userdb %s cannot say whom it knows: for users who are only there run rookeryctl shares --rebuild -u USER, or let them log in\n", show.Clean(strings.Join(all.Unlisted, ", ")))
+	}
+	switch {
+	case ctx.Err() != nil:
+		return control.Errorf(control.ExitTemp, "interrupted; what was told so far holds")
+	case failures > 0:
+		return control.Errorf(control.ExitTemp, "of %d users %d could not be asked; what they shared before still holds", len(all.Users), failures)
+	}
+	return nil
+}
+
+// rebuildOne is for one user.
+func (a *app) rebuildOne(ctx context.Context, user string, out *show.Stream) error {
+	t, err := a.openTool(&mailFlags{user: user})
+	if err != nil {
+		return err
+	}
+	defer t.Close()
+	return t.Do(ctx, request(toolmsg.Publish, nil), tool.Sink{Line: out.Row, Progress: func(*toolmsg.Progress) {}})
 }

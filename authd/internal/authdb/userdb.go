@@ -23,6 +23,7 @@ type Userdb struct {
 	Defaults       []TemplateField
 	Override       []TemplateField
 	look           func(q Query, pass Fields) (UserEntry, bool, error)
+	list           func() (*Table, error) // nil: it cannot say whom it knows
 }
 
 // PasswdFile makes u a userdb over a passwd-file; extra fields count with the
@@ -36,7 +37,18 @@ func (u *Userdb) PasswdFile(env Env, path settings.Template) *Userdb {
 		}
 		return UserEntry{UID: e.UID, GID: e.GID, Home: e.Home, Fields: e.Extra.WithPrefix("userdb_")}, true, nil
 	}
+	if !strings.Contains(path.String(), "%") {
+		u.list = func() (*Table, error) { return listed(src, path.String()) }
+	}
 	return u
+}
+
+func listed(src *source[*Table], path string) (*Table, error) {
+	t, cut, err := src.get(path)
+	if err == nil && cut {
+		err = errUnsettled
+	}
+	return t, err
 }
 
 // Passwd makes u a userdb over the system's passwd file.
@@ -49,7 +61,26 @@ func (u *Userdb) Passwd(env Env, path settings.Template) *Userdb {
 		}
 		return UserEntry{UID: e.UID, GID: e.GID, Home: e.Home, GroupsUser: e.User}, true, nil
 	}
+	u.list = func() (*Table, error) { return listed(src, path.String()) }
 	return u
+}
+
+// Names lists whom a database knows, in no order; ok is false where it cannot. permitted
+// says which uids a user may have: a system has more than those with mail.
+func (u *Userdb) Names(permitted func(ID) bool) (names []string, ok bool, err error) {
+	if u.list == nil || !u.UsernameFormat.Empty() {
+		return nil, false, nil
+	}
+	t, err := u.list()
+	if err != nil {
+		return nil, true, err
+	}
+	for name, e := range t.users {
+		if !e.UID.Set || permitted(e.UID) {
+			names = append(names, name)
+		}
+	}
+	return names, true, nil
 }
 
 // Static makes u a userdb that gives every user what its fields say.

@@ -127,6 +127,38 @@ func (e *Engine) guest(name string) (acl.Who, *redeemmsg.Failed) {
 	return acl.Who{User: name, Groups: groups}, nil
 }
 
+// Users lists the users whom the userdbs can name, in order, and the userdbs that
+// cannot.
+func (e *Engine) Users() (names, unlisted []string) {
+	cfg := e.config.Load()
+	permitted := func(id authdb.ID) bool {
+		return id.N != 0 && id.N >= cfg.FirstUID && (cfg.LastUID == 0 || id.N <= cfg.LastUID)
+	}
+	for _, u := range cfg.Userdbs {
+		list, ok, err := u.Names(permitted)
+		if err != nil {
+			e.logger.Errorf("userdb %s: %v", u.Name, err)
+		}
+		if !ok || err != nil {
+			unlisted = append(unlisted, u.Name)
+		}
+		for _, name := range list {
+			if as, err := cfg.userName(name); err == nil && as == name { // else nobody can log in by it
+				names = append(names, name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), unlisted[:min(len(unlisted), 64)]
+}
+
+// Knows reports whether a userdb knows somebody, or may: one that fails is no reason
+// to say no.
+func (e *Engine) Knows(name string) bool {
+	_, problem := e.user(name)
+	return problem == nil || problem.Kind != errkind.NotFound
+}
+
 // cutField gives the value of "name=value".
 func cutField(field, name string) (string, bool) {
 	if len(field) > len(name) && field[:len(name)] == name && field[len(name)] == '=' {

@@ -150,7 +150,7 @@ func (f *files) rewrite(list *List) error {
 		out = out[:0]
 		return err
 	}
-	for _, owner := range list.names() {
+	for _, owner := range list.Owners() {
 		out = appendRecord(out, generation, owner, list.told(owner))
 		if len(out) > redeemmsg.MaxOwnerBytes {
 			if err := write(); err != nil {

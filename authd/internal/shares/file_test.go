@@ -43,7 +43,7 @@ func loaded(t *testing.T, fs vfs.FS) (*files, *List, Found) {
 // state is all that a list says.
 func state(l *List) string {
 	var b strings.Builder
-	for _, owner := range l.names() {
+	for _, owner := range l.Owners() {
 		fmt.Fprintf(&b, "%s %v\n", owner, l.told(owner))
 	}
 	return b.String()
@@ -201,8 +201,8 @@ func TestDamage(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, l, found := loaded(t, disk)
-	if found.Damage == "" || found.Fresh || slices.Contains(l.names(), "late") || len(l.names()) != 2 {
-		t.Errorf("%+v, %q", found, l.names())
+	if found.Damage == "" || found.Fresh || slices.Contains(l.Owners(), "late") || len(l.Owners()) != 2 {
+		t.Errorf("%+v, %q", found, l.Owners())
 	}
 	if _, _, found := loaded(t, disk); found.Damage != "" {
 		t.Errorf("what was cut off is still there: %+v", found)
@@ -211,8 +211,8 @@ func TestDamage(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, l, found = loaded(t, disk)
-	if found.Damage == "" || found.Fresh || len(l.names()) != 0 {
-		t.Errorf("%+v, %q", found, l.names())
+	if found.Damage == "" || found.Fresh || len(l.Owners()) != 0 {
+		t.Errorf("%+v, %q", found, l.Owners())
 	}
 }
 

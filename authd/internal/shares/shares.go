@@ -272,8 +272,8 @@ func (l *List) told(owner string) (out []redeemmsg.Published) {
 	return out
 }
 
-// names gives the owners in order.
-func (l *List) names() []string {
+// Owners gives those who share something, in order.
+func (l *List) Owners() []string {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return slices.Sorted(maps.Keys(l.owners))

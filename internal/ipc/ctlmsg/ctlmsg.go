@@ -23,7 +23,7 @@ var Protocol = ipc.Define(ipc.Protocol{Name: "control", Version: 1, MaxBytes: 12
 // The verbs. Args of each in order.
 const (
 	Status     = "status"      // → object: version, build, started, generation, limits and counters, processes
-	Who        = "who"         // [user] → list of {user, service, session, pid, remote, local, tls, mechanism, since}
+	Who        = "who"         // [user] → list of {user, service, session, pid, remote, local, tls, mechanism, since}; of a guest (service "guest"), owner: whose mail it is
 	Kick       = "kick"        // user or session → {kicked: n}
 	Reload     = "reload"      // → {generation} or failure with the diagnostics
 	Stop       = "stop"        // →
@@ -39,6 +39,7 @@ const (
 	MailMoves  = "mail-moves"  // → list of {user, from, to, old}
 	MailForget = "mail-forget" // user → {}; his move is not kept any more
 	MailHold   = "mail-hold"   // user, as MailTool names him → {}; his sessions have ended, and he gets none until the connection is closed
+	Users      = "users"       // → {users: list of names, unlisted: list of userdbs that cannot say whom they know}
 	Processes  = "processes"   // → list of {role, pid, user, since}
 )
 

@@ -43,6 +43,8 @@ var Protocol = ipc.Define(ipc.Protocol{Name: "redeem", Version: 1, MaxBytes: 160
 	{New: func() ipc.Message { return new(Shares) }, From: ipc.FromClient},
 	{New: func() ipc.Message { return new(Visit) }, From: ipc.FromServer},
 	{New: func() ipc.Message { return new(Visited) }, From: ipc.FromClient},
+	{New: func() ipc.Message { return new(ListUsers) }, From: ipc.FromServer},
+	{New: func() ipc.Message { return new(Users) }, From: ipc.FromClient},
 }})
 
 // The messages' numbers.
@@ -66,6 +68,8 @@ const (
 	typeShares
 	typeVisit
 	typeVisited
+	typeListUsers
+	typeUsers
 )
 
 // Attach gives authd its end of a new login process's auth channel.

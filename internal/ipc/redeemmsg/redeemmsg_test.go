@@ -26,6 +26,7 @@ func samples() []ipc.Message {
 		&PublishSeen{Owner: "o", Changed: true, Users: []string{"bob"}, All: true, Problem: "p"}, &SharesOf{ID: 1, User: "u"},
 		&Shares{ID: 1, Boxes: []Shared{{Owner: "o", Name: "n"}}, Last: true, Text: "t"}, &Visit{ID: 1, Guest: "g", Owner: "o"},
 		&Visited{ID: 1, Owner: Record{User: "o", UID: 1, GID: 2}, Groups: []string{"g"}},
+		&ListUsers{ID: 1}, &Users{ID: 1, Names: []string{"u"}, Unlisted: []string{"d"}, Last: true},
 	}
 }
 

@@ -191,3 +191,34 @@ func (m *Visited) Fields(c *ipc.Codec) {
 	m.Owner.Codec(c)
 	c.Strings(&m.Groups, MaxACLGroups, MaxACLGroup)
 }
+
+// ListUsers asks for all users whom userdbs can name, for rookeryctl shares
+// --rebuild. Owners in the list of shares whom no userdb knows any more are taken
+// out of it. Users answer.
+type ListUsers struct{ ID uint64 }
+
+// Type is for ipc.
+func (*ListUsers) Type() ipc.Type { return typeListUsers }
+
+// Fields is for ipc.
+func (m *ListUsers) Fields(c *ipc.Codec) { c.U64(&m.ID) }
+
+// Users is a part of the answer to ListUsers, in order.
+type Users struct {
+	ID    uint64
+	Names []string
+	// Unlisted, in the last part, are the userdbs that cannot say whom they know.
+	Unlisted []string
+	Last     bool
+}
+
+// Type is for ipc.
+func (*Users) Type() ipc.Type { return typeUsers }
+
+// Fields is for ipc.
+func (m *Users) Fields(c *ipc.Codec) {
+	c.U64(&m.ID)
+	c.Strings(&m.Names, MaxPart, MaxUser)
+	c.Strings(&m.Unlisted, 64, MaxUser)
+	c.Bool(&m.Last)
+}
