@@ -81,8 +81,7 @@ func (c *client) run() {
 		defer close(over)
 		c.read()
 	})
-	defer reader.Wait()
-	defer c.ws.Stream.Close()
+	defer c.rejoin(over, &reader)
 	for on := c.do(func(time.Time) {}); on; {
 		select {
 		case <-over:
@@ -101,6 +100,17 @@ func (c *client) run() {
 			on = c.do(func(now time.Time) { c.s.Bye(now, text) })
 		}
 	}
+}
+
+// rejoin waits for the goroutine that reads. One that has ended by itself needs no
+// closed stream for that: then it is closed when master knows that the session is over.
+func (c *client) rejoin(over <-chan struct{}, reader *sync.WaitGroup) {
+	select {
+	case <-over:
+	default:
+		c.ws.Stream.Close()
+	}
+	reader.Wait()
 }
 
 // do works on the session, and reports whether it goes on.

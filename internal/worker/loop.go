@@ -171,24 +171,27 @@ func (l *loop) begin(m *workermsg.Session, envelope int) {
 	l.sessions[m.ID] = end
 	s := &Session{ID: m.ID, Name: m.Session, Record: m.Record, End: end, Log: l.host.Log.Session(m.Session)}
 	go func() {
-		in, out := l.serve(s, envelope)
-		l.ctl.Send(&workermsg.Ended{ID: m.ID, In: in, Out: out}, -1)
+		l.serve(s, envelope, func(in, out uint64) { l.ctl.Send(&workermsg.Ended{ID: m.ID, In: in, Out: out}, -1) })
 		l.ended <- m.ID
 	}()
 }
 
-func (l *loop) serve(s *Session, envelope int) (in, out uint64) {
+// serve serves one session. over is called once with its octets, before the stream is
+// closed: who reads its end and comes again must not be one too many for master.
+func (l *loop) serve(s *Session, envelope int, over func(in, out uint64)) {
 	g, fd, err := l.open(s.ID, envelope)
 	if err != nil {
 		if !errors.Is(err, io.EOF) { // EOF: the client or login went before GO
 			s.Log.Errorf("session %s was not handed over: %v", s.Name, err)
 		}
-		return 0, 0
+		over(0, 0)
+		return
 	}
 	stream, err := NewStream(fd, g.Pending)
 	if err != nil {
 		s.Log.Errorf("session %s: %v", s.Name, err)
-		return 0, 0
+		over(0, 0)
+		return
 	}
 	s.Go, s.Stream, stream.rest = g, stream, l.rest
 	defer stream.Close()
@@ -196,7 +199,7 @@ func (l *loop) serve(s *Session, envelope int) (in, out uint64) {
 		defer stream.raw.close()
 	}
 	l.server.Serve(s)
-	return stream.Octets()
+	over(stream.Octets())
 }
 
 // open says ACCEPT in the envelope and waits for GO. Only a session whose GO

@@ -68,6 +68,32 @@ func TestWorker(t *testing.T) {
 	}
 }
 
+// TestNextPassword: UNAUTHENTICATE, with the next user's login in the same write, before
+// it and in pieces. A taken-over worker of the first user reads none of it.
+func TestNextPassword(t *testing.T) {
+	srv := start(t, setup{role: child.IMAPWorker})
+	for _, piece := range []int{1 << 20, 1, 7} {
+		c, err := srv.demo.TryDial("imaps")
+		must(t, err)
+		t.Cleanup(c.Close)
+		c.ExpectPrefix("* OK")
+		text := "a LOGIN u1 pass\r\nb UNAUTHENTICATE\r\nc AUTHENTICATE PLAIN AHUyAHBhc3M=\r\nd UNAUTHENTICATE\r\ne LOGIN {2+}\r\nu3 {4+}\r\npass\r\n"
+		for rest := text; rest != ""; {
+			n := min(piece, len(rest))
+			must(t, c.Send(rest[:n]))
+			rest = rest[n:]
+		}
+		for _, want := range []string{"a OK taken over", "b OK [CAPABILITY", "c OK taken over", "d OK [CAPABILITY", "e OK taken over"} {
+			c.ExpectPrefix(want)
+		}
+	}
+	// The same process, asked on another connection.
+	got, err := strconv.Unquote(order(srv.takenWorker(child.IMAPWorker, "u1"), "heard"))
+	if want := strings.Repeat("b UNAUTHENTICATE\r\n", 3) + "heard\r\n"; err != nil || got != want {
+		t.Errorf("the first user's worker heard %q, %v; want %q", got, err, want)
+	}
+}
+
 // waitSpare has two other users of the same uid log in, after which a process
 // waits, already started, for the next one.
 func (s *server) waitSpare(role child.Role) {

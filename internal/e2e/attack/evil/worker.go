@@ -3,7 +3,10 @@ package main
 import (
 	"bufio"
 	"fmt"
+	"io"
+	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -21,24 +24,51 @@ import (
 // is another.
 func runWorker(r child.Role) int {
 	p := worker.Program{Role: r, Protocol: "imap", Sandbox: sandbox.IMAPWorker, Settings: settings.RoleIMAP,
-		New: func(h *worker.Host) (worker.Server, error) { return evilServer{h}, nil }}
+		New: func(h *worker.Host) (worker.Server, error) { return evilServer{h, new(heard)}, nil }}
 	if r == child.POP3Worker {
 		p.Protocol, p.Sandbox, p.Settings = "pop3", sandbox.POP3Worker, settings.RolePOP3
 	}
 	return worker.Main(p)
 }
 
-type evilServer struct{ host *worker.Host }
+type evilServer struct {
+	host  *worker.Host
+	heard *heard
+}
+
+// heard is all that clients have said to this process.
+type heard struct {
+	mu  sync.Mutex
+	all []byte
+}
+
+func (h *heard) Write(p []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.all = append(h.all, p...)
+	return len(p), nil
+}
+
+func (h *heard) String() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return string(h.all)
+}
 
 func (evilServer) Wake()  {}
 func (evilServer) Close() {}
 
 // Serve takes orders over the client's stream, a line each, and answers each
-// with a line.
+// with a line; UNAUTHENTICATE it does not answer, as a real worker does not, but waits
+// for what else may come.
 func (e evilServer) Serve(s *worker.Session) {
 	fmt.Fprintf(s.Stream, "%s OK taken over\r\n", s.Go.Tag)
-	lines := bufio.NewScanner(s.Stream)
+	_, _ = e.heard.Write(s.Go.Pending)
+	lines := bufio.NewScanner(io.TeeReader(s.Stream, e.heard))
 	for lines.Scan() {
+		if strings.HasSuffix(lines.Text(), "UNAUTHENTICATE") {
+			continue
+		}
 		answer := e.obey(strings.TrimSpace(lines.Text()))
 		if _, err := s.Stream.Write(append(answer, '\n')); err != nil {
 			return
@@ -53,6 +83,8 @@ func (e evilServer) obey(order string) []byte {
 		return try(func(env *attack.Env) { e.aim(env) })
 	case "ping":
 		return []byte("here")
+	case "heard":
+		return []byte(strconv.Quote(e.heard.String()))
 	case "log":
 		return said(forgeLog())
 	case "abuse":
