@@ -1,0 +1,393 @@
+package imapmodel
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"rookery/imapworker/internal/session"
+	"rookery/imapworker/internal/sessiontest/peers"
+	"rookery/internal/modelclient"
+)
+
+// device is what outlives a connection: the copies that QRESYNC brings up to date.
+type device struct{ caches map[string]*modelclient.Cache }
+
+func newDevice() *device { return &device{map[string]*modelclient.Cache{}} }
+
+// conn is a client with its connection.
+type conn struct {
+	w      *world
+	n      int
+	user   int
+	device *device
+
+	s       *session.Session // nil without a connection
+	out     *peers.Output
+	changes chan struct{}
+	client  *modelclient.Client
+	tag     int
+
+	// What the server must believe that the client was told:
+	box      *mailbox
+	opened   *mailbox // by the SELECT under way
+	readOnly bool
+	shadow   []*message // by sequence number
+	high     uint32     // the highest UID of a message that was told
+	saved    []*message // "$"
+	idle     string     // the tag of IDLE, "" without
+	notify   notifying
+	permits  string // bob's rights when flags were told last
+	cut      int    // the connection breaks after so many responses; 0: not
+}
+
+// notifying is what NOTIFY has asked for of the selected mailbox.
+type notifying uint8
+
+const (
+	plain notifying = iota
+	notifyNone
+	notifyDelayed
+	notifyNow
+)
+
+// answer is what a command was answered.
+type answer struct {
+	all    []modelclient.Response
+	tagged modelclient.Response // without Tag where none came
+	bye    bool
+}
+
+// code gives the arguments of a response code, of the tagged answer or of an untagged
+// one.
+func (a *answer) code(name string) (args string, ok bool) {
+	for _, r := range a.all {
+		word, rest, _ := strings.Cut(r.Code, " ")
+		if r.Condition && word == name {
+			return rest, true
+		}
+	}
+	return "", false
+}
+
+func (c *conn) fail(format string, args ...any) {
+	c.w.fail("client %d: %s", c.n+1, fmt.Sprintf(format, args...))
+}
+
+// connect logs in and enables what bits say.
+func (c *conn) connect(bits uint32) {
+	c.out, c.changes = &peers.Output{}, make(chan struct{}, 1)
+	c.s = session.New(session.Config{Settings: session.Defaults(), Store: c.w.worker.guard[c.user], Out: c.out, Log: log{c}, Changes: c.changes, Jobs: jobs()}, c.w.now)
+	c.client = &modelclient.Client{}
+	c.w.say("(client %d of %s connects)", c.n+1, []string{"ann", "bob"}[c.user])
+	var words []string
+	add := func(bit uint32, word string, is *bool) {
+		if bits&bit != 0 {
+			words = append(words, word)
+			*is = true
+		}
+	}
+	client := *c.client
+	add(1, "CONDSTORE", &client.Condstore)
+	add(2, "QRESYNC", &client.Qresync)
+	add(8, "UIDONLY", &client.UIDOnly)
+	add(16, "IMAP4rev2", &client.Rev2)
+	client.Condstore = client.Condstore || client.Qresync
+	if len(words) > 0 {
+		a := c.do("ENABLE "+strings.Join(words, " "), nil)
+		if a.tagged.Name != "OK" || !strings.HasSuffix(a.all[0].Raw, "ENABLED "+strings.Join(words, " ")) {
+			c.fail("ENABLE: %q", a.all[0].Raw)
+		}
+		c.client.Condstore, c.client.Qresync, c.client.UIDOnly, c.client.Rev2 = client.Condstore, client.Qresync, client.UIDOnly, client.Rev2
+	}
+}
+
+// lose ends the connection without a word.
+func (c *conn) lose() {
+	if c.s == nil {
+		return
+	}
+	c.w.say("(client %d loses its connection)", c.n+1)
+	c.s.Close("gone")
+	c.forget()
+}
+
+func (c *conn) forget() {
+	c.client.Lost()
+	c.s, c.out, c.box, c.shadow, c.saved, c.idle, c.notify, c.cut, c.readOnly = nil, nil, nil, nil, nil, "", plain, 0, false
+}
+
+// do sends a command and takes its answer in. effect, which may be nil, changes the
+// model as the answer says, before anything is compared with it.
+func (c *conn) do(command string, effect func(a *answer)) *answer {
+	return c.doQuiet(command, nil, nil, effect)
+}
+
+func (c *conn) doQuiet(command string, cache *modelclient.Cache, quiet *modelclient.Quiet, effect func(a *answer)) *answer {
+	c.tag++
+	tag := fmt.Sprintf("t%d", c.tag)
+	c.w.say("C%d: %s %s", c.n+1, tag, command)
+	c.client.Begin(tag, command, cache, quiet)
+	c.s.Input(c.w.now, []byte(tag+" "+command+"\r\n"))
+	return c.take(effect)
+}
+
+// take reads what has come.
+func (c *conn) take(effect func(a *answer)) *answer {
+	a := &answer{}
+	var err error
+	if a.all, err = modelclient.All(c.out.Take()); err != nil {
+		c.fail("%v", err)
+	}
+	for _, r := range a.all {
+		switch {
+		case r.Tag != "*" && r.Tag != "+":
+			a.tagged = r
+		case r.Name == "BYE":
+			a.bye = true
+		}
+	}
+	if a.bye {
+		c.ended(a)
+		return a
+	}
+	if effect != nil {
+		effect(a)
+	}
+	for i, r := range a.all {
+		if c.cut > 0 && i >= c.cut {
+			c.w.say("(the answer breaks off)")
+			c.lose()
+			a.bye = true
+			return a
+		}
+		c.w.say("S%d: %s", c.n+1, r.Raw)
+		c.learn(r)
+	}
+	c.compare()
+	return a
+}
+
+// ended is a BYE: it may come only if the mailbox is gone.
+func (c *conn) ended(a *answer) {
+	for _, r := range a.all {
+		c.w.say("S%d: %s", c.n+1, r.Raw)
+	}
+	if c.box == nil || c.box.open(c.user) {
+		c.fail("BYE, and the mailbox is there")
+	}
+	if end, _ := c.s.Ended(); end == session.Running {
+		c.fail("BYE, and the session goes on")
+	}
+	c.forget()
+}
+
+// learn passes a response to the client, and keeps the shadow in step.
+func (c *conn) learn(r modelclient.Response) {
+	if err := c.client.Learn(r); err != nil {
+		c.fail("%v", err)
+	}
+	switch {
+	case r.Condition:
+		c.learnCode(r)
+	case r.Name == "EXISTS":
+		c.toldExists(int(r.Num))
+	case r.Name == "EXPUNGE":
+		c.toldExpunge(int(r.Num) - 1)
+	case r.Name == "VANISHED" && len(r.Data) == 1:
+		uids, err := c.numbers(r.Data[0].Text)
+		if err != nil {
+			c.fail("%v", err)
+		}
+		for _, uid := range uids {
+			c.toldExpunge(slices.IndexFunc(c.shadow, func(m *message) bool { return m.uid == uid }))
+		}
+	case (r.Name == "FETCH" && c.box != nil) && int(r.Num) <= len(c.shadow):
+		if v, ok := r.Item("UID"); ok && v.Text != strconv.Itoa(int(c.shadow[r.Num-1].uid)) {
+			c.fail("message %d is UID %d: %s", r.Num, c.shadow[r.Num-1].uid, r.Raw)
+		}
+	}
+}
+
+func (c *conn) learnCode(r modelclient.Response) {
+	if r.Code == "CLOSED" {
+		c.leave()
+	}
+	if rest, is := strings.CutPrefix(r.Code, "HIGHESTMODSEQ "); is && c.box != nil {
+		n, _ := strconv.ParseUint(rest, 10, 63)
+		c.box.told = max(c.box.told, n)
+	}
+	if c.client.Verb != "SELECT" && c.client.Verb != "EXAMINE" || c.opened == nil {
+		return
+	}
+	name, args, _ := strings.Cut(r.Code, " ")
+	n, _ := strconv.ParseUint(args, 10, 64)
+	b := c.opened
+	switch name {
+	case "UIDVALIDITY":
+		c.w.validity(b, uint32(n))
+	case "UIDNEXT":
+		c.nextUID(b, uint32(n))
+	case "HIGHESTMODSEQ":
+		b.highest(c, n)
+	}
+}
+
+// nextUID checks UIDNEXT. Where an index was damaged it may be higher than it was.
+func (c *conn) nextUID(b *mailbox, n uint32) {
+	if n < b.next || n > b.next && !c.w.doubt {
+		c.fail("UIDNEXT %d of %s, want %d", n, b.name, b.next)
+	}
+	b.next = n
+}
+
+// validity learns a mailbox's UIDVALIDITY, which must be another one than any that the
+// name had before.
+func (w *world) validity(b *mailbox, n uint32) {
+	switch {
+	case n == 0 || b.validity != 0 && b.validity != n:
+		w.fail("UIDVALIDITY %d of %s, was %d", n, b.name, b.validity)
+	case b.validity == 0 && n <= w.valid[b.name]:
+		w.fail("UIDVALIDITY %d of %s, which had %d before", n, b.name, w.valid[b.name])
+	}
+	b.validity = n
+	w.valid[b.name] = max(w.valid[b.name], n)
+}
+
+// highest checks a HIGHESTMODSEQ that tells of all up to now.
+func (b *mailbox) highest(c *conn, n uint64) {
+	if n < b.told || n <= b.above && !b.of.doubt {
+		c.fail("HIGHESTMODSEQ %d of %s, must be at least %d and above %d", n, b.name, b.told, b.above)
+	}
+	b.told = n
+}
+
+// toldExists counts new messages in: those of the truth, in its order.
+func (c *conn) toldExists(n int) {
+	if c.opened != nil {
+		if n != len(c.opened.messages) {
+			c.fail("%d EXISTS in %s, there are %d", n, c.opened.name, len(c.opened.messages))
+		}
+		c.box, c.shadow, c.high = c.opened, slices.Clone(c.opened.messages), c.opened.last()
+		c.saved = nil
+		return
+	}
+	if c.box == nil {
+		c.fail("EXISTS without a mailbox")
+	}
+	for _, m := range c.box.messages {
+		if len(c.shadow) == n {
+			break
+		}
+		if m.uid > c.high {
+			c.shadow, c.high = append(c.shadow, m), m.uid
+		}
+	}
+	if len(c.shadow) != n {
+		c.fail("%d EXISTS in %s, must be at most %d", n, c.box.name, len(c.shadow))
+	}
+}
+
+func (c *conn) toldExpunge(at int) {
+	if at < 0 || at >= len(c.shadow) {
+		c.fail("an expunge of what was never told")
+	}
+	if m := c.shadow[at]; !m.gone {
+		c.fail("message %d (UID %d) is expunged, and is there", at+1, m.uid)
+	} else {
+		c.saved = slices.DeleteFunc(c.saved, func(s *message) bool { return s == m })
+	}
+	c.shadow = slices.Delete(c.shadow, at, at+1)
+}
+
+// leave is the end of a mailbox's selection.
+func (c *conn) leave() { c.box, c.shadow, c.saved, c.readOnly = nil, nil, nil, false }
+
+// compare holds what was told of messages in this answer against the truth.
+func (c *conn) compare() {
+	for uid, told := range c.client.Told {
+		if c.box == nil {
+			continue
+		}
+		c.box.told = max(c.box.told, told.ModSeq)
+		m := c.box.find(uid)
+		if m == nil {
+			continue // it is gone, and that could not be told yet
+		}
+		if told.Known && told.Flags != m.now().flags {
+			c.fail("UID %d of %s is told with the flags %q, it has %q", uid, c.box.name, told.Flags, m.now().flags)
+		}
+		if told.ModSeq > 0 {
+			c.box.modSeq(c, m, told.ModSeq)
+		}
+	}
+	clear(c.client.Told)
+	if c.box != nil && !c.client.UIDOnly {
+		for i, uid := range c.client.Slots {
+			if i >= len(c.shadow) || uid != 0 && uid != c.shadow[i].uid {
+				c.fail("message %d: the client believes UID %d, of %d", i+1, uid, len(c.shadow))
+			}
+		}
+	}
+}
+
+// modSeq checks a mod-sequence that was told of a message as it is now (RFC 7162 §3.1.1):
+// one number for one state, above all that was told before it came to be.
+func (b *mailbox) modSeq(c *conn, m *message, n uint64) {
+	v := m.now()
+	switch {
+	case n < v.modSeq || n > v.modSeq && v.modSeq > 0 && !b.of.doubt:
+		c.fail("UID %d of %s has MODSEQ %d, had %d", m.uid, b.name, n, v.modSeq)
+	case v.modSeq == 0 && n <= v.above && !b.of.doubt:
+		c.fail("UID %d of %s has MODSEQ %d, must be above %d", m.uid, b.name, n, v.above)
+	}
+	v.modSeq = n
+}
+
+// numbers reads a set of numbers.
+func (c *conn) numbers(set string) (out []uint32, err error) {
+	for part := range strings.SplitSeq(set, ",") {
+		first, last, is := strings.Cut(part, ":")
+		if !is {
+			last = first
+		}
+		a, err := strconv.ParseUint(first, 10, 32)
+		b, err2 := strconv.ParseUint(last, 10, 32)
+		if err != nil || err2 != nil || a == 0 || b < a || b-a > 10_000 {
+			return nil, fmt.Errorf("no set of numbers: %q", set)
+		}
+		for n := a; n <= b; n++ {
+			out = append(out, uint32(n))
+		}
+	}
+	return out, nil
+}
+
+// settle tells every session what its mailbox has told it, and lets time pass.
+func (w *world) settle(d time.Duration) {
+	w.now = w.now.Add(d)
+	w.clock.Jump(d)
+	for _, c := range w.conns {
+		if c.s == nil {
+			continue
+		}
+		select {
+		case <-c.changes:
+			c.s.Changed(w.now)
+		default:
+		}
+		if due := c.s.Deadline(); !due.IsZero() && !due.After(w.now) {
+			c.s.Tick(w.now)
+		}
+		c.unasked()
+	}
+}
+
+// unasked takes what came without a command.
+func (c *conn) unasked() {
+	if c.s != nil {
+		c.take(nil)
+	}
+}

@@ -1,0 +1,317 @@
+package imapmodel
+
+import (
+	"slices"
+	"strings"
+
+	"rookery/internal/modelclient"
+)
+
+// The two users: ann, whose mail it is, and bob, who may do what the lists say.
+const (
+	ann = iota
+	bob
+)
+
+// everything is what an owner may do (RFC 4314 §2.1).
+const everything = "lrswipkxtea"
+
+// truth is the mail, as IMAP has it.
+type truth struct {
+	boxes map[string]*mailbox // by name, with '/' between the levels
+	valid map[string]uint32   // the highest UIDVALIDITY that a name ever had
+	doubt bool                // an index was damaged: mod-sequences may have jumped
+}
+
+// mailbox is one mailbox, which keeps what it is through RENAME.
+type mailbox struct {
+	name     string
+	validity uint32 // 0 while it was not told
+	next     uint32 // UIDNEXT
+	messages []*message
+	rights   string // bob's
+	gone     bool   // it was deleted
+	told     uint64 // the highest mod-sequence that anybody was told
+	above    uint64 // HIGHESTMODSEQ must be above this (RFC 7162 §3.1.2.1)
+	of       *truth
+}
+
+// message is one message.
+type message struct {
+	uid      uint32
+	body     string
+	versions []version // the last is what it is now
+	gone     bool
+}
+
+// version is what a message's flags were for a time.
+type version struct {
+	flags  string // modelclient.FlagText
+	modSeq uint64 // 0 while nobody was told
+	above  uint64 // and it must be above this
+}
+
+func (m *message) now() *version { return &m.versions[len(m.versions)-1] }
+
+func (m *message) has(flag string) bool { return hasFlag(m.now().flags, flag) }
+
+func hasFlag(flags, flag string) bool {
+	return slices.Contains(strings.Fields(flags), strings.ToLower(flag))
+}
+
+func newTruth() *truth {
+	t := &truth{boxes: map[string]*mailbox{}, valid: map[string]uint32{}}
+	t.make("INBOX", "")
+	return t
+}
+
+func (t *truth) make(name, rights string) *mailbox {
+	b := &mailbox{name: name, next: 1, rights: rights, of: t}
+	t.boxes[name] = b
+	return b
+}
+
+// add puts a message into a mailbox.
+func (b *mailbox) add(flags, body string) *message {
+	m := &message{uid: b.next, body: body, versions: []version{{flags: flags, above: b.told}}}
+	b.next++
+	b.messages = append(b.messages, m)
+	b.above = b.told
+	return m
+}
+
+// last is the highest UID that a message has, 0 for none.
+func (b *mailbox) last() uint32 {
+	if len(b.messages) == 0 {
+		return 0
+	}
+	return b.messages[len(b.messages)-1].uid
+}
+
+// set gives a message flags; a change has a mod-sequence of its own.
+func (b *mailbox) set(m *message, flags string) {
+	if m.now().flags == flags {
+		return
+	}
+	m.versions = append(m.versions, version{flags: flags, above: b.told})
+	b.above = b.told
+}
+
+// expunge takes messages out.
+func (b *mailbox) expunge(list []*message) {
+	for _, m := range list {
+		m.gone = true
+		b.above = b.told
+	}
+	b.messages = slices.DeleteFunc(b.messages, func(m *message) bool { return m.gone })
+}
+
+// find gives the message of a UID, nil if there is none.
+func (b *mailbox) find(uid uint32) *message {
+	for _, m := range b.messages {
+		if m.uid == uid {
+			return m
+		}
+	}
+	return nil
+}
+
+func (b *mailbox) count(is func(m *message) bool) (n uint32) {
+	for _, m := range b.messages {
+		if is(m) {
+			n++
+		}
+	}
+	return n
+}
+
+// parent is the name of the level above, "" for none.
+func parent(name string) string {
+	i := strings.LastIndexByte(name, '/')
+	if i < 0 {
+		return ""
+	}
+	return name[:i]
+}
+
+// implied reports whether a name is, for a user, that of no mailbox, but of mailboxes'
+// parent.
+func (t *truth) implied(user int, name string) bool {
+	for other, b := range t.boxes {
+		if strings.HasPrefix(other, name+"/") && b.may(user) != "" {
+			return t.box(user, name) == nil
+		}
+	}
+	return false
+}
+
+// parentOf reports whether there are mailboxes below a name.
+func (t *truth) parentOf(name string) bool {
+	for other := range t.boxes {
+		if strings.HasPrefix(other, name+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+// inherited is what bob may do with a mailbox that is made: as with the nearest one
+// above it.
+func (t *truth) inherited(name string) string {
+	for p := parent(name); p != ""; p = parent(p) {
+		if b := t.boxes[p]; b != nil {
+			return b.rights
+		}
+	}
+	return ""
+}
+
+// may gives a user's rights on a mailbox; without l he has none.
+func (b *mailbox) may(user int) string {
+	switch {
+	case user == ann:
+		return everything
+	case !strings.Contains(b.rights, "l"):
+		return ""
+	}
+	return b.rights
+}
+
+// open reports whether a user can keep a mailbox selected.
+func (b *mailbox) open(user int) bool { return !b.gone && strings.Contains(b.may(user), "r") }
+
+// box gives the mailbox that a user knows by a name, nil for none.
+func (t *truth) box(user int, name string) *mailbox {
+	if b := t.boxes[name]; b != nil && b.may(user) != "" {
+		return b
+	}
+	return nil
+}
+
+// can reports whether rights allow a flag to be changed (RFC 4314 §4).
+func can(rights, flag string) bool {
+	right := "w"
+	switch flag {
+	case `\seen`:
+		right = "s"
+	case `\deleted`:
+		right = "t"
+	}
+	return strings.Contains(rights, right)
+}
+
+// allowed leaves of flags those that rights allow.
+func allowed(rights, flags string) string {
+	return modelclient.FlagText(slices.DeleteFunc(strings.Fields(flags), func(f string) bool { return !can(rights, f) }))
+}
+
+// changed gives what STORE makes of flags: op is '+', '-' or 0.
+func changed(op byte, old, names, rights string) string {
+	var out []string
+	for _, f := range strings.Fields(old) {
+		if named := hasFlag(names, f); !can(rights, f) || op == '+' || op == '-' && !named || op == 0 && named {
+			out = append(out, f)
+		}
+	}
+	if op != '-' {
+		out = append(out, strings.Fields(allowed(rights, names))...)
+	}
+	return modelclient.FlagText(out)
+}
+
+// create makes a mailbox if a user may; it reports whether it did.
+func (t *truth) create(user int, name string) bool {
+	if t.boxes[name] != nil || user == bob && !hasAll(t.inherited(name), "lk") {
+		return false
+	}
+	t.make(name, t.inherited(name))
+	return true
+}
+
+func hasAll(rights, want string) bool {
+	for _, r := range want {
+		if !strings.ContainsRune(rights, r) {
+			return false
+		}
+	}
+	return true
+}
+
+// remove deletes a mailbox if a user may.
+func (t *truth) remove(user int, name string) bool {
+	b := t.box(user, name)
+	if b == nil || name == "INBOX" || !hasAll(b.may(user), "x") {
+		return false
+	}
+	b.gone = true
+	t.boxes[name] = nil
+	delete(t.boxes, name)
+	return true
+}
+
+// unsaid reports whether RENAME's new name is that of a mere parent, below which nothing
+// is in the way: nothing says what a server does then.
+func (t *truth) unsaid(from, to string) bool {
+	if t.boxes[to] != nil || !t.parentOf(to) || strings.HasPrefix(to, from+"/") || t.boxes[from] == nil && !t.parentOf(from) {
+		return false
+	}
+	for name := range t.boxes {
+		rest, below := strings.CutPrefix(name, from+"/")
+		if other := t.boxes[to+"/"+rest]; below && from != "INBOX" && other != nil && !strings.HasPrefix(other.name, from+"/") {
+			return false
+		}
+	}
+	return true
+}
+
+// mayRename says whether RENAME can be done (RFC 3501 §6.3.5, RFC 4314 §4).
+func (t *truth) mayRename(user int, from, to string) bool {
+	if t.boxes[from] == nil && !t.parentOf(from) || t.boxes[to] != nil || t.parentOf(to) || from == to || strings.HasPrefix(to, from+"/") {
+		return false
+	}
+	if user == ann {
+		return true
+	}
+	want := "lx"
+	if from == "INBOX" {
+		want = "lxrte"
+	}
+	if b := t.boxes[from]; b != nil && !hasAll(b.rights, want) {
+		return false
+	} else if b == nil {
+		for name, b := range t.boxes {
+			if strings.HasPrefix(name, from+"/") && !hasAll(b.rights, want) {
+				return false
+			}
+		}
+	}
+	return hasAll(t.inherited(to), "lk")
+}
+
+// rename does it. INBOX gives its messages to the new mailbox (RFC 3501 §6.3.5).
+func (t *truth) rename(from, to string) {
+	if from == "INBOX" {
+		inbox, target := t.boxes[from], t.make(to, t.inherited(to))
+		for _, m := range inbox.messages {
+			target.add(m.now().flags, m.body)
+		}
+		inbox.expunge(slices.Clone(inbox.messages))
+		return
+	}
+	for _, name := range t.names() {
+		if name == from || strings.HasPrefix(name, from+"/") {
+			b := t.boxes[name]
+			delete(t.boxes, name)
+			b.name = to + strings.TrimPrefix(name, from)
+			t.boxes[b.name] = b
+		}
+	}
+}
+
+func (t *truth) names() (out []string) {
+	for name := range t.boxes {
+		out = append(out, name)
+	}
+	slices.Sort(out)
+	return out
+}
