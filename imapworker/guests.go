@@ -129,7 +129,7 @@ func (s *server) ownSeen(guest string) (guarded.Private, error) {
 	if !private {
 		return nil, nil
 	}
-	control, err := s.host.ControlDir()
+	control, err := s.outside.control()
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +138,7 @@ func (s *server) ownSeen(guest string) (guarded.Private, error) {
 
 // forgetSeen removes what guests have seen of a mailbox that was deleted.
 func (s *server) forgetSeen(guid mailstore.GUID) {
-	control, err := s.host.ControlDir()
+	control, err := s.outside.control()
 	if err == nil {
 		err = ownseen.Drop(control, "", guid)
 	}

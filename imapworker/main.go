@@ -15,11 +15,13 @@ import (
 	"rookery/internal/acl"
 	"rookery/internal/child"
 	"rookery/internal/imapwire"
+	"rookery/internal/ipc/workermsg"
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/guarded"
 	"rookery/internal/message"
 	"rookery/internal/sandbox"
 	"rookery/internal/settings"
+	"rookery/internal/vfs"
 	"rookery/internal/worker"
 )
 
@@ -32,6 +34,7 @@ func Main() int {
 // server serves all IMAP sessions of one user.
 type server struct {
 	host        *worker.Host
+	outside     outside
 	store       mailstore.Store
 	config      session.Config // what all sessions have in common
 	logout      settings.Template
@@ -55,11 +58,22 @@ func newServer(host *worker.Host) (worker.Server, error) {
 
 // serverOn makes the server of a user's store.
 func serverOn(host *worker.Host, store mailstore.Store) (*server, error) {
+	return serverWith(host, store, outside{host, host.Publish, host.ControlDir})
+}
+
+// outside is what the server has of its host to reach others and be reached by them.
+type outside struct {
+	asker
+	publish func([]workermsg.Published)
+	control func() (vfs.FS, error) // the directory of control files
+}
+
+func serverWith(host *worker.Host, store mailstore.Store, out outside) (*server, error) {
 	set, err := sessionSettings(host.Settings)
 	if err != nil {
 		return nil, err
 	}
-	s := &server{host: host, store: store, guests: newGuests(), logout: settings.IMAPLogoutFormat.Get(host.Settings), clients: make(map[*client]struct{}), polled: make(map[mailstore.GUID]time.Time)}
+	s := &server{host: host, outside: out, store: store, guests: newGuests(), logout: settings.IMAPLogoutFormat.Get(host.Settings), clients: make(map[*client]struct{}), polled: make(map[mailstore.GUID]time.Time)}
 	if level := int(settings.IMAPCompressDeflateLevel.Get(host.Settings)); level > 0 {
 		s.compressors = compress.NewPool(level)
 	}
@@ -90,7 +104,7 @@ func (s *server) whole() (mailstore.Store, error) {
 	}
 	sharing := len(host.Foreign()) > 0
 	if sharing {
-		s.shared = newPublisher(s.store, lists, host.Publish, s.forgetSeen, func(text string) { host.Log.Warnf("%s", text) })
+		s.shared = newPublisher(s.store, lists, s.outside.publish, s.forgetSeen, func(text string) { host.Log.Warnf("%s", text) })
 		s.store = s.shared
 	}
 	own, _ := guarded.Wrap(s.store, guarded.Options{Who: acl.Who{User: host.User.User, Owner: true}, Owner: host.User.User, Now: time.Now,

@@ -297,7 +297,7 @@ func (s *server) withOthers(own mailstore.Sharer) (mailstore.Store, error) {
 	if len(s.host.Foreign()) == 0 {
 		return own, nil
 	}
-	s.directory = newDirectory(s.host, s.elsewhere, func(text string) { s.host.Log.Warnf("%s", text) })
+	s.directory = newDirectory(s.outside, s.elsewhere, func(text string) { s.host.Log.Warnf("%s", text) })
 	spacesOf, err := foreign(s.host, s.directory)
 	if err != nil {
 		return nil, err
