@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -374,6 +375,10 @@ func TestOwnSeen(t *testing.T) {
 // An owner who cannot be reached is asked again after a while, and costs others nothing.
 func TestUnreachable(t *testing.T) {
 	tn := newTown(t, nil, "ann", "bob", "team")
+	dir := tn.members["bob"].server.directory
+	start := time.Now()
+	var later atomic.Int64
+	dir.now = func() time.Time { return start.Add(time.Duration(later.Load())) }
 	ann, bob := tn.members["ann"].login(), tn.members["bob"].login()
 	defer ann.Close()
 	defer bob.Close()
@@ -383,9 +388,6 @@ func TestUnreachable(t *testing.T) {
 	tn.mu.Lock()
 	tn.refuse = errkind.Newf("reach", errkind.Unavailable, "it does not start")
 	tn.mu.Unlock()
-	dir := tn.members["bob"].server.directory
-	now := time.Now()
-	dir.now = func() time.Time { return now }
 	for range 3 {
 		if got := bob.do(`STATUS "Other Users/ann/Box" (MESSAGES)`); !strings.HasPrefix(got[0], "x NO [UNAVAILABLE]") {
 			t.Error(got)
@@ -398,7 +400,8 @@ func TestUnreachable(t *testing.T) {
 	tn.mu.Lock()
 	tn.refuse = nil
 	tn.mu.Unlock()
-	now = now.Add(reachAgain)
+	later.Store(int64(reachAgain))
+	now := dir.now()
 	bob.ok(`STATUS "Other Users/ann/Box" (MESSAGES)`)
 
 	// As many channels as there may be: the one that was used the longest ago goes.
