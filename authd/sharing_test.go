@@ -145,3 +145,39 @@ func TestSharingOverRestarts(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// Who there is, as far as it can be told; and owners who are not any more leave the
+// list, but not where a userdb cannot be asked.
+func TestListUsers(t *testing.T) {
+	path, err := settings.ParseTemplate("/nowhere/%{user | domain}/users", []string{"user"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, broken := range []bool{false, true} {
+		r := newRig(t, func(set *settings.Set) {
+			if broken {
+				set.PutRow("userdb", settings.Row{Name: "domains", Values: map[string]any{"driver": "passwd-file", "passwd_file_path": path}})
+			}
+		})
+		r.write("users", sharers+"system:{PLAIN}x:7:7::/::\nzoe:{PLAIN}x:1005:1005::/h::\n")
+		r.give()
+		r.publish("ann", box("INBOX", "user=bob lr"))
+		r.publish("gone", box("INBOX", "user=bob lr"))
+		r.send(r.master, &redeemmsg.ListUsers{ID: 9})
+		m := r.recv(r.master).(*redeemmsg.Users)
+		if !slices.Equal(m.Names, []string{"ann", "bob", "carl", "zoe"}) || !m.Last || m.ID != 9 {
+			t.Errorf("%+v", m)
+		}
+		unlisted, want := []string(nil), "ann:INBOX "
+		if broken {
+			unlisted, want = []string{"domains"}, "ann:INBOX gone:INBOX "
+		}
+		if !slices.Equal(m.Unlisted, unlisted) {
+			t.Errorf("unlisted: %q", m.Unlisted)
+		}
+		if got := r.sharesOf("bob"); got != want {
+			t.Errorf("bob sees %q", got)
+		}
+		r.log.take()
+	}
+}

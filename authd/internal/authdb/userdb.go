@@ -37,7 +37,7 @@ func (u *Userdb) PasswdFile(env Env, path settings.Template) *Userdb {
 		}
 		return UserEntry{UID: e.UID, GID: e.GID, Home: e.Home, Fields: e.Extra.WithPrefix("userdb_")}, true, nil
 	}
-	if !strings.Contains(path.String(), "%") {
+	if !strings.Contains(path.String(), "%{") {
 		u.list = func() (*Table, error) { return listed(src, path.String()) }
 	}
 	return u
@@ -68,8 +68,8 @@ func (u *Userdb) Passwd(env Env, path settings.Template) *Userdb {
 // Names lists whom a database knows, in no order; ok is false where it cannot. permitted
 // says which uids a user may have: a system has more than those with mail.
 func (u *Userdb) Names(permitted func(ID) bool) (names []string, ok bool, err error) {
-	if u.list == nil || !u.UsernameFormat.Empty() {
-		return nil, false, nil
+	if f := u.UsernameFormat.String(); u.list == nil || f != "" && f != "%{user}" {
+		return nil, false, nil // which user's part a name in the file is cannot be told
 	}
 	t, err := u.list()
 	if err != nil {
