@@ -100,9 +100,17 @@ func (c *Client) end(reason error) {
 	c.conn.Close()
 }
 
-// receive takes messages until the channel ends.
+// receive takes messages until the channel ends. Who watches a mailbox is told of the
+// end: he would wait for ever.
 func (c *Client) receive() {
-	defer close(c.done)
+	defer func() {
+		close(c.done)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		for _, b := range c.boxes {
+			b.changed(true)
+		}
+	}()
 	for {
 		m, _, err := c.conn.Recv()
 		if err == nil {
@@ -137,9 +145,7 @@ func (c *Client) message(m ipc.Message) error {
 			return broken("two answers to call %d", m.ID)
 		}
 	case *Changed:
-		if err := c.conn.Send(&Heard{Box: m.Box}, -1); err != nil {
-			return err
-		}
+		c.send(&Heard{Box: m.Box}) // where that fails Recv tells why
 		if m.Box == 0 {
 			if c.opt.Changed != nil {
 				c.opt.Changed()
@@ -154,7 +160,7 @@ func (c *Client) message(m ipc.Message) error {
 		}
 		return nil
 	case *Ping:
-		return c.conn.Send(&Pong{}, -1)
+		c.send(&Pong{})
 	}
 	return nil
 }

@@ -162,6 +162,8 @@ func TestEnd(t *testing.T) {
 		_, err = w.Write(make([]byte, 100_000))
 		must(t, err)
 		before := mb.Snapshot()
+		woken := make(chan struct{}, 1)
+		defer mb.Watch(woken)()
 		if how == "the guest goes" {
 			s.Client.Close()
 		} else {
@@ -172,6 +174,7 @@ func TestEnd(t *testing.T) {
 		if s.err != nil || s.Err() != nil {
 			t.Errorf("%s: %v, %v", how, s.err, s.Err())
 		}
+		<-woken
 		_, commitErr := app.Commit()
 		_, syncErr := mb.Sync()
 		_, listErr := s.List()
