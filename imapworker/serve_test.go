@@ -90,7 +90,10 @@ func (b *bench) connect(pending string) *dialogue {
 	conn.SetDeadline(time.Now().Add(30 * time.Second))
 	ws := &worker.Session{ID: 1, Name: "sess", Stream: stream, Log: maillog.New(b.log), End: d.end,
 		Go: &envelopemsg.Go{Tag: "a0", Remote: netip.MustParseAddrPort("192.0.2.1:1")}}
-	b.serving.Go(func() { b.server.Serve(ws) })
+	b.serving.Go(func() {
+		b.server.Serve(ws)
+		ws.Stream.Close() // as the worker does, once master knows
+	})
 	return d
 }
 
