@@ -44,6 +44,9 @@ func (s *Session) Worker(p []byte) error {
 		}
 		seg := p[:i+1]
 		p = p[i+1:]
+		if !r.within && simple(seg) {
+			continue
+		}
 		if err := r.scan(seg); err != nil {
 			return err
 		}
@@ -52,6 +55,18 @@ func (s *Session) Worker(p []byte) error {
 		}
 	}
 	return nil
+}
+
+// simple reports whether a whole line is one that changes nothing, as most are: an
+// untagged response that begins with a number, has whole quoted strings without
+// backslashes, and no literal.
+func simple(p []byte) bool {
+	n := len(p) - 2
+	if n < 4 || p[0] != '*' || p[1] != ' ' || p[2] < '0' || p[2] > '9' || p[n] != '\r' || p[n-1] == '}' || bytes.IndexByte(p[:n], '\r') >= 0 {
+		return false
+	}
+	q := bytes.IndexByte(p[:n], '"')
+	return q < 0 || bytes.IndexByte(p[q:n], '\\') < 0 && bytes.Count(p[q:n], []byte{'"'})%2 == 0
 }
 
 // portion takes a piece of a line that goes on.
@@ -92,8 +107,12 @@ func (r *response) scan(p []byte) error {
 // quotes follows quoted strings. Most lines have none, and most of those with some
 // have no backslash: for them it is enough to count.
 func (r *response) quotes(p []byte) {
-	if !r.quoted && bytes.IndexByte(p, '"') < 0 {
-		return
+	if !r.quoted {
+		i := bytes.IndexByte(p, '"')
+		if i < 0 {
+			return
+		}
+		p = p[i:]
 	}
 	if !r.slash && bytes.IndexByte(p, '\\') < 0 {
 		if bytes.Count(p, []byte{'"'})%2 == 1 {
@@ -114,12 +133,19 @@ func (r *response) quotes(p []byte) {
 			r.quoted = true
 			p = p[i+1:]
 		default:
-			i := bytes.IndexAny(p, `"\`)
+			i := bytes.IndexByte(p, '"')
 			if i < 0 {
-				return
+				i = len(p)
 			}
-			r.quoted, r.slash = p[i] == '\\', p[i] == '\\'
-			p = p[i+1:]
+			if j := bytes.IndexByte(p[:i], '\\'); j >= 0 {
+				r.slash = true
+				p = p[j+1:]
+			} else if i == len(p) {
+				return
+			} else {
+				r.quoted = false
+				p = p[i+1:]
+			}
 		}
 	}
 }
@@ -207,6 +233,9 @@ func (s *Session) classify(p []byte) (kind byte, word []byte, err error) {
 // minds the case of letters or what follows the word is its own affair: both readings
 // are taken for a status.
 func condition(p []byte) string {
+	if len(p) == 0 || !abnf.Alpha.Has(p[0]) {
+		return ""
+	}
 	word := p[:abnf.Alpha.Span(p)]
 	for _, cond := range []string{imapwire.OK, imapwire.NO, imapwire.BAD, imapwire.BYE, imapwire.PREAUTH} {
 		if equalFold(word, cond) {

@@ -60,6 +60,11 @@ type ends struct {
 
 func start(t testing.TB, cert tls.Certificate, timeouts Timeouts) *ends {
 	t.Helper()
+	return startWatched(t, cert, timeouts, nil)
+}
+
+func startWatched(t testing.TB, cert tls.Certificate, timeouts Timeouts, watch Watch) *ends {
+	t.Helper()
 	outside, inside := newPair(t)
 	ours, theirs := newPair(t)
 	server := tls.Server(inside, &tls.Config{Certificates: []tls.Certificate{cert}})
@@ -73,7 +78,7 @@ func start(t testing.TB, cert tls.Certificate, timeouts Timeouts) *ends {
 		t.Fatal(err)
 	}
 	e := &ends{client: client, raw: outside, worker: theirs, done: make(chan struct{})}
-	e.sess = &Session{Client: inside, TLS: server, Worker: ours, Timeouts: timeouts}
+	e.sess = &Session{Client: inside, TLS: server, Worker: ours, Timeouts: timeouts, Watch: watch}
 	e.sess.Run(func([]byte, bool) { close(e.done) })
 	t.Cleanup(func() {
 		outside.Close()
