@@ -190,14 +190,22 @@ func (c *Client) callFirst(o op, name string, args, reply fields, first func(*An
 	defer c.forget(id)
 	for len(data) > maxPart {
 		if err := c.send(&Part{ID: id, Data: data[:maxPart]}); err != nil {
-			return unavailable(name)
+			return c.lost(name)
 		}
 		data = data[maxPart:]
 	}
 	if err := c.send(&Call{ID: id, Op: uint8(o), Data: data}); err != nil {
-		return unavailable(name)
+		return c.lost(name)
 	}
 	return c.wait(id, p, name, reply)
+}
+
+// lost is the error of a call that could not be sent. The channel has ended, and who
+// looks at Done after it sees that.
+func (c *Client) lost(name string) error {
+	c.conn.Close()
+	<-c.done
+	return unavailable(name)
 }
 
 // begin gives a call its number.
