@@ -8,7 +8,7 @@ PROGRAMS := rookery rookery-login rookery-authd rookery-logd rookery-imapworker 
 BUILDID  := $(shell (git rev-parse --short=12 HEAD 2>/dev/null || echo release; git status --porcelain 2>/dev/null; date +%s%N) | sha256sum | cut -c1-16)
 LDFLAGS  := -s -w -X rookery/internal/buildid.stamp=$(BUILDID)
 
-.PHONY: build run test test-short check fuzz soak bench generate install clean help
+.PHONY: build run test test-short check fuzz soak bench peers generate install clean help
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 14
@@ -37,6 +37,9 @@ soak: ## long seeds and histories
 
 bench: build ## beside Debian's Dovecot; ROW=name for one row
 	@scripts/bench
+
+peers: ## our transcripts against Debian's Dovecot and Cyrus: docs/PEERS.md
+	@scripts/peers
 
 generate: ## conf.d, docs/SETTINGS.md and manual pages from the declarations
 	$(GO) generate ./...
