@@ -162,6 +162,9 @@ func newStepReader(base *snapshot, head *picture) (*stepReader, error) {
 	if head.UIDNext < base.next {
 		return nil, fmt.Errorf("the next UID went from %d to %d", base.next, head.UIDNext)
 	}
+	if head.High < base.high {
+		return nil, fmt.Errorf("the highest mod-sequence went from %d to %d", base.high, head.High)
+	}
 	return &stepReader{old: base, want: int(head.Len),
 		out: snapshot{starts: make([]int, 1, len(base.starts)+1), sets: base.sets, next: head.UIDNext, high: head.High}}, nil
 }

@@ -284,7 +284,7 @@ func TestRefusedSteps(t *testing.T) {
 			t.Errorf("%q: %v, want %q", c.steps, err, c.want)
 		}
 	}
-	for _, head := range []picture{{Len: maxMessages + 1, UIDNext: 1 << 31}, {UIDNext: 0}, {UIDNext: 9}} {
+	for _, head := range []picture{{Len: maxMessages + 1, UIDNext: 1 << 31, High: 5}, {UIDNext: 0, High: 5}, {UIDNext: 9, High: 5}, {UIDNext: 10, High: 4}} {
 		if _, err := newStepReader(old, &head); err == nil {
 			t.Errorf("%+v was taken", head)
 		}
