@@ -51,8 +51,13 @@ func doBody(w *world, c *conn, n [6]uint32) {
 		}
 		c.checkBodies(a, list)
 		if item != "BODY.PEEK[]" && !c.readOnly && can(rights, `\seen`) {
+			there := c.w.look(c.box)
 			for _, m := range live(list) {
-				c.box.set(m, changed('+', m.now().flags, `\seen`, everything))
+				seen := changed('+', m.now().flags, `\seen`, everything)
+				if c.loose() && there[m.uid] == m.now().flags {
+					continue // the session took it for seen: the news was on its way
+				}
+				c.box.set(m, seen)
 			}
 		}
 	})
@@ -198,12 +203,30 @@ func (c *conn) matches(k key, uid bool) (must, may []uint32) {
 		switch {
 		case m.gone:
 			may = append(may, number)
+		case c.loose():
+			some, all := c.ever(k, m)
+			if some {
+				may = append(may, number)
+			}
+			if all {
+				must = append(must, number)
+			}
 		case k.is(m):
 			must = append(must, number)
 			may = append(may, number)
 		}
 	}
 	return must, may
+}
+
+// ever reports whether a message was at some time, or always, what a search looks for.
+func (c *conn) ever(k key, m *message) (some, all bool) {
+	all = true
+	for _, v := range m.versions {
+		is := k.is(&message{uid: m.uid, body: m.body, versions: []version{v}})
+		some, all = some || is, all && is
+	}
+	return some, all
 }
 
 func (c *conn) checkSearch(a *answer, uid bool, options string, k key) {
@@ -312,12 +335,12 @@ func doSave(w *world, c *conn, n [6]uint32) {
 // ---- mailboxes
 
 func doStatus(w *world, c *conn, n [6]uint32) {
-	name := names[int(n[1])%len(names)]
-	b := w.box(c.user, name)
+	name := c.name(n[1])
+	b := c.find(name)
 	items := []string{"MESSAGES UIDNEXT UIDVALIDITY UNSEEN", "MESSAGES DELETED", "HIGHESTMODSEQ UIDNEXT"}[n[2]%3]
 	ask := func() *answer {
 		return c.do("STATUS "+w.wire(name)+" ("+items+")", func(a *answer) {
-			readable := b != nil && strings.Contains(b.may(c.user), "r")
+			readable := b != nil && strings.Contains(c.may(b), "r")
 			c.wantOK(a, readable)
 			if readable {
 				c.checkStatus(a, name, b)
@@ -336,7 +359,7 @@ func (c *conn) checkStatus(a *answer, name string, b *mailbox) {
 		if r.Name != "STATUS" {
 			continue
 		}
-		if len(r.Data) != 2 || r.Data[0].Text != c.w.wire(name) {
+		if len(r.Data) != 2 || r.Data[0].Text != c.w.told(name) {
 			c.fail("%s", r.Raw)
 		}
 		for i := 0; i+1 < len(r.Data[1].List); i += 2 {
@@ -366,15 +389,15 @@ func (c *conn) checkStatus(a *answer, name string, b *mailbox) {
 }
 
 func doCreate(w *world, c *conn, n [6]uint32) {
-	name := names[int(n[1])%len(names)]
-	c.do("CREATE "+w.wire(name), func(a *answer) { c.wantOK(a, w.create(c.user, name)) })
+	at := c.where(c.name(n[1]))
+	c.do("CREATE "+w.wire(at.wire), func(a *answer) { c.wantOK(a, at.of.create(at.role, at.name)) })
 }
 
 func doDelete(w *world, c *conn, n [6]uint32) {
-	name := names[int(n[1])%len(names)]
-	own := c.box != nil && c.box == w.box(c.user, name)
-	c.do("DELETE "+w.wire(name), func(a *answer) {
-		ok := w.remove(c.user, name)
+	at := c.where(c.name(n[1]))
+	own := c.box != nil && c.box == c.find(at.wire)
+	c.do("DELETE "+w.wire(at.wire), func(a *answer) {
+		ok := at.of.remove(at.role, at.name)
 		c.wantOK(a, ok)
 		if ok && own {
 			c.client.Deselect()
@@ -384,15 +407,15 @@ func doDelete(w *world, c *conn, n [6]uint32) {
 }
 
 func doRename(w *world, c *conn, n [6]uint32) {
-	from, to := names[int(n[1])%len(names)], names[int(n[2])%len(names)]
-	c.do("RENAME "+w.wire(from)+" "+w.wire(to), func(a *answer) {
-		ok := w.mayRename(c.user, from, to)
-		if w.unsaid(from, to) && (c.user == ann || hasAll(w.inherited(to), "lk")) {
+	from, to := c.where(c.name(n[1])), c.where(c.name(n[2]))
+	c.do("RENAME "+w.wire(from.wire)+" "+w.wire(to.wire), func(a *answer) {
+		ok := from.of == to.of && from.of.mayRename(from.role, from.name, to.name)
+		if from.of == to.of && from.of.unsaid(from.name, to.name) && (from.role == owner || hasAll(from.of.inherited(to.name), "lk")) {
 			ok = a.tagged.Name == "OK"
 		}
 		c.wantOK(a, ok)
 		if ok {
-			w.rename(from, to)
+			from.of.rename(from.name, to.name)
 		}
 	})
 }
@@ -402,10 +425,7 @@ func doList(w *world, c *conn, n [6]uint32) {
 	c.do(`LIST "" *`, func(a *answer) {
 		c.want(a, "OK")
 		want, may := map[string]bool{}, map[string]bool{} // a mere parent matches "%" alone (RFC 3501 §6.3.8)
-		for name, b := range w.boxes {
-			if b.may(c.user) == "" {
-				continue
-			}
+		for _, name := range c.visible() {
 			want[name] = true
 			for p := parent(name); p != ""; p = parent(p) {
 				may[p] = true
@@ -421,7 +441,7 @@ func doList(w *world, c *conn, n [6]uint32) {
 			}
 			delete(want, name)
 			delete(may, name)
-			b := w.box(c.user, name)
+			b := c.find(name)
 			bare := slices.ContainsFunc(r.Data[0].List, func(v modelclient.Value) bool {
 				return strings.EqualFold(v.Text, `\Noselect`) || strings.EqualFold(v.Text, `\NonExistent`)
 			})
@@ -439,7 +459,7 @@ func doList(w *world, c *conn, n [6]uint32) {
 
 func doForeign(w *world, c *conn, n [6]uint32) {
 	name := names[int(n[1])%len(names)]
-	if b := w.boxes[name]; b != nil && c.room(b) {
+	if b := w.mail[ann].boxes[name]; b != nil && c.room(b) {
 		w.foreign(name, modelclient.FlagText(pickFlags(n[2])))
 		if n[3]%2 == 0 {
 			w.wake()
@@ -449,7 +469,7 @@ func doForeign(w *world, c *conn, n [6]uint32) {
 
 func doDeliver(w *world, c *conn, n [6]uint32) {
 	name := names[int(n[1])%len(names)]
-	if b := w.boxes[name]; w.driver == "maildir" && b != nil && c.room(b) {
+	if b := w.mail[ann].boxes[name]; w.driver == "maildir" && b != nil && c.room(b) {
 		w.deliver(b, w.conns[n[2]%5])
 	}
 }
@@ -476,7 +496,7 @@ var rightsOf = []string{everything, "lrswite", "lr", "lrs", "lrst", "lrwi", "l",
 func doRights(w *world, _ *conn, n [6]uint32) {
 	name := names[int(n[1])%len(names)]
 	c := w.conns[n[2]%3]
-	b := w.boxes[name]
+	b := w.mail[ann].boxes[name]
 	if b == nil || !c.ready(n, awake) {
 		return
 	}

@@ -72,7 +72,7 @@ func (c *conn) store(n [6]uint32, since uint64) *answer {
 			if !slices.Contains(list, m) || since == 0 {
 				c.fail("MODIFIED names UID %d, which the command did not", m.uid)
 			}
-			if last := m.now().modSeq; last > 0 && last <= since && !m.gone && !c.w.doubt {
+			if last := m.now().modSeq; last > 0 && last <= since && !m.gone && !c.box.of.doubt {
 				c.fail("MODIFIED names UID %d, which has MODSEQ %d", m.uid, last)
 			}
 		}
@@ -211,8 +211,8 @@ func (c *conn) room(b *mailbox) bool {
 func (c *conn) transfer(n [6]uint32, move bool) {
 	uid, prefix := c.byUID(n[1])
 	text, list, bad := c.set(uid, n[2], n[3])
-	name := names[int(n[4])%len(names)]
-	from, to := c.box, c.w.box(c.user, name)
+	name := c.name(n[4])
+	from, to := c.box, c.find(name)
 	if !c.room(to) {
 		return
 	}
@@ -222,7 +222,7 @@ func (c *conn) transfer(n [6]uint32, move bool) {
 	}
 	rights, there := c.rights(), ""
 	if to != nil {
-		there = to.may(c.user)
+		there = c.may(to)
 	}
 	allowedHere := !move || hasAll(rights, "te")
 	c.do(fmt.Sprintf("%s%s %s %s", prefix, verb, text, c.w.wire(name)), func(a *answer) {
@@ -237,12 +237,15 @@ func (c *conn) transfer(n [6]uint32, move bool) {
 		case !uid && len(found) < len(list):
 			c.want(a, "NO EXPUNGEISSUED")
 			return
+		case !allowedHere && to == nil:
+			c.want(a, "NO") // which is looked at first nobody says
+			return
 		case !allowedHere:
 			c.want(a, "NO NOPERM")
 			return
 		case to == nil && len(found) == 0 && a.tagged.Name == "OK":
 			return // there was nothing to put there
-		case to == nil && c.w.implied(c.user, name):
+		case to == nil && c.implied(name):
 			c.want(a, "NO")
 			return
 		case to == nil:
@@ -327,12 +330,12 @@ func doAppend(w *world, c *conn, n [6]uint32) {
 		n[3] /= 3
 		parts = append(parts, c.part(n[4]/uint32(len(parts))))
 	}
-	c.append(names[int(n[1])%len(names)], parts, true)
+	c.append(c.name(n[1]), parts, true)
 }
 
 // append is APPEND; readable says that what its URLs name is there.
 func (c *conn) append(name string, parts []part, readable bool) {
-	to := c.w.box(c.user, name)
+	to := c.find(name)
 	if !c.room(to) {
 		return
 	}
@@ -342,11 +345,11 @@ func (c *conn) append(name string, parts []part, readable bool) {
 	}
 	there := ""
 	if to != nil {
-		there = to.may(c.user)
+		there = c.may(to)
 	}
 	c.do(command, func(a *answer) {
 		switch {
-		case to == nil && c.w.implied(c.user, name):
+		case to == nil && c.implied(name):
 			c.want(a, "NO")
 			return
 		case to == nil:
@@ -371,9 +374,9 @@ func (c *conn) append(name string, parts []part, readable bool) {
 
 // url chooses a message, and gives its URL (RFC 4469, RFC 5092).
 func (c *conn) url(n uint32) (url string, body string, readable bool) {
-	name := names[int(n)%len(names)]
-	b := c.w.box(c.user, name)
-	url = "/" + strings.ReplaceAll(c.w.wire(name), "/", "%2F")
+	name := c.name(n)
+	b := c.find(name)
+	url = "/" + strings.NewReplacer("/", "%2F", " ", "%20").Replace(c.w.told(name))
 	if b == nil || len(b.messages) == 0 {
 		return url + "/;UID=7", "", false
 	}
@@ -381,7 +384,7 @@ func (c *conn) url(n uint32) (url string, body string, readable bool) {
 	if n/256%8 == 0 {
 		return fmt.Sprintf("%s/;UID=%d", url, b.next), "", false
 	}
-	return fmt.Sprintf("%s/;UID=%d", url, m.uid), m.body, strings.Contains(b.may(c.user), "r")
+	return fmt.Sprintf("%s/;UID=%d", url, m.uid), m.body, strings.Contains(c.may(b), "r")
 }
 
 func doCatenate(w *world, c *conn, n [6]uint32) {
@@ -392,14 +395,14 @@ func doCatenate(w *world, c *conn, n [6]uint32) {
 	tail := fmt.Sprintf("tail %d\r\n", n[3]%100)
 	flags := pickFlags(n[4])
 	p := part{fmt.Sprintf("(%s) CATENATE (URL \"%s\" TEXT %s)", strings.Join(flags, " "), url, literal(tail)), modelclient.FlagText(flags), body + tail}
-	c.append(names[int(n[1])%len(names)], []part{p}, readable)
+	c.append(c.name(n[1]), []part{p}, readable)
 }
 
 // doReplace is REPLACE (RFC 8508).
 func doReplace(w *world, c *conn, n [6]uint32) {
 	uid, prefix := c.byUID(n[1])
-	name := names[int(n[4])%len(names)]
-	to := w.box(c.user, name)
+	name := c.name(n[4])
+	to := c.find(name)
 	if len(c.shadow) == 0 || !c.room(to) {
 		return
 	}
@@ -411,7 +414,7 @@ func doReplace(w *world, c *conn, n [6]uint32) {
 	p := c.part(n[3])
 	rights, there := c.rights(), ""
 	if to != nil {
-		there = to.may(c.user)
+		there = c.may(to)
 	}
 	from := c.box
 	c.do(fmt.Sprintf("%sREPLACE %s %s %s", prefix, number, w.wire(name), p.text), func(a *answer) {
@@ -425,7 +428,7 @@ func doReplace(w *world, c *conn, n [6]uint32) {
 		case old.gone:
 			c.want(a, "NO EXPUNGEISSUED")
 			return
-		case to == nil && w.implied(c.user, name):
+		case to == nil && c.implied(name):
 			c.want(a, "NO")
 			return
 		case to == nil:

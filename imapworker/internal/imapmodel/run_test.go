@@ -33,7 +33,7 @@ func steps(seed uint64, count int) []step {
 }
 
 // run does steps in a new world. The error is the first thing that is wrong.
-func run(driver string, list []step) (w *world, err error) {
+func run(driver string, how sharing, list []step) (w *world, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			if f, ok := r.(failure); ok {
@@ -47,7 +47,7 @@ func run(driver string, list []step) (w *world, err error) {
 		}
 	}()
 	table := actions()
-	w = newWorld(driver)
+	w = newWorld(driver, how)
 	for i, s := range list {
 		w.lines = i
 		w.do(table, s)
@@ -83,8 +83,8 @@ func (w *world) describe() {
 		fresh = w.process()
 		defer fresh.fault.Kill()
 	}
-	for _, name := range w.names() {
-		b := w.boxes[name]
+	for _, name := range w.mail[ann].names() {
+		b := w.mail[ann].boxes[name]
 		w.say("model: %s UIDNEXT %d %s", name, b.next, setText(uidsOf(b.messages)))
 		box, err := fresh.store.Open(name)
 		if err != nil {
@@ -103,13 +103,13 @@ func (w *world) describe() {
 }
 
 // shrink leaves out steps as long as the run fails in the same way.
-func shrink(driver string, list []step, patience time.Duration) []step {
+func shrink(driver string, how sharing, list []step, patience time.Duration) []step {
 	late := time.Now().Add(patience)
 	for size := max(len(list)/2, 1); ; size = max(size/2, 1) {
 		smaller := false
 		for from := 0; from < len(list) && time.Now().Before(late); {
 			rest := slices.Concat(list[:from], list[min(from+size, len(list)):])
-			if _, err := run(driver, rest); err != nil {
+			if _, err := run(driver, how, rest); err != nil {
 				list, smaller = rest, true
 			} else {
 				from += size
@@ -122,19 +122,19 @@ func shrink(driver string, list []step, patience time.Duration) []step {
 }
 
 // try runs a seed and reports a failure, made as short as it can be.
-func try(t *testing.T, driver string, seed uint64, count int) map[string]int {
+func try(t *testing.T, driver string, how sharing, seed uint64, count int) map[string]int {
 	t.Helper()
 	list := steps(seed, count)
-	w, err := run(driver, list)
+	w, err := run(driver, how, list)
 	if err == nil {
 		return w.stats
 	}
-	short := shrink(driver, list[:w.lines+1], 20*time.Second)
-	again, serr := run(driver, short)
+	short := shrink(driver, how, list[:w.lines+1], 20*time.Second)
+	again, serr := run(driver, how, short)
 	if serr == nil {
 		again, serr = w, fmt.Errorf("%w (and not every time)", err)
 	}
-	t.Errorf("driver %s, seed %d: %v\nmade shorter, %d steps:\n%s\n%v", driver, seed, err, len(short),
+	t.Errorf("driver %s, sharing %d, seed %d: %v\nmade shorter, %d steps:\n%s\n%v", driver, how, seed, err, len(short),
 		strings.Join(again.said[max(0, len(again.said)-120):], "\n"), serr)
 	return nil
 }
@@ -142,6 +142,7 @@ func try(t *testing.T, driver string, seed uint64, count int) map[string]int {
 var (
 	stepsFlag = flag.Int("steps", 0, "steps for each format")
 	seedFlag  = flag.Uint64("seed", 0, "the first seed")
+	howFlag   = flag.Int("sharing", -1, "how bob gets to ann's mail; -1: every way")
 )
 
 // TestModel compares sessions of two users with the model. ROOKERY_SOAK makes it
@@ -162,7 +163,11 @@ func TestModel(t *testing.T) {
 			t.Parallel()
 			did := map[string]int{}
 			for seed := range uint64(total / each) {
-				for name, n := range try(t, driver, *seedFlag+seed, each) {
+				how := sharing(seed % 3)
+				if *howFlag >= 0 {
+					how = sharing(*howFlag)
+				}
+				for name, n := range try(t, driver, how, *seedFlag+seed, each) {
 					did[name] += n
 				}
 				if t.Failed() {

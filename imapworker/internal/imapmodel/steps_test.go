@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"rookery/internal/mailstore"
 	"rookery/internal/modelclient"
 	"rookery/internal/numset"
 )
@@ -76,7 +75,7 @@ func (c *conn) ready(n [6]uint32, want need) bool {
 	if c.idle != "" {
 		c.done()
 	}
-	if c.s != nil && c.box != nil && !c.box.open(c.user) {
+	if c.s != nil && c.box != nil && !c.open(c.box) {
 		c.goneBox(n)
 		return false
 	}
@@ -84,7 +83,7 @@ func (c *conn) ready(n [6]uint32, want need) bool {
 		return false
 	}
 	if want == selected && c.box == nil {
-		c.selectBox("SELECT", names[int(n[1])%len(names)], n)
+		c.selectBox("SELECT", c.name(n[1]), n)
 	}
 	return want < selected || c.box != nil
 }
@@ -129,7 +128,7 @@ func (c *conn) wantOK(a *answer, ok bool) {
 }
 
 // rights are the user's in the selected mailbox.
-func (c *conn) rights() string { return c.box.may(c.user) }
+func (c *conn) rights() string { return c.may(c.box) }
 
 // mayModSeq notes that a CONDSTORE enabling command was sent: whether it counted the
 // answer tells.
@@ -231,14 +230,14 @@ func pickFlags(n uint32) (names []string) {
 
 // ---- selecting
 
-func doSelect(w *world, c *conn, n [6]uint32) { c.selectBox("SELECT", names[int(n[1])%len(names)], n) }
+func doSelect(w *world, c *conn, n [6]uint32) { c.selectBox("SELECT", c.name(n[1]), n) }
 func doExamine(w *world, c *conn, n [6]uint32) {
-	c.selectBox("EXAMINE", names[int(n[1])%len(names)], n)
+	c.selectBox("EXAMINE", c.name(n[1]), n)
 }
 
 // selectBox opens a mailbox. With QRESYNC the client's copy must be right afterwards.
 func (c *conn) selectBox(verb, name string, n [6]uint32) {
-	w, b := c.w, c.w.box(c.user, name)
+	w, b := c.w, c.find(name)
 	command, cache := verb+" "+w.wire(name), modelclient.NewCache()
 	quick := c.client.Qresync
 	switch {
@@ -265,7 +264,7 @@ func (c *conn) selectBox(verb, name string, n [6]uint32) {
 		*cache = *modelclient.NewCache() // what SELECT alone tells is no change of a copy
 	}
 	a := c.doQuiet(command, cache, nil, func(a *answer) {
-		open := b != nil && strings.Contains(b.may(c.user), "r")
+		open := b != nil && strings.Contains(c.may(b), "r")
 		c.wantOK(a, open)
 		if c.box != nil && a.tagged.Name == "NO" {
 			c.leave()
@@ -287,7 +286,7 @@ func (c *conn) selectBox(verb, name string, n [6]uint32) {
 // selectedBox checks what SELECT told of the whole.
 func (c *conn) selectedBox(verb string, a *answer, quick bool) {
 	b := c.box
-	c.permits = b.may(c.user)
+	c.permits = c.may(b)
 	shared := can(c.permits, `\seen`) || can(c.permits, `\deleted`) || can(c.permits, `\flagged`) || strings.ContainsAny(c.permits, "ie")
 	c.readOnly = verb == "EXAMINE" || !shared
 	if code := a.tagged.Code; (code == "READ-ONLY") != c.readOnly {
@@ -346,13 +345,11 @@ func doClose(w *world, c *conn, n [6]uint32) {
 	c.do("CLOSE", func(a *answer) {
 		c.want(a, "OK")
 		// What another process has added, and nobody here has seen, may stay.
-		there := map[uint32]bool{}
-		w.elsewhere(b, func(box mailstore.Mailbox) {
-			for snap, i := box.Snapshot(), 0; i < snap.Len(); i++ {
-				there[snap.At(i).UID] = true
-			}
-		})
-		b.expunge(slices.DeleteFunc(list, func(m *message) bool { return there[m.uid] && !slices.Contains(c.shadow, m) }))
+		there := w.look(b)
+		b.expunge(slices.DeleteFunc(list, func(m *message) bool {
+			_, is := there[m.uid]
+			return is && (c.loose() || !slices.Contains(c.shadow, m))
+		}))
 	})
 	c.leave()
 }
@@ -374,7 +371,7 @@ func doSync(w *world, c *conn, n [6]uint32) {
 			return
 		}
 		// What another process did may be seen a moment later.
-		if len(c.shadow) == len(c.box.messages) || w.other == nil || try == 100 {
+		if len(c.shadow) == len(c.box.messages) || w.other == nil && !c.loose() || try == 100 {
 			break
 		}
 		w.settle(50 * time.Millisecond)

@@ -7,20 +7,28 @@ import (
 	"rookery/internal/modelclient"
 )
 
-// The two users: ann, whose mail it is, and bob, who may do what the lists say.
+// The two users: ann, and bob, who may do with her mail what her lists say.
 const (
 	ann = iota
 	bob
 )
 
+// What a user is to a mailbox.
+const (
+	owner = iota
+	guest
+)
+
 // everything is what an owner may do (RFC 4314 §2.1).
 const everything = "lrswipkxtea"
 
-// truth is the mail, as IMAP has it.
+// truth is one user's mail, as IMAP has it. Names are the owner's own, with '/' between
+// the levels.
 type truth struct {
-	boxes map[string]*mailbox // by name, with '/' between the levels
-	valid map[string]uint32   // the highest UIDVALIDITY that a name ever had
-	doubt bool                // an index was damaged: mod-sequences may have jumped
+	user  int
+	boxes map[string]*mailbox
+	valid map[string]uint32 // the highest UIDVALIDITY that a name ever had
+	doubt bool              // an index was damaged: mod-sequences may have jumped
 }
 
 // mailbox is one mailbox, which keeps what it is through RENAME.
@@ -59,8 +67,8 @@ func hasFlag(flags, flag string) bool {
 	return slices.Contains(strings.Fields(flags), strings.ToLower(flag))
 }
 
-func newTruth() *truth {
-	t := &truth{boxes: map[string]*mailbox{}, valid: map[string]uint32{}}
+func newTruth(user int) *truth {
+	t := &truth{user: user, boxes: map[string]*mailbox{}, valid: map[string]uint32{}}
 	t.make("INBOX", "")
 	return t
 }
@@ -136,10 +144,10 @@ func parent(name string) string {
 
 // implied reports whether a name is, for a user, that of no mailbox, but of mailboxes'
 // parent.
-func (t *truth) implied(user int, name string) bool {
+func (t *truth) implied(role int, name string) bool {
 	for other, b := range t.boxes {
-		if strings.HasPrefix(other, name+"/") && b.may(user) != "" {
-			return t.box(user, name) == nil
+		if strings.HasPrefix(other, name+"/") && b.may(role) != "" {
+			return t.box(role, name) == nil
 		}
 	}
 	return false
@@ -166,10 +174,10 @@ func (t *truth) inherited(name string) string {
 	return ""
 }
 
-// may gives a user's rights on a mailbox; without l he has none.
-func (b *mailbox) may(user int) string {
+// may gives somebody's rights on a mailbox; without l he has none.
+func (b *mailbox) may(role int) string {
 	switch {
-	case user == ann:
+	case role == owner:
 		return everything
 	case !strings.Contains(b.rights, "l"):
 		return ""
@@ -177,12 +185,9 @@ func (b *mailbox) may(user int) string {
 	return b.rights
 }
 
-// open reports whether a user can keep a mailbox selected.
-func (b *mailbox) open(user int) bool { return !b.gone && strings.Contains(b.may(user), "r") }
-
-// box gives the mailbox that a user knows by a name, nil for none.
-func (t *truth) box(user int, name string) *mailbox {
-	if b := t.boxes[name]; b != nil && b.may(user) != "" {
+// box gives the mailbox that somebody knows by a name, nil for none.
+func (t *truth) box(role int, name string) *mailbox {
+	if b := t.boxes[name]; b != nil && b.may(role) != "" {
 		return b
 	}
 	return nil
@@ -219,9 +224,9 @@ func changed(op byte, old, names, rights string) string {
 	return modelclient.FlagText(out)
 }
 
-// create makes a mailbox if a user may; it reports whether it did.
-func (t *truth) create(user int, name string) bool {
-	if t.boxes[name] != nil || user == bob && !hasAll(t.inherited(name), "lk") {
+// create makes a mailbox if somebody may; it reports whether it did.
+func (t *truth) create(role int, name string) bool {
+	if t.boxes[name] != nil || role == guest && !hasAll(t.inherited(name), "lk") {
 		return false
 	}
 	t.make(name, t.inherited(name))
@@ -237,14 +242,13 @@ func hasAll(rights, want string) bool {
 	return true
 }
 
-// remove deletes a mailbox if a user may.
-func (t *truth) remove(user int, name string) bool {
-	b := t.box(user, name)
-	if b == nil || name == "INBOX" || !hasAll(b.may(user), "x") {
+// remove deletes a mailbox if somebody may.
+func (t *truth) remove(role int, name string) bool {
+	b := t.box(role, name)
+	if b == nil || name == "INBOX" || !hasAll(b.may(role), "x") {
 		return false
 	}
 	b.gone = true
-	t.boxes[name] = nil
 	delete(t.boxes, name)
 	return true
 }
@@ -265,11 +269,11 @@ func (t *truth) unsaid(from, to string) bool {
 }
 
 // mayRename says whether RENAME can be done (RFC 3501 §6.3.5, RFC 4314 §4).
-func (t *truth) mayRename(user int, from, to string) bool {
+func (t *truth) mayRename(role int, from, to string) bool {
 	if t.boxes[from] == nil && !t.parentOf(from) || t.boxes[to] != nil || t.parentOf(to) || from == to || strings.HasPrefix(to, from+"/") {
 		return false
 	}
-	if user == ann {
+	if role == owner {
 		return true
 	}
 	want := "lx"

@@ -23,6 +23,7 @@ import (
 	"rookery/internal/mailstore/memstore"
 	"rookery/internal/mailstore/pack"
 	mime "rookery/internal/message"
+	"rookery/internal/modelclient"
 	"rookery/internal/numset"
 	"rookery/internal/vfs"
 	"rookery/internal/vfs/faultfs"
@@ -39,20 +40,24 @@ type failure string
 
 // world is one run's server, the truth about it, and its clients.
 type world struct {
-	*truth
-	driver string
-	disk   *memfs.FS
-	clock  *memfs.Clock
-	now    time.Time
-	worker *process // ann's, which serves bob too
-	other  *process // of ann's as well: her deliveries; nil with memory
-	conns  []*conn
-	sep    string // between the levels of names on the wire
-	bodies int
-	files  int
-	said   []string // what was said on the wire, the last lines
-	lines  int
-	stats  map[string]int // steps that did something, by name
+	mail    [2]*truth
+	sharing sharing
+	stores  [2]mailstore.Store // what each user's sessions have
+	own     mailstore.Store    // bob's own mail, not with byNames
+	reach   *directory
+	driver  string
+	disk    *memfs.FS
+	clock   *memfs.Clock
+	now     time.Time
+	worker  *process // ann's, which serves bob too
+	other   *process // of ann's as well: her deliveries; nil with memory
+	conns   []*conn
+	sep     string // between the levels of names on the wire
+	bodies  int
+	files   int
+	said    []string // what was said on the wire, the last lines
+	lines   int
+	stats   map[string]int // steps that did something, by name
 }
 
 // process is one that has ann's mail open.
@@ -62,8 +67,8 @@ type process struct {
 	guard [2]mailstore.Store
 }
 
-func newWorld(driver string) *world {
-	w := &world{truth: newTruth(), driver: driver, now: start, clock: memfs.NewClock(start), stats: map[string]int{}}
+func newWorld(driver string, how sharing) *world {
+	w := &world{mail: [2]*truth{newTruth(ann), newTruth(bob)}, sharing: how, driver: driver, now: start, clock: memfs.NewClock(start), stats: map[string]int{}}
 	w.disk = memfs.New(memfs.Options{Now: w.clock.Now})
 	if driver == "maildir" {
 		w.must(w.disk.Mkdir("Maildir", 0o700))
@@ -72,6 +77,7 @@ func newWorld(driver string) *world {
 	if driver != "memory" {
 		w.other = w.process()
 	}
+	w.share()
 	w.sep = string(rune(w.worker.store.Namespaces()[0].Separator))
 	for i, user := range []int{ann, ann, ann, bob, bob} {
 		w.conns = append(w.conns, &conn{w: w, n: i, user: user, device: newDevice()})
@@ -128,28 +134,47 @@ func openDriver(driver string, disk vfs.FS, note func(string)) (mailstore.Store,
 // kill ends ann's worker as kill -9 does, and starts another.
 func (w *world) kill() {
 	for _, c := range w.conns {
-		c.lose()
+		if c.user == ann || w.sharing == byNames {
+			c.lose()
+		}
 	}
 	if w.worker.fault == nil {
 		return
 	}
+	w.reach.lose()
 	w.worker.fault.Kill()
 	_ = w.worker.store.Close() // for its goroutines: nothing reaches the disk any more
 	w.worker = w.process()
+	w.share()
+	for _, c := range w.conns {
+		c.shaken = c.s != nil
+	}
 }
 
 func (w *world) close() {
 	for _, c := range w.conns {
 		c.lose()
 	}
+	w.reach.lose()
 	w.must(w.worker.store.Close())
+	if w.own != nil {
+		w.must(w.own.Close())
+	}
 	if w.other != nil {
 		w.must(w.other.store.Close())
 	}
 }
 
+// told gives a mailbox's name as it is on the wire, without quotes.
+func (w *world) told(name string) string { return strings.ReplaceAll(name, "/", w.sep) }
+
 // wire gives a mailbox's name as clients write it.
-func (w *world) wire(name string) string { return strings.ReplaceAll(name, "/", w.sep) }
+func (w *world) wire(name string) string {
+	if name = w.told(name); strings.Contains(name, " ") {
+		return `"` + name + `"`
+	}
+	return name
+}
 
 // body makes a message's text.
 func (w *world) body() string {
@@ -180,7 +205,7 @@ func (l log) Error(text string) {
 
 // foreign adds a message as another process of ann's does, and gives it to the model.
 func (w *world) foreign(name, flags string) {
-	b := w.boxes[name]
+	b := w.mail[ann].boxes[name]
 	if b == nil {
 		return
 	}
@@ -206,7 +231,7 @@ func (w *world) foreign(name, flags string) {
 	res, err := a.Commit()
 	w.must(err)
 	w.say("(another process appends %d to %s)", res.UIDs, name)
-	if len(res.UIDs) != 1 || res.UIDs[0] < b.next || res.UIDs[0] > b.next && !w.doubt {
+	if len(res.UIDs) != 1 || res.UIDs[0] < b.next || res.UIDs[0] > b.next && !b.of.doubt {
 		w.fail("UIDs %d, want %d", res.UIDs, b.next)
 	}
 	b.next = res.UIDs[0]
@@ -234,6 +259,9 @@ func (w *world) elsewhere(b *mailbox, do func(box mailstore.Mailbox)) {
 	if w.other != nil {
 		store = w.other.store
 	}
+	if b.of.user == bob {
+		store = w.own
+	}
 	box, err := store.Open(b.name)
 	w.must(err)
 	_, err = box.Sync()
@@ -242,8 +270,22 @@ func (w *world) elsewhere(b *mailbox, do func(box mailstore.Mailbox)) {
 	w.must(box.Close())
 }
 
+// look gives what another process sees of a mailbox: flags by UID.
+func (w *world) look(b *mailbox) map[uint32]string {
+	out := map[uint32]string{}
+	w.elsewhere(b, func(box mailstore.Mailbox) {
+		snap := box.Snapshot()
+		for i := range snap.Len() {
+			e := snap.At(i)
+			out[e.UID] = modelclient.FlagText(append(view.SystemFlags(e.Flags), snap.Keywords(e.Keywords)...))
+		}
+	})
+	return out
+}
+
 // wake tells the sessions that another process has changed the mail.
 func (w *world) wake() {
+	w.reach.told()
 	for _, c := range w.conns {
 		if c.s != nil {
 			c.s.Wake(w.now)
@@ -274,11 +316,11 @@ func (w *world) deliver(b *mailbox, asked *conn) {
 	w.must(f.Close())
 	w.must(w.disk.Rename(dir+"/tmp/"+name, dir+"/new/"+name))
 	w.say("(%s is put into %s/new)", name, dir)
-	if w.doubt { // its UID cannot be foreseen
+	if b.of.doubt { // its UID cannot be foreseen
 		w.elsewhere(b, func(box mailstore.Mailbox) { b.next = max(b.next, box.Snapshot().UIDNext()-1) })
 	}
 	b.add("", body)
-	if asked != nil && asked.s != nil && asked.idle == "" && asked.box == b && b.open(asked.user) {
+	if asked != nil && asked.s != nil && asked.idle == "" && asked.box == b && asked.open(b) {
 		doNoop(w, asked, [6]uint32{})
 	}
 	w.elsewhere(b, func(box mailstore.Mailbox) {
@@ -302,7 +344,7 @@ func (w *world) damage(n uint32) {
 	if len(paths) == 0 {
 		return
 	}
-	w.doubt = true
+	w.mail[ann].doubt = true
 	hit := func(path string) {
 		if n/8%2 == 0 {
 			w.say("(%s is removed)", path)

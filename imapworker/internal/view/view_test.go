@@ -300,3 +300,52 @@ func TestOtherKeywords(t *testing.T) {
 		t.Errorf("told %q, want %s", got, want)
 	}
 }
+
+// renumbered is a picture with the same in it whose sets of keywords have other numbers.
+type renumbered struct{ mailstore.Snapshot }
+
+func (r renumbered) At(pos int) mailstore.Entry {
+	e := r.Snapshot.At(pos)
+	e.Keywords += 100
+	return e
+}
+
+func (r renumbered) Keywords(set uint32) []string {
+	if set < 100 {
+		return []string{"$wrong"}
+	}
+	return r.Snapshot.Keywords(set - 100)
+}
+
+// reopened is a mailbox that was opened anew behind the view.
+type reopened struct{ mailstore.Mailbox }
+
+func (b reopened) Sync() (mailstore.Snapshot, error) {
+	s, err := b.Mailbox.Sync()
+	return renumbered{s}, err
+}
+
+// The keywords of a message are those of the picture that its entry is from.
+func TestWalkRenumbered(t *testing.T) {
+	s, box := mailbox(t, 2)
+	defer s.Close()
+	defer box.Close()
+	if _, err := box.Store(mailstore.FlagChange{UIDs: numset.Of(2), Op: mailstore.AddFlags, Keywords: []string{"$mine"}}); err != nil {
+		t.Fatal(err)
+	}
+	v := open(t, box)
+	v.box = reopened{box}
+	if err := v.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	var got [][]string
+	err := v.Walk(v.All(), make([]Item, 8), nil, func(items []Item) error {
+		for i := range items {
+			got = append(got, v.KeywordsOf(&items[i]))
+		}
+		return nil
+	})
+	if err != nil || len(got) != 2 || len(got[0]) != 0 || len(got[1]) != 1 || got[1][0] != "$mine" {
+		t.Errorf("keywords %q, %v", got, err)
+	}
+}

@@ -135,13 +135,20 @@ func (v *View) changedSince(items []Item, since mailstore.ModSeq) []Item {
 	return kept
 }
 
-// renew puts the newest state into items that hold what the client was told.
+// renew puts the newest state into items that hold what the client was told. Where that
+// is the same, the numbers of sets of keywords may be others still: another's mailbox
+// that was opened anew, say.
 func (v *View) renew(items []Item) {
-	if v.same() {
+	if v.told == v.cur {
 		return
 	}
+	same := v.same()
 	for i := range items {
 		it := &items[i]
+		if same {
+			it.Entry = v.cur.At(int(it.Seq) - 1)
+			continue
+		}
 		it.Entry, _, it.Gone = v.Entry(it.UID)
 	}
 }

@@ -458,3 +458,20 @@ func TestWhole(t *testing.T) {
 	}
 	must(t, s.Close())
 }
+
+// Where r was taken while the owner's end was away, an open mailbox is gone, as it is
+// where r is taken while the owner's end is there.
+func TestReadTaken(t *testing.T) {
+	w := newWorld(t, "ann", "bob")
+	w.box("ann", "INBOX", 1, "user=bob lr")
+	d := w.directory("bob")
+	s := d.open()
+	mb, err := s.Open("Other Users/ann/INBOX")
+	must(t, err)
+	defer mb.Close()
+	d.cut("ann")
+	w.give("ann", "INBOX", "user=bob l")
+	if _, err := mb.Sync(); !errkind.Is(err, errkind.NotFound) {
+		t.Errorf("sync: %v, want NotFound", err)
+	}
+}
