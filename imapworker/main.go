@@ -26,9 +26,11 @@ import (
 )
 
 // Main runs the worker and gives its exit code.
-func Main() int {
-	return worker.Main(worker.Program{Role: child.IMAPWorker, Protocol: "imap", Sandbox: sandbox.IMAPWorker,
-		Settings: settings.RoleIMAP, New: newServer})
+func Main() int { return worker.Main(Program()) }
+
+// Program is the worker as package worker runs it.
+func Program() worker.Program {
+	return worker.Program{Role: child.IMAPWorker, Protocol: "imap", Sandbox: sandbox.IMAPWorker, Settings: settings.RoleIMAP, New: newServer}
 }
 
 // server serves all IMAP sessions of one user.

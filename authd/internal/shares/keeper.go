@@ -60,6 +60,11 @@ func (k *Keeper) Open(a, b vfs.File) (Found, error) {
 		b.Close()
 		return found, err
 	}
+	if f.generation == 0 { // so that the next start knows that there is a list
+		if err := f.rewrite(k.List); err != nil {
+			k.note(err)
+		}
+	}
 	k.files, k.done = f, make(chan struct{})
 	go k.run()
 	return found, nil

@@ -24,7 +24,12 @@ import (
 // is another.
 func runWorker(r child.Role) int {
 	p := worker.Program{Role: r, Protocol: "imap", Sandbox: sandbox.IMAPWorker, Settings: settings.RoleIMAP,
-		New: func(h *worker.Host) (worker.Server, error) { return evilServer{h, new(heard)}, nil }}
+		New: func(h *worker.Host) (worker.Server, error) {
+			if r == child.IMAPWorker && honest(h.User.User) {
+				return honestServer(h)
+			}
+			return evilServer{h, new(heard)}, nil
+		}}
 	if r == child.POP3Worker {
 		p.Protocol, p.Sandbox, p.Settings = "pop3", sandbox.POP3Worker, settings.RolePOP3
 	}
@@ -91,6 +96,20 @@ func (e evilServer) obey(order string) []byte {
 		return said(e.channel().abuse(arg))
 	case "other":
 		return said(e.others())
+	case "reach":
+		fd, err := e.reach(arg)
+		if err != nil {
+			return []byte(err.Error())
+		}
+		unix.Close(fd)
+		return []byte("reached")
+	case "shares":
+		return e.sharesText()
+	case "forge":
+		return said(e.forgeShares(arg))
+	case "visit":
+		owner, mark, _ := strings.Cut(arg, " ")
+		return e.visit(owner, mark)
 	}
 	return said(fmt.Errorf("no order %q", order))
 }
