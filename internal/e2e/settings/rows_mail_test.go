@@ -69,7 +69,9 @@ func mailRows() []row {
 
 		{name: "namespace.name", lines: inbox(), without: `.*\\Sent.*`, with: `OK .*`, probe: list(`LIST (SPECIAL-USE) "" *`)}, // it replaces the one of this name
 		{name: "namespace.enabled", lines: []string{`[[namespace]]`, `name = "inbox"`, `enabled = false`, `[[namespace]]`, `name = "new"`, `inbox = true`, `prefix = "Q."`}, without: `.*\(\(.* "\.?/?"\)\).*`, with: `.*"Q\.".*`, probe: list(`NAMESPACE`)},
-		{name: "namespace.type", unit: "internal/e2e/settings.TestOneDriver"},
+		{name: "namespace.type", lines: join(inbox(), []string{`[[namespace]]`, `name = "others"`, `type = "shared"`, `prefix = "Others."`}), without: `.*NAMESPACE \(\(.*\)\) NIL NIL.*`, with: `.*NAMESPACE \(\(.*\)\) \(\("Others\." "\."\)\) NIL.*`, probe: list("NAMESPACE")},
+		{name: "namespace.owner", unit: "imapworker.TestPublicNamespace"},
+		{name: "namespace.seen", unit: "imapworker.TestOwnSeen"},
 		{name: "namespace.prefix", lines: inbox(`prefix = "Old."`), without: `(?s).*NAMESPACE \(\(\S* "\."\)\).*`, with: `.*NAMESPACE \(\("Old\." "\."\)\).*`, probe: list("NAMESPACE")},
 		{name: "namespace.separator", lines: inbox(`separator = "/"`), without: `.*"\."\)\).*`, with: `.*"/"\)\).*`, probe: list("NAMESPACE")},
 		{name: "namespace.inbox", unit: "internal/e2e/settings.TestDiagnostics"},

@@ -68,7 +68,7 @@ func TestOneDriver(t *testing.T) {
 	d.Write("--users", "1", "--empty")
 	for line, want := range map[string]string{
 		`mail_driver = "mdbox"`: `99-local.toml:1: mail_driver "mdbox" is not one of "maildir"`,
-		"[[namespace]]\nname = \"inbox\"\ninbox = true\ntype = \"shared\"": `99-local.toml:4: type "shared" is not one of "private"`,
+		"[[namespace]]\nname = \"inbox\"\ninbox = true\ntype = \"common\"": `99-local.toml:4: type "common" is not one of "private"`,
 	} {
 		d.Set(line)
 		if out, err := d.Ctl("config", "check"); exit(err) != 78 || !strings.Contains(out, want) {
