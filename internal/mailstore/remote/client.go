@@ -256,9 +256,11 @@ func (c *Client) wait(id uint32, p *calling, name string, reply fields) error {
 			}
 		}
 		if head == nil {
-			head = a
+			head, data = a, a.Data[:len(a.Data):len(a.Data)]
+		} else {
+			data = append(data, a.Data...)
 		}
-		data, more = append(data, a.Data...), a.More
+		more = a.More
 		if len(data) > maxBlob || more && len(a.Data) == 0 {
 			c.end(broken("the answer to call %q has no end", name))
 			return unavailable(name)

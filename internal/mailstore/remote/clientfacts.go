@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"bytes"
 	"sync"
 
 	"rookery/internal/mailstore"
@@ -225,7 +226,7 @@ func (b *clientBox) askCached(k factKey) (v fact) {
 		if it.OK && !b.c.opt.Usable(k.field, it.Value) {
 			it.OK, it.Value = false, nil
 		}
-		f := fact{it.Value, it.OK}
+		f := fact{bytes.Clone(it.Value), it.OK}
 		b.c.facts.put(factKey{b.n, it.UID, k.field}, f)
 		if it.UID == k.uid {
 			v = f
@@ -243,7 +244,7 @@ func (b *clientBox) PutCached(uid mailstore.UID, field string, value []byte) {
 	closed := b.closed
 	b.mu.Unlock()
 	if !closed && len(field) <= maxField {
-		b.c.facts.put(factKey{b.n, uid, field}, fact{append([]byte(nil), value...), true})
+		b.c.facts.put(factKey{b.n, uid, field}, fact{bytes.Clone(value), true})
 	}
 }
 

@@ -94,7 +94,8 @@ type clientMessage struct {
 
 	mu     sync.Mutex
 	now    window
-	next   chan window // of what was asked for beforehand; nil: nothing
+	next   []chan window // of what was asked for beforehand, in its order
+	asked  int64         // where that ends
 	closed bool
 }
 
@@ -131,32 +132,37 @@ func (m *clientMessage) ReadAt(p []byte, off int64) (n int, err error) {
 	return n, nil
 }
 
+// readAhead is how many answers are asked for beforehand.
+const readAhead = 3
+
 // load brings the octets at off here. Where they follow the last ones, those after
 // them are asked for beforehand.
 func (m *clientMessage) load(off int64) error {
 	follows := off == m.now.off+int64(len(m.now.data))
-	var w window
-	if m.next != nil {
-		w = <-m.next
-		m.next = nil
+	m.now.data = nil
+	for len(m.next) > 0 && m.now.at(off) == nil {
+		m.now = <-m.next[0]
+		m.next = m.next[1:]
 	}
-	if w.at(off) == nil {
-		var err error
-		if w, err = m.ask(off); err != nil {
+	if m.now.at(off) == nil {
+		w, err := m.ask(off)
+		if err != nil {
 			return err
 		}
+		m.now = w
 	}
-	m.now = w
-	after := w.off + int64(len(w.data))
-	if !follows || after >= m.size {
-		return nil
+	if len(m.next) == 0 {
+		m.asked = m.now.off + int64(len(m.now.data))
 	}
-	next := make(chan window, 1)
-	m.next = next
-	go func() {
-		w, _ := m.ask(after) // an error comes again when the octets are needed
-		next <- w
-	}()
+	for follows && len(m.next) < readAhead && m.asked < m.size {
+		next, at := make(chan window, 1), m.asked
+		go func() {
+			w, _ := m.ask(at) // an error comes again when the octets are needed
+			next <- w
+		}()
+		m.next = append(m.next, next)
+		m.asked += min(maxChunk, m.size-at)
+	}
 	return nil
 }
 
@@ -182,11 +188,10 @@ func (m *clientMessage) Close() error {
 		return nil
 	}
 	m.closed = true
-	if m.next != nil {
-		<-m.next
-		m.next = nil
+	for _, next := range m.next {
+		<-next
 	}
-	m.now = window{}
+	m.next, m.now = nil, window{}
 	m.c.call(opCloseMessage, "close message", &handle{m.n}, &none{})
 	return nil
 }

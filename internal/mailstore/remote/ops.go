@@ -112,7 +112,7 @@ func rows() [lastOp]row {
 		opCached:        {"look", 0, on((*server).cached)},
 		opCachedFields:  {"look", 0, on((*server).cachedFields)},
 		opMessage:       {"open message", 0, on((*server).message)},
-		opRead:          {"read message", 0, on((*server).read)},
+		opRead:          {"read message", 0, (*server).read},
 		opCloseMessage:  {"close message", 0, on((*server).closeMessage)},
 		opAppend:        {"append", 0, on((*server).append)},
 		opAdd:           {"append", 0, on((*server).add)},

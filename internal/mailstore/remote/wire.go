@@ -138,7 +138,8 @@ func (c *coder) count(n, limit int) int {
 	return int(v)
 }
 
-// bytes is at most limit bytes, a copy; none reads as nil.
+// bytes is at most limit bytes; none reads as nil. What is read is a piece of what is
+// decoded, which nobody else has: who keeps it for long copies it.
 func (c *coder) bytes(p *[]byte, limit int) {
 	n := uint64(len(*p))
 	if !c.reading && len(*p) > limit {
@@ -154,7 +155,7 @@ func (c *coder) bytes(p *[]byte, limit int) {
 		c.b = append(c.b, *p...)
 	default:
 		if b := c.take(n); len(b) > 0 {
-			*p = append([]byte(nil), b...)
+			*p = b[:n:n]
 		}
 	}
 }
