@@ -10,6 +10,7 @@ import (
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/others"
 	"rookery/internal/mailstore/remote"
+	"rookery/internal/mailstore/remote/usable"
 	"rookery/internal/mailstore/spaces"
 	"rookery/internal/worker"
 )
@@ -220,7 +221,7 @@ func (d *directory) dial(owner string) (*remote.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := remote.NewClient(fd, remote.ClientOptions{Owner: owner, Changed: d.changed, Timeout: answerWithin})
+	client, err := remote.NewClient(fd, remote.ClientOptions{Owner: owner, Changed: d.changed, Timeout: answerWithin, Usable: usable.Fact})
 	if err != nil {
 		return nil, errkind.New("reach the owner", errkind.Unavailable, err)
 	}
