@@ -239,20 +239,38 @@ func (v *View) WriteRecent(e *imapwire.Encoder) {
 	e.Recent(v.recentTold)
 }
 
-// AnnounceKeywords tells the mailbox's flags when there are new ones: a client
-// must know a keyword before it sees it in FETCH (RFC 3501 §7.2.6). As many as before
-// may be others: an index that is built anew knows of those alone that messages have. It also tells when
+// AnnounceKeywords tells the mailbox's flags when there are new ones: a client must
+// know a keyword before it sees it in FETCH (RFC 3501 §7.2.6). It also tells when
 // the user may change others than before (RFC 4314 §5.1.1).
 func (v *View) AnnounceKeywords(e *imapwire.Encoder) {
-	if !slices.Equal(v.box.Keywords(), v.keywords) || v.box.Info().PermanentFlags != v.may {
+	if v.newKeywords() || v.box.Info().PermanentFlags != v.may {
 		v.WriteFlagList(e)
 	}
 }
 
+// newKeywords reports whether the mailbox knows keywords that were not told, and adds
+// them to those that were. None of these is taken back: an index that is built anew
+// knows of those alone that messages have, and there may be other ones as many; but a
+// message that is gone, and cannot be told gone yet, still shows its own.
+func (v *View) newKeywords() bool {
+	names := v.box.Keywords()
+	if len(names) <= len(v.keywords) && slices.Equal(names, v.keywords[:len(names)]) {
+		return false
+	}
+	told := len(v.keywords)
+	for _, name := range names {
+		if !slices.Contains(v.keywords, name) {
+			v.keywords = append(v.keywords, name)
+		}
+	}
+	return len(v.keywords) > told
+}
+
 // WriteFlagList writes the FLAGS and PERMANENTFLAGS responses.
 func (v *View) WriteFlagList(e *imapwire.Encoder) {
-	info, keywords := v.box.Info(), v.box.Keywords()
-	v.keywords, v.may = keywords, info.PermanentFlags
+	v.newKeywords()
+	info, keywords := v.box.Info(), v.keywords
+	v.may = info.PermanentFlags
 	e.FlagsResponse(append(SystemFlags(mailstore.AllFlags), keywords...))
 	permanent := []string{}
 	text := "Read-only mailbox."

@@ -62,7 +62,7 @@ func New(box mailstore.Mailbox, readOnly bool) (*View, error) {
 	if err := v.claimRecent(); err != nil {
 		return nil, err
 	}
-	v.keywords, v.may = box.Keywords(), box.Info().PermanentFlags
+	v.keywords, v.may = slices.Clone(box.Keywords()), box.Info().PermanentFlags
 	return v, nil
 }
 
