@@ -32,6 +32,7 @@ type loop struct {
 	sessions map[uint64]chan string // ends of sessions under way, and of guests
 	ended    chan uint64
 	messages chan received
+	over     chan struct{} // closed when run has ended
 	stopping bool
 	rest     *resting
 }
@@ -44,11 +45,12 @@ type received struct {
 
 func newLoop(host *Host, protocol string, ctl *ipc.Conn, server Server) *loop {
 	return &loop{host: host, protocol: protocol, ctl: ctl, server: server, linger: settings.WorkerIdleKillInterval.Get(host.Settings), rest: newResting(),
-		sessions: map[uint64]chan string{}, ended: make(chan uint64), messages: make(chan received)}
+		sessions: map[uint64]chan string{}, ended: make(chan uint64), messages: make(chan received), over: make(chan struct{})}
 }
 
 // run serves until master lets the process go, or goes itself.
 func (l *loop) run() error {
+	defer close(l.over)
 	defer l.server.Close()
 	defer l.host.sharing.end() // a session that waits for another's process lets go of the store
 	go l.receive()
@@ -103,7 +105,14 @@ func (l *loop) run() error {
 func (l *loop) receive() {
 	for {
 		m, fd, err := l.ctl.Recv()
-		l.messages <- received{m, fd, err}
+		select {
+		case l.messages <- received{m, fd, err}:
+		case <-l.over:
+			if fd >= 0 {
+				unix.Close(fd)
+			}
+			return
+		}
 		if err != nil {
 			return
 		}

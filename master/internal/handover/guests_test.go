@@ -281,3 +281,22 @@ func TestStopTurnsGuestsAway(t *testing.T) {
 		t.Errorf("%d guests are left", len(tb.guests))
 	}
 }
+
+// A process that was started for a guest and has a session then is the session's.
+func TestLoginTakesGuestsProcessOver(t *testing.T) {
+	tb := newTable(t, Limits{Workers: 10, Guests: 1})
+	_, bob := tb.login("bob", 1)
+	g := tb.reach(bob, 1, "ann")
+	tb.visited(g, "ann")
+	tb.want("visit 3: bob at ann", "start 4 ann")
+	tb.started(4)
+	tb.skip()
+	annS, ann := tb.login("ann", 2)
+	g = tb.reach(bob, 2, "carl")
+	tb.visited(g, "carl")
+	tb.want("visit 6: bob at carl", "start 7 carl")
+	tb.started(7)
+	tb.skip()
+	tb.Ended(ann, annS, tb.now) // and is the guest's again: one too many
+	tb.want("kick 3 at 4: Too many users' mailboxes are open on this server.")
+}
