@@ -57,9 +57,23 @@ type ServeOptions struct {
 	// a mailbox that the guest has not open: what he has open is looked at, and he is
 	// told. Nobody need close it.
 	Wake <-chan struct{}
+	// Maker gives who makes derived facts that the owner's cache lacks, in the mailbox of
+	// a name, so that the guest need not have whole messages sent to make them himself.
+	// It is asked for once for each mailbox that the guest has open; nil: there is none.
+	Maker func(name mailstore.Name) Maker
 	// Failed is told of errors that are the owner's business, with their texts.
 	Failed func(op string, err error)
 	Limits Limits
+}
+
+// Maker makes derived facts. Whether the guest may have them is checked before. Its
+// methods may be called from several goroutines.
+type Maker interface {
+	// Is reports whether it is of the mailbox with this identity.
+	Is(box mailstore.GUID, uidValidity uint32) bool
+	// Make gives a fact; ok is false if it cannot.
+	Make(uid mailstore.UID, field string) (value []byte, ok bool)
+	Close() error
 }
 
 // errRules is wrapped by what Serve and Client give for a peer that broke the rules.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -421,6 +422,69 @@ func TestUsable(t *testing.T) {
 	box := &clientBox{c: c}
 	if _, ok := box.Cached(1, "good"); ok || c.last != 0 {
 		t.Error("facts are asked for that nobody can judge")
+	}
+}
+
+// maker makes facts of the owner's own mailbox.
+type maker struct {
+	mb     mailstore.Mailbox
+	made   int
+	closed int
+}
+
+func (m *maker) Is(box mailstore.GUID, uidValidity uint32) bool {
+	return m.mb.Info().GUID == box && m.mb.Info().UIDValidity == uidValidity
+}
+
+func (m *maker) Make(uid mailstore.UID, field string) ([]byte, bool) {
+	m.made++
+	return []byte(fmt.Sprint(field, uid)), field == "made"
+}
+
+func (m *maker) Close() error { m.closed++; return nil }
+
+// Facts that the owner's cache lacks are made at his end, for who may read, of the
+// mailbox that is open and of no other.
+func TestMaker(t *testing.T) {
+	store := shared(t)
+	add(t, store, "Box", slices.Repeat([]string{"x"}, 500)...)
+	makers := map[mailstore.Name]*maker{}
+	s := serve(t, asGuest(t, store, "bob"), ServeOptions{Maker: func(name mailstore.Name) Maker {
+		from := name
+		if name == "Look" {
+			from = "Mine"
+		}
+		makers[name] = &maker{mb: open(t, store, from)}
+		return makers[name]
+	}}, ClientOptions{})
+	mb, other := open(t, s, "Box"), open(t, s, "Look")
+	before := s.last
+	for uid := mailstore.UID(1); uid <= 502; uid++ {
+		if v, ok := mb.Cached(uid, "made"); !ok || string(v) != fmt.Sprint("made", uid) {
+			t.Fatal(uid, ok, v)
+		}
+	}
+	if n := s.last - before; n > 25 {
+		t.Errorf("%d calls", n)
+	}
+	if _, ok := mb.Cached(1, "unknown"); ok {
+		t.Error("a fact was made that cannot be")
+	}
+	if _, ok := mb.Cached(5000, "made"); ok {
+		t.Error("a fact was made of a message that is not there")
+	}
+	if _, ok := other.Cached(1, "made"); ok || makers["Look"].made != 0 {
+		t.Error("a fact was made of another mailbox")
+	}
+	n := makers["Box"].made
+	give(t, store, "Box", "user=bob l")
+	if _, ok := mb.Cached(1, "made too"); ok || makers["Box"].made != n {
+		t.Error("a fact was made for who may not read")
+	}
+	must(t, mb.Close())
+	s.stop()
+	if makers["Box"].closed != 1 || makers["Look"].closed != 1 {
+		t.Error("a maker is not closed")
 	}
 }
 

@@ -21,6 +21,9 @@ type serverBox struct {
 	over    chan struct{} // closed by stop
 	done    chan struct{} // closed by watch
 
+	making sync.Once
+	maker  Maker // nil: there is none
+
 	use sync.RWMutex // held for writing by stop: nobody uses mb after it
 
 	mu      sync.Mutex
@@ -102,6 +105,10 @@ func (b *serverBox) stop() error {
 	close(b.over)
 	<-b.done
 	b.unwatch()
+	b.making.Do(func() {})
+	if b.maker != nil {
+		b.maker.Close()
+	}
 	return b.mb.Close()
 }
 

@@ -57,6 +57,7 @@ func TestFact(t *testing.T) {
 		{"object.email", "abc-_9", true}, {"object.email", "a b", false}, {"object.email", "", false}, {"object.thread", "-", true},
 		{"imap.header subject", "Subject: x\r\n\r\n", true}, {"imap.header subject", "\x00", false}, {"imap.headers", "x", false},
 		{"preview.1", "=text\r\n", true}, {"preview.1", "=\x00", false}, {"mime.tree", "\x00", true},
+		{"octets.nul", "0", true}, {"octets.nul", "1", true}, {"octets.nul", "2", false}, {"octets.nul", "00", false},
 		{"binary.sizes", "\x02", false}, {"anything", "x", false},
 	} {
 		if got := Fact(c.field, []byte(c.value)); got != c.want {
