@@ -372,6 +372,10 @@ func (b *mailbox) modSeq(c *conn, m *message, n uint64) {
 	case v.modSeq == 0 && n <= v.above && !b.of.doubt:
 		c.fail("UID %d of %s has MODSEQ %d, must be above %d", m.uid, b.name, n, v.above)
 	}
+	if v.modSeq > 0 && n > v.modSeq { // the index was built anew: the same flags, at another time
+		m.versions = append(m.versions, version{flags: v.flags, modSeq: n})
+		return
+	}
 	v.modSeq = n
 }
 

@@ -141,6 +141,7 @@ func try(t *testing.T, driver string, how sharing, seed uint64, count int) map[s
 
 var (
 	stepsFlag = flag.Int("steps", 0, "steps for each format")
+	eachFlag  = flag.Int("each", 0, "steps of a run")
 	seedFlag  = flag.Uint64("seed", 0, "the first seed")
 	howFlag   = flag.Int("sharing", -1, "how bob gets to ann's mail; -1: every way")
 )
@@ -148,15 +149,18 @@ var (
 // TestModel compares sessions of two users with the model. ROOKERY_SOAK makes it
 // 100,000 steps for each format.
 func TestModel(t *testing.T) {
-	const each = 250
+	each := 250
 	total := 20_000
 	switch {
 	case *stepsFlag > 0:
 		total = *stepsFlag
 	case os.Getenv("ROOKERY_SOAK") != "":
-		total = 100_000
+		total, each = 100_000, 1000 // the longer, the more there is to go wrong
 	case testing.Short():
 		total = 2000
+	}
+	if *eachFlag > 0 {
+		each = *eachFlag
 	}
 	for _, driver := range drivers {
 		t.Run(driver, func(t *testing.T) {

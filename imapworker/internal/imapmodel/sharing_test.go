@@ -114,7 +114,7 @@ func (w *world) share() {
 		foreign, err := others.Open(others.Options{Directory: w.reach, Hidden: []string{"bob"},
 			Namespace: mailstore.Namespace{Kind: mailstore.OtherUsers, Prefix: "Other Users" + string(rune(sep)), Separator: sep, List: true}})
 		w.must(err)
-		w.reach.joined = spaces.Extend(own.(mailstore.Sharer), foreign)
+		w.reach.joined = spaces.Extend(own, foreign)
 	}
 	w.stores[bob] = w.reach.joined
 }

@@ -474,6 +474,44 @@ func doNotify(w *world, c *conn, n [6]uint32) {
 	}
 }
 
-func doTime(w *world, c *conn, n [6]uint32) {
+// doTime lets time pass. Who waits in IDLE, or has asked for it by NOTIFY, hears what
+// is new without asking.
+func doTime(w *world, _ *conn, n [6]uint32) {
 	w.settle(time.Duration(n[1]%20_000) * time.Millisecond)
+	for _, c := range w.conns {
+		if n[2]%2 == 0 {
+			c.hear()
+		}
+	}
+}
+
+// hear waits until the client has been told all, without a word of it.
+func (c *conn) hear() {
+	for try := 0; c.s != nil && c.box != nil && c.open(c.box); try++ {
+		if c.idle == "" && c.notify != notifyNow || c.notify == notifyNone {
+			return
+		}
+		if c.told() || try == 100 {
+			c.checkPicture()
+			return
+		}
+		c.w.settle(1100 * time.Millisecond) // sessions look at the disk each second
+		if try > 3 {
+			time.Sleep(time.Millisecond) // for what comes by a channel
+		}
+	}
+}
+
+// told reports whether the client has been told all that it can be.
+func (c *conn) told() bool {
+	if len(c.shadow) != len(c.box.messages) {
+		return false
+	}
+	for i, m := range c.box.messages {
+		got := c.client.Cache.Messages[m.uid]
+		if c.shadow[i] != m || got.Known && got.Flags != m.now().flags || got.ModSeq > 0 && c.client.Condstore && got.ModSeq != m.now().modSeq {
+			return false
+		}
+	}
+	return true
 }
