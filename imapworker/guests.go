@@ -106,7 +106,7 @@ func (s *server) Guest(g *worker.Guest) {
 	wake := s.guests.enter(g)
 	defer s.guests.leave(g)
 	s.host.Log.Infof("guest=<%s> came", g.User)
-	err = remote.Serve(ctx, g.FD, guard, remote.ServeOptions{Changed: func() { s.changedBy(nil, g) }, Wake: wake,
+	err = remote.Serve(ctx, g.FD, guard, remote.ServeOptions{Changed: func() { s.changedBy(nil, g) }, Wake: wake, Maker: s.maker,
 		Failed: func(op string, err error) { s.host.Log.Warnf("guest=<%s> %s: %v", g.User, op, err) }})
 	if err != nil {
 		s.host.Log.Warnf("guest=<%s> was sent away: %v", g.User, err)
@@ -159,6 +159,7 @@ type publisher struct {
 
 	mu      sync.Mutex
 	wanted  bool // somebody wants the lists looked at
+	changed bool // since they were looked at last, something was changed here
 	looking bool
 	looked  time.Time
 	told    string // what was told last, as text
@@ -216,11 +217,15 @@ func (p *publisher) Rename(from, to mailstore.Name) error {
 	return p.Store.Rename(from, to)
 }
 
-// look has the lists looked at in the background.
-func (p *publisher) look() {
+// look has the lists looked at in the background after a change. What they say is told
+// then even if it is what was told last: another process, such as the operator's tool,
+// may have told something else in between.
+func (p *publisher) look() { p.begin(true) }
+
+func (p *publisher) begin(changed bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.wanted = true
+	p.wanted, p.changed = true, p.changed || changed
 	if p.looking || p.closed {
 		return
 	}
@@ -234,7 +239,7 @@ func (p *publisher) woken() {
 	due := p.now().Sub(p.looked) >= lookAgain
 	p.mu.Unlock()
 	if due {
-		p.look()
+		p.begin(false)
 	}
 }
 
@@ -246,7 +251,8 @@ func (p *publisher) run() {
 			p.mu.Unlock()
 			return
 		}
-		p.wanted, p.looked = false, p.now()
+		changed := p.changed
+		p.wanted, p.changed, p.looked = false, false, p.now()
 		p.mu.Unlock()
 		boxes, err := p.collect()
 		if err != nil {
@@ -255,7 +261,7 @@ func (p *publisher) run() {
 		}
 		text := asText(boxes)
 		p.mu.Lock()
-		same := p.ever && p.told == text
+		same := p.ever && p.told == text && !changed
 		p.told, p.ever = text, true
 		p.mu.Unlock()
 		if !same {

@@ -236,6 +236,7 @@ func imapRows() []row {
 		{name: "imap_metadata_comment", unit: "internal/worker.TestAnnotationSettings"},
 		{name: "imap_filters", lines: one(`imap_filters = { "big" = "LARGER 1000000" }`), without: `(?s).*\* METADATA "" \(/shared/filters/values/big NIL\)\n.*`,
 			with: `(?s).*\* METADATA "" \(/shared/filters/values/big "LARGER 1000000"\)\n.*`, probe: asUserDoes("u3", `GETMETADATA "" /shared/filters/values/big`)},
+		{name: "acl_groups", unit: "authd.TestSharing"},
 		{name: "imap_acl_allow_anyone", unit: "imapworker/internal/session.TestACL"},
 		{name: "imap_unauthenticate", unit: "login.TestNoUnauthenticate"},
 		{name: "imap_save_limit", unit: own},

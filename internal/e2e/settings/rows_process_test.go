@@ -72,6 +72,9 @@ func processRows() []row {
 			}},
 		{name: "limits_exempt_networks", instead: one(`login_unauthenticated_userip_limit = 1`), lines: []string{`limits_exempt_networks = ["127.0.0.1/32", "127.0.0.44/32"]`, `login_unauthenticated_userip_limit = 1`}, without: `BYE .*`, with: `OK .*`,
 			probe: func(r *rig) string { return exempt(r, "127.0.0.44") }},
+		{name: "worker_guest_process_limit", unit: "master.TestGuestProcessesHaveTheirOwnLimit"},
+		{name: "mail_max_guest_connections", unit: "master/internal/policy.TestGuestLimits"},
+		{name: "mail_max_guests", unit: "master/internal/policy.TestGuestLimits"},
 		{name: "shutdown_timeout", unit: fixed},
 		{name: "reload_generation_limit", unit: "master.TestReloadGenerations"},
 	}

@@ -212,3 +212,21 @@ func TestSharedIdentity(t *testing.T) {
 		}
 	}
 }
+
+// How many of others' mail a user may have open, and how many may have his, are
+// settings that a userdb may set for one user.
+func TestGuestLimits(t *testing.T) {
+	set := settings.New()
+	settings.MailMaxGuestConnections.Put(set, 3)
+	settings.MailMaxGuests.Put(set, 4)
+	p := &Policy{Set: set}
+	for _, c := range []struct {
+		fields         []string
+		visits, guests int
+	}{{nil, 3, 4}, {[]string{"mail_max_guest_connections=5", "mail_max_guests=6"}, 5, 6}} {
+		g, err := p.Grant("imap", redeemmsg.Record{User: "ann", Fields: c.fields})
+		if err != nil || g.MaxVisits != c.visits || g.MaxGuests != c.guests {
+			t.Errorf("%q: %d, %d, %v", c.fields, g.MaxVisits, g.MaxGuests, err)
+		}
+	}
+}
