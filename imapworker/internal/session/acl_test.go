@@ -9,7 +9,6 @@ import (
 	"rookery/internal/acl"
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/guarded"
-	"rookery/internal/numset"
 	"rookery/internal/transcript"
 )
 
@@ -77,12 +76,12 @@ func TestNoACL(t *testing.T) {
 }
 
 // seenAlone keeps what one user has seen of one mailbox.
-type seenAlone struct{ set numset.Set }
+type seenAlone struct{ own guarded.Own }
 
-func (s *seenAlone) Seen(mailstore.GUID, uint32) (numset.Set, error) { return s.set, nil }
+func (s *seenAlone) Own(mailstore.GUID, uint32) (guarded.Own, error) { return s.own, nil }
 
-func (s *seenAlone) SetSeen(_ mailstore.GUID, _ uint32, add, remove numset.Set) error {
-	s.set = s.set.Union(add).Minus(remove)
+func (s *seenAlone) Change(_ mailstore.GUID, _ uint32, change func(guarded.Own) guarded.Own) error {
+	s.own = change(s.own)
 	return nil
 }
 

@@ -15,7 +15,6 @@ import (
 	"rookery/internal/mailstore/guarded"
 	"rookery/internal/mailstore/others"
 	"rookery/internal/mailstore/spaces"
-	"rookery/internal/numset"
 	"rookery/internal/transcript"
 )
 
@@ -157,7 +156,7 @@ func (d *memberDirectory) Reach(owner string) (mailstore.Sharer, error) {
 }
 
 // seenBoxes keeps what a user has seen of an owner's mailboxes.
-type seenBoxes map[mailstore.GUID]numset.Set
+type seenBoxes map[mailstore.GUID]guarded.Own
 
 func (c *community) keeper(owner, guest string) *seenBoxes {
 	key := owner + "/" + guest
@@ -167,10 +166,10 @@ func (c *community) keeper(owner, guest string) *seenBoxes {
 	return c.seen[key]
 }
 
-func (s *seenBoxes) Seen(box mailstore.GUID, _ uint32) (numset.Set, error) { return (*s)[box], nil }
+func (s *seenBoxes) Own(box mailstore.GUID, _ uint32) (guarded.Own, error) { return (*s)[box], nil }
 
-func (s *seenBoxes) SetSeen(box mailstore.GUID, _ uint32, add, remove numset.Set) error {
-	(*s)[box] = (*s)[box].Union(add).Minus(remove)
+func (s *seenBoxes) Change(box mailstore.GUID, _ uint32, change func(guarded.Own) guarded.Own) error {
+	(*s)[box] = change((*s)[box])
 	return nil
 }
 

@@ -212,6 +212,9 @@ func (b *box) ExpungedSince(m mailstore.ModSeq) (numset.Set, bool, error) {
 	if err := b.mayRead("look"); err != nil {
 		return numset.Set{}, false, err
 	}
+	if b.s.private() {
+		m = b.own().since(m)
+	}
 	return b.Mailbox.ExpungedSince(m)
 }
 

@@ -33,14 +33,14 @@
 // # \Seen of one's own
 //
 // With Options.Private a grantee's \Seen is his own: it is kept by whoever
-// implements Private, and the shared flag is neither shown nor changed. What is not
-// there yet: mod-sequences of his own. A change of his \Seen gives the message no new
-// MODSEQ, by which sessions and clients find what changed; so the answer to STORE shows
-// it, and STATUS counts it, but SEARCH, other sessions of his and CONDSTORE know of it
-// only once the mailbox is selected anew.
+// implements Private, and the shared flag is neither shown nor changed. A change of it
+// has a mod-sequence of his own (see Own), so that his other sessions, SEARCH, CONDSTORE
+// and QRESYNC know of it, and nobody else's do. Sessions on other Stores of the same
+// grantee are told with the next look.
 package guarded
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -70,7 +70,10 @@ type Store struct {
 	inner mailstore.Store
 	lists mailstore.ACLKeeper
 	opt   Options
-	edits atomic.Uint64 // of lists, by this Store
+
+	mu       sync.Mutex
+	watchers ownWatchers
+	edits    atomic.Uint64 // of lists, by this Store
 }
 
 // OwnStore is a Store for the owner. What else the store offers he may use.

@@ -12,24 +12,24 @@ import (
 // what is kept of another UIDVALIDITY means nothing. Its methods may be called from
 // several goroutines.
 type Private interface {
-	// Seen gives the messages that the grantee has seen. The caller may not change it.
-	Seen(box mailstore.GUID, uidValidity uint32) (numset.Set, error)
-	// SetSeen adds and removes messages, durable as the grantee's own flag changes are.
-	SetSeen(box mailstore.GUID, uidValidity uint32, add, remove numset.Set) error
+	// Own gives what is kept; nobody changes it.
+	Own(box mailstore.GUID, uidValidity uint32) (Own, error)
+	// Change replaces it by what change makes of it, durable as the grantee's own flag
+	// changes are; nothing changes it between.
+	Change(box mailstore.GUID, uidValidity uint32, change func(Own) Own) error
 }
 
 // private reports whether \Seen is the user's own.
 func (s *Store) private() bool { return s.opt.Private != nil && !s.opt.Who.Owner }
 
-// seen gives the messages that the grantee has seen in a mailbox. What cannot be read
-// is not seen.
-func (b *box) seen() numset.Set {
+// own gives what is the grantee's own of a mailbox. What cannot be read is not there.
+func (b *box) own() Own {
 	i := b.Mailbox.Info()
-	set, err := b.s.opt.Private.Seen(i.GUID, i.UIDValidity)
+	own, err := b.s.opt.Private.Own(i.GUID, i.UIDValidity)
 	if err != nil {
-		return numset.Set{}
+		return Own{}
 	}
-	return set
+	return own
 }
 
 // picture gives a snapshot as the user sees it.
@@ -37,24 +37,28 @@ func (b *box) picture(snap mailstore.Snapshot) mailstore.Snapshot {
 	if !b.s.private() {
 		return snap
 	}
-	return &ownSeen{snap, b.seen()}
+	return &ownSeen{snap, b.own()}
 }
 
 // ownSeen is a snapshot with a user's own \Seen. Pictures are compared with ==, so it
 // is used by its address.
 type ownSeen struct {
 	mailstore.Snapshot
-	seen numset.Set
+	own Own
 }
+
+// HighestModSeq knows of the user's own changes.
+func (o *ownSeen) HighestModSeq() mailstore.ModSeq { return o.own.Highest(o.Snapshot.HighestModSeq()) }
 
 // At gives an entry with the user's \Seen.
 func (o *ownSeen) At(pos int) mailstore.Entry { return o.with(o.Snapshot.At(pos)) }
 
 func (o *ownSeen) with(e mailstore.Entry) mailstore.Entry {
 	e.Flags &^= mailstore.Seen
-	if o.seen.Contains(e.UID) {
+	if o.own.Seen.Contains(e.UID) {
 		e.Flags |= mailstore.Seen
 	}
+	e.ModSeq = o.own.number(e)
 	return e
 }
 
@@ -68,10 +72,9 @@ func (o *ownSeen) Entries(from int, dst []mailstore.Entry) int {
 }
 
 // storePrivate is Store where \Seen is kept by Private, and all else by the store.
-func (b *box) storePrivate(c mailstore.FlagChange, r acl.Rights) (mailstore.StoreResult, error) {
-	var there numset.Set
-	var out mailstore.StoreResult
+func (b *box) storePrivate(c mailstore.FlagChange, r acl.Rights) (out mailstore.StoreResult, err error) {
 	touches := c.Op == mailstore.SetFlags || c.Flags&mailstore.Seen != 0
+	c, changed := b.unchanged(c)
 	rest := c
 	rest.Flags &^= mailstore.Seen
 	others := c.Op == mailstore.SetFlags || rest.Flags != 0 || len(rest.Keywords) > 0 || c.Flags == 0
@@ -83,6 +86,7 @@ func (b *box) storePrivate(c mailstore.FlagChange, r acl.Rights) (mailstore.Stor
 		}
 		out = res
 	}
+	defer func() { out.Modified = out.Modified.Union(changed) }()
 	switch {
 	case !touches:
 		return out, nil
@@ -91,45 +95,80 @@ func (b *box) storePrivate(c mailstore.FlagChange, r acl.Rights) (mailstore.Stor
 	case !r.Has(acl.Seen):
 		return out, nil
 	}
-	for e := range entries(c.UIDs, b.Mailbox.Snapshot()) {
+	var there numset.Set
+	snap := b.Mailbox.Snapshot()
+	for e := range entries(c.UIDs, snap) {
 		if !others && c.UnchangedSince != nil && e.ModSeq > *c.UnchangedSince {
 			out.Modified.Add(e.UID)
 		}
 		there.Add(e.UID)
 	}
-	there = there.Minus(out.Modified)
-	now := b.seen()
-	add, remove := numset.Set{}, numset.Set{}
-	if c.Flags&mailstore.Seen != 0 && c.Op != mailstore.RemoveFlags {
-		add = there.Minus(now)
-	} else {
-		remove = there.Minus(there.Minus(now))
-	}
-	if add.Empty() && remove.Empty() {
-		return out, nil
-	}
-	i := b.Mailbox.Info()
-	if err := b.s.opt.Private.SetSeen(i.GUID, i.UIDValidity, add, remove); err != nil {
-		return out, err
-	}
-	out.Changed = out.Changed.Union(add).Union(remove)
-	return out, nil
+	set := c.Flags&mailstore.Seen != 0 && c.Op != mailstore.RemoveFlags
+	done, err := b.changeSeen(there.Minus(out.Modified), set, snap.HighestModSeq())
+	out.Changed = out.Changed.Union(done)
+	return out, err
 }
 
-// countUnseen counts the unseen messages of a STATUS anew.
+// unchanged leaves the messages that a STORE's condition lets pass, by the numbers that
+// the user is shown; changed are the others. What changes them from now on is seen by
+// the store's own numbers.
+func (b *box) unchanged(c mailstore.FlagChange) (left mailstore.FlagChange, changed numset.Set) {
+	if c.UnchangedSince == nil {
+		return c, changed
+	}
+	snap, own := b.Mailbox.Snapshot(), b.own()
+	for e := range entries(c.UIDs, snap) {
+		if own.number(e) > *c.UnchangedSince {
+			changed.Add(e.UID)
+		}
+	}
+	now := snap.HighestModSeq()
+	c.UIDs, c.UnchangedSince = c.UIDs.Minus(changed), &now
+	return c, changed
+}
+
+// changeSeen sets or clears \Seen of messages, and gives those where it was otherwise.
+func (b *box) changeSeen(uids numset.Set, set bool, highest mailstore.ModSeq) (done numset.Set, err error) {
+	differs := func(own Own) numset.Set {
+		unseen := uids.Minus(own.Seen)
+		if set {
+			return unseen
+		}
+		return uids.Minus(unseen)
+	}
+	if differs(b.own()).Empty() {
+		return done, nil
+	}
+	i := b.Mailbox.Info()
+	err = b.s.opt.Private.Change(i.GUID, i.UIDValidity, func(own Own) Own {
+		done = differs(own)
+		if set {
+			return own.Changed(done, numset.Set{}, highest)
+		}
+		return own.Changed(numset.Set{}, done, highest)
+	})
+	if err != nil {
+		return numset.Set{}, err
+	}
+	b.s.tellOwn(i.GUID)
+	return done, nil
+}
+
+// countUnseen counts the unseen messages of a STATUS anew, and gives the user's own
+// HIGHESTMODSEQ.
 func (s *Store) countUnseen(name mailstore.Name, st *mailstore.Status) error {
 	mb, snap, err := mailstore.Look(s.inner, name)
 	if err != nil {
 		return err
 	}
 	defer mb.Close()
-	seen, err := s.opt.Private.Seen(st.GUID, st.UIDValidity)
+	own, err := s.opt.Private.Own(st.GUID, st.UIDValidity)
 	if err != nil {
 		return err
 	}
-	st.Unseen = 0
+	st.Unseen, st.HighestModSeq = 0, own.Highest(st.HighestModSeq)
 	for pos := range snap.Len() {
-		if !seen.Contains(snap.At(pos).UID) {
+		if !own.Seen.Contains(snap.At(pos).UID) {
 			st.Unseen++
 		}
 	}

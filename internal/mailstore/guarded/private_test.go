@@ -13,22 +13,22 @@ import (
 // seenBook keeps what a user has seen, in memory.
 type seenBook struct {
 	mu   sync.Mutex
-	sets map[[2]any]numset.Set
+	sets map[[2]any]guarded.Own
 }
 
-func (b *seenBook) Seen(box mailstore.GUID, v uint32) (numset.Set, error) {
+func (b *seenBook) Own(box mailstore.GUID, v uint32) (guarded.Own, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.sets[[2]any{box, v}], nil
 }
 
-func (b *seenBook) SetSeen(box mailstore.GUID, v uint32, add, remove numset.Set) error {
+func (b *seenBook) Change(box mailstore.GUID, v uint32, change func(guarded.Own) guarded.Own) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.sets == nil {
-		b.sets = map[[2]any]numset.Set{}
+		b.sets = map[[2]any]guarded.Own{}
 	}
-	b.sets[[2]any{box, v}] = b.sets[[2]any{box, v}].Union(add).Minus(remove)
+	b.sets[[2]any{box, v}] = change(b.sets[[2]any{box, v}])
 	return nil
 }
 

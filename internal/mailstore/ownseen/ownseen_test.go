@@ -1,11 +1,11 @@
 package ownseen
 
 import (
-	"strings"
 	"testing"
 
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/guarded"
 	"rookery/internal/numset"
 	"rookery/internal/vfs/faultfs"
 	"rookery/internal/vfs/memfs"
@@ -20,11 +20,16 @@ func must(t testing.TB, err error) {
 
 func seen(t testing.TB, k *Keeper, guid mailstore.GUID, validity uint32, want string) {
 	t.Helper()
-	set, err := k.Seen(guid, validity)
+	own, err := k.Own(guid, validity)
 	must(t, err)
-	if set.String() != want {
-		t.Errorf("seen %q, want %q", set.String(), want)
+	if own.Seen.String() != want {
+		t.Errorf("seen %q, want %q", own.Seen.String(), want)
 	}
+}
+
+// set changes what was seen, when the mailbox's numbers are at 50.
+func set(k *Keeper, guid mailstore.GUID, validity uint32, add, remove numset.Set) error {
+	return k.Change(guid, validity, func(own guarded.Own) guarded.Own { return own.Changed(add, remove, 50) })
 }
 
 func TestKeeper(t *testing.T) {
@@ -33,9 +38,9 @@ func TestKeeper(t *testing.T) {
 	one, two := mailstore.GUID{1}, mailstore.GUID{2}
 	bob := New(disk, "control", "bob")
 	seen(t, bob, one, 7, "")
-	must(t, bob.SetSeen(one, 7, numset.Span(1, 20), numset.Set{}))
-	must(t, bob.SetSeen(one, 7, numset.Set{}, numset.Of(18, 19)))
-	must(t, bob.SetSeen(two, 7, numset.Of(4), numset.Set{}))
+	must(t, set(bob, one, 7, numset.Span(1, 20), numset.Set{}))
+	must(t, set(bob, one, 7, numset.Set{}, numset.Of(18, 19)))
+	must(t, set(bob, two, 7, numset.Of(4), numset.Set{}))
 	seen(t, bob, one, 7, "1:17,20")
 	// Another guest, another UIDVALIDITY, and the same one later.
 	seen(t, New(disk, "control", "carol"), one, 7, "")
@@ -43,11 +48,11 @@ func TestKeeper(t *testing.T) {
 	again := New(disk, "control", "bob")
 	seen(t, again, one, 7, "1:17,20")
 	// What another process has written meanwhile is not lost with a change.
-	must(t, again.SetSeen(one, 7, numset.Of(30), numset.Set{}))
-	must(t, bob.SetSeen(one, 7, numset.Of(40), numset.Set{}))
+	must(t, set(again, one, 7, numset.Of(30), numset.Set{}))
+	must(t, set(bob, one, 7, numset.Of(40), numset.Set{}))
 	seen(t, bob, one, 7, "1:17,20,30,40")
 	// A new UIDVALIDITY begins with nothing.
-	must(t, bob.SetSeen(one, 8, numset.Of(2), numset.Set{}))
+	must(t, set(bob, one, 8, numset.Of(2), numset.Set{}))
 	seen(t, New(disk, "control", "bob"), one, 8, "2")
 	seen(t, New(disk, "control", "bob"), one, 7, "")
 	must(t, Drop(disk, "control", one))
@@ -63,7 +68,7 @@ func TestLimit(t *testing.T) {
 		odd.Add(n)
 	}
 	k := New(disk, "", "bob")
-	if err := k.SetSeen(mailstore.GUID{1}, 1, odd, numset.Set{}); !errkind.Is(err, errkind.Limit) {
+	if err := set(k, mailstore.GUID{1}, 1, odd, numset.Set{}); !errkind.Is(err, errkind.Limit) {
 		t.Errorf("%v", err)
 	}
 	seen(t, k, mailstore.GUID{1}, 1, "")
@@ -71,8 +76,9 @@ func TestLimit(t *testing.T) {
 
 func TestDamaged(t *testing.T) {
 	for text, want := range map[string]string{"1 7 \"bob\"\n1:3\n": "1:3", "1 7 \"bob\"\n\n": "", "1 7 \"bob\"\n1:3": "", "1 7 \"bob\"\n1:*\n": "", "1 7 \"bob\"\n$\n": "",
-		"1 7 \"bob\"\n1:3\nx": "", "1 7 \"bobby\"\n1:3\n": "", "2 7 \"bob\"\n1:3\n": "", "1 7 \"bob\"\n0\n": "", "": "", "1 7 \"bob\"": ""} {
-		if got := parse([]byte(text), 7, "bob").String(); got != want {
+		"1 7 \"bob\"\n1:3\nx": "", "1 7 \"bobby\"\n1:3\n": "", "2 7 \"bob\"\n1:3\n": "", "1 7 \"bob\"\n0\n": "", "": "",
+		"1 7 \"bob\"\n1:3\n50 1 51 1:2\n50 2 52 3\n": "1:3", "1 7 \"bob\"\n1:3\n50 1 51 1:2\n50 1 52 3\n": "", "1 7 \"bob\"\n1:3\n50 1 51 \n": "", "1 7 \"bob\"\n1:3\n50 1 50 1\n": "", "1 7 \"bob\"\n1:3\n50 1 51 1": "", "1 7 \"bob\"": ""} {
+		if got := parse([]byte(text), 7, "bob").Seen.String(); got != want {
 			t.Errorf("%q is read as %q", text, got)
 		}
 	}
@@ -85,14 +91,14 @@ func TestCut(t *testing.T) {
 			disk := memfs.New(memfs.Options{})
 			must(t, disk.Mkdir("c", 0o700))
 			must(t, disk.SyncDir("."))
-			must(t, New(disk, "c", "bob").SetSeen(mailstore.GUID{1}, 7, numset.Of(1), numset.Set{}))
+			must(t, set(New(disk, "c", "bob"), mailstore.GUID{1}, 7, numset.Of(1), numset.Set{}))
 			faulty := faultfs.New(disk)
 			faulty.CutAfter(k, fate, 1)
-			err := New(faulty, "c", "bob").SetSeen(mailstore.GUID{1}, 7, numset.Of(2), numset.Set{})
+			err := set(New(faulty, "c", "bob"), mailstore.GUID{1}, 7, numset.Of(2), numset.Set{})
 			dead = faulty.Dead()
-			set, rerr := New(faulty.Survivor(fate, 1), "c", "bob").Seen(mailstore.GUID{1}, 7)
+			own, rerr := New(faulty.Survivor(fate, 1), "c", "bob").Own(mailstore.GUID{1}, 7)
 			must(t, rerr)
-			if got := set.String(); err == nil && got != "1:2" || got != "1:2" && got != "1" {
+			if got := own.Seen.String(); err == nil && got != "1:2" || got != "1:2" && got != "1" {
 				t.Errorf("cut at %d: %v, then %q", k, err, got)
 			}
 		}
@@ -102,16 +108,17 @@ func TestCut(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add("1 7 \"bob\"\n1:3,9\n")
 	f.Add("1 7 \"bob\"\n4294967295\n")
+	f.Add("1 7 \"bob\"\n1:3\n50 1 51 1:2\n50 2 52 3\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		set := parse([]byte(text), 7, "bob")
-		if set.Empty() {
+		own := parse([]byte(text), 7, "bob")
+		if own.Seen.Empty() && len(own.Marks) == 0 {
 			return
 		}
-		if set.Contains(0) || !strings.HasPrefix(text, "1 7 \"bob\"\n") {
-			t.Errorf("%q is %s", text, set)
+		if own.Seen.Contains(0) || len(own.Marks) > guarded.MaxMarks {
+			t.Errorf("%q is %v", text, own)
 		}
-		if again := parse([]byte("1 7 \"bob\"\n"+set.String()+"\n"), 7, "bob"); !again.Equal(set) {
-			t.Errorf("%s comes back as %s", set, again)
+		if again := format(parse(format(own, 7, "bob"), 7, "bob"), 7, "bob"); string(again) != string(format(own, 7, "bob")) {
+			t.Errorf("%q comes back as %q", text, again)
 		}
 	})
 }
