@@ -12,6 +12,9 @@
 //     reaped, and not before, a second worker is tried, once.
 //   - Two first logins of one user start one worker: "starting" queues.
 //   - A worker that may exit is off the table before it is told so.
+//   - A guest, another user's worker, is brought to an owner's worker only when authd
+//     has said that he may come. It keeps that worker as a session does, but counts
+//     against limits of its own.
 //   - A login process has no more requests in flight than it has credits;
 //     one that breaks this is dropped.
 //
