@@ -9,6 +9,10 @@ import (
 
 	"rookery/internal/ipc"
 	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/maildir"
+	"rookery/internal/vfs"
+	"rookery/internal/vfs/faultfs"
+	"rookery/internal/vfs/memfs"
 )
 
 // raw is a guest of a test's own making.
@@ -104,5 +108,99 @@ func TestGuestWhoDoesNotRead(t *testing.T) {
 	}
 	if !strings.Contains(err.Error(), "does not read") && !strings.Contains(err.Error(), "too many are") {
 		t.Error(err)
+	}
+}
+
+// ask makes a call and gives its answer.
+func ask(t testing.TB, conn *ipc.Conn, id uint32, o op, args fields) *Answer {
+	t.Helper()
+	must(t, conn.Send(&Call{ID: id, Op: uint8(o), Data: mustEncode(t, args)}, -1))
+	for {
+		m, _, err := conn.Recv()
+		must(t, err)
+		if a, is := m.(*Answer); is {
+			return a
+		}
+	}
+}
+
+// A picture that a guest does not hear to its end is not built upon.
+func TestPictureCutShort(t *testing.T) {
+	store := newStore()
+	const n = 20_000
+	a, err := store.Append("INBOX")
+	must(t, err)
+	for range n {
+		w, err := a.Add(mailstore.AppendMeta{}, 1)
+		must(t, err)
+		w.Write([]byte("x"))
+	}
+	_, err = a.Commit()
+	must(t, err)
+	conn, _ := raw(t, asOwner(t, store), ServeOptions{})
+	if a := ask(t, conn, 1, opOpen, &named{"INBOX"}); a.Failed {
+		t.Fatal(a.Kind)
+	}
+	var first, second picture
+	must(t, decode(ask(t, conn, 2, opPicture, &picturing{Box: 1}).Data, &first))
+	if !first.More || first.Base != 0 || first.Len != n {
+		t.Fatalf("%+v", first)
+	}
+	if a := ask(t, conn, 3, opPicture, &picturing{Box: 1, Have: first.No + 1, More: true}); !a.Failed {
+		t.Error("more of a picture that is not under way")
+	}
+	must(t, decode(ask(t, conn, 4, opPicture, &picturing{Box: 1, Have: first.No}).Data, &second))
+	if second.Base != 0 || !second.More || len(second.Steps) < stepBytes {
+		t.Errorf("the picture is built upon one that was cut short: %d, %d bytes", second.Base, len(second.Steps))
+	}
+	have := second.No
+	for more := true; more; {
+		var rest furtherSteps
+		must(t, decode(ask(t, conn, 5, opPicture, &picturing{Box: 1, Have: have, More: true}).Data, &rest))
+		more = rest.More
+	}
+	var third, fourth picture
+	must(t, decode(ask(t, conn, 6, opPicture, &picturing{Box: 1, Have: have}).Data, &third))
+	if third.Base != have || len(third.Steps) > 8 || third.Tells {
+		t.Errorf("%+v", third)
+	}
+	// One who says that he has another is told all.
+	must(t, decode(ask(t, conn, 7, opPicture, &picturing{Box: 1, Have: have}).Data, &fourth))
+	if fourth.Base != 0 || !fourth.Tells {
+		t.Errorf("%+v", fourth)
+	}
+}
+
+// What a guest has open and begun is closed with his channel, in the owner's process and
+// on his disk.
+func TestNothingStays(t *testing.T) {
+	noneLeft(t)
+	clock := memfs.NewClock(time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC))
+	disk := faultfs.New(memfs.New(memfs.Options{Now: clock.Now}))
+	store, err := maildir.Open(maildir.Options{FS: disk, MailPath: "mail", Host: "test.example"})
+	must(t, err)
+	add(t, store, "INBOX", strings.Repeat("x", 300_000))
+	s := serve(t, asOwner(t, store), ServeOptions{}, ClientOptions{})
+	mb := open(t, s, "INBOX")
+	_, err = mb.Message(1)
+	must(t, err)
+	for range 2 {
+		app, err := s.Append("INBOX")
+		must(t, err)
+		w, err := app.Add(mailstore.AppendMeta{}, -1)
+		must(t, err)
+		_, err = w.Write(make([]byte, 500_000))
+		must(t, err)
+	}
+	s.stop()
+	must(t, s.err)
+	files := 0
+	must(t, disk.ReadDir("mail/tmp", func(vfs.DirEntry) bool { files++; return true }))
+	if files != 0 {
+		t.Errorf("%d files of messages that nobody appended are left", files)
+	}
+	must(t, store.Close())
+	if n := disk.OpenFiles(); n != 0 {
+		t.Errorf("%d files are open", n)
 	}
 }
