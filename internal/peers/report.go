@@ -186,8 +186,15 @@ func (r Report) writeJudged(b *strings.Builder, judged []Judgement) {
 	}
 }
 
+// cell is text in a table: no bars, line ends or octets that cannot be shown.
 func cell(s string) string {
-	return strings.NewReplacer("|", "\\|", "\r", "", "\n", " ").Replace(s)
+	s = strings.NewReplacer("|", "\\|", "\r", "", "\n", " ").Replace(strings.ToValidUTF8(s, "?"))
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7F {
+			return '?'
+		}
+		return r
+	}, s)
 }
 
 func short(s string) string {

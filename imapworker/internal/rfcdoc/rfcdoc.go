@@ -68,6 +68,7 @@ type Shown struct {
 	Beyond  map[string]string // transcripts that show nothing of the RFCs listed: why they are there
 	Missing map[int]string    // RFCs that are built and are not in sections.txt: what they are
 	Titles  map[int]string    // of the RFCs
+	Details []string          // what servers get wrong, each with what shows it
 }
 
 // ReadShown reads shown.txt, whose lines are
@@ -76,8 +77,9 @@ type Shown struct {
 //	uncounted 9586: UIDONLY         one that sections.txt lacks
 //	5258 3.2: tests and reasons     of a section
 //	beyond session/x.txt: reason    of a transcript
+//	detail 3: text and names        of a list of its own, in its order
 func ReadShown() (Shown, error) {
-	s := Shown{map[Ref]string{}, map[string]string{}, map[int]string{}, map[int]string{}}
+	s := Shown{Notes: map[Ref]string{}, Beyond: map[string]string{}, Missing: map[int]string{}, Titles: map[int]string{}}
 	for line := range strings.Lines(shownText) {
 		line = strings.TrimSpace(line)
 		if line == "" || line[0] == '#' {
@@ -92,6 +94,8 @@ func ReadShown() (Shown, error) {
 		switch {
 		case first == "beyond":
 			s.Beyond[name] = text
+		case first == "detail" && n == len(s.Details)+1:
+			s.Details = append(s.Details, text)
 		case first == "rfc" && err == nil:
 			s.Titles[n] = text
 		case first == "uncounted" && err == nil:
@@ -145,6 +149,14 @@ func Page(sections []Section, shown Shown, cited map[Ref][]string) string {
 		fmt.Fprintf(&b, "| %s %s | %d | %s | %s |\n", s.Name, s.Title, s.Musts, strings.Join(cited[ref], " "), shown.Notes[ref])
 	}
 	writeUncounted(&b, shown, cited)
+	b.WriteString("\n## Details that servers get wrong\n\n| | detail | shown by |\n|---|---|---|\n")
+	for i, d := range shown.Details {
+		text, names := d, ""
+		if at := strings.LastIndex(d, ": "); at >= 0 {
+			text, names = d[:at], d[at+2:]
+		}
+		fmt.Fprintf(&b, "| %d | %s | %s |\n", i+1, strings.ReplaceAll(text, "*", "\\*"), names)
+	}
 	b.WriteString("\n## Transcripts beyond these texts\n\n| transcript | what it shows |\n|---|---|\n")
 	for _, name := range sorted(shown.Beyond) {
 		fmt.Fprintf(&b, "| %s | %s |\n", name, shown.Beyond[name])

@@ -6,6 +6,7 @@ import (
 	"path"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -89,6 +90,14 @@ func TestWhatIsNamedIsThere(t *testing.T) {
 		}
 	}
 	tests := testsOfTree(t)
+	for i, d := range shown.Details {
+		_, names, _ := strings.Cut(d, ": ")
+		if !goTest.MatchString(names) && !inNote.MatchString(names) {
+			t.Errorf("detail %d is shown by nothing", i+1)
+		}
+		shown.Notes[Ref{0, strconv.Itoa(i + 1)}] = d
+		known[Ref{0, strconv.Itoa(i + 1)}] = true
+	}
 	for ref, note := range shown.Notes {
 		for _, name := range goTest.FindAllString(note, -1) {
 			if !tests[name] {
