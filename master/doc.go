@@ -3,7 +3,9 @@
 //
 // It reads the settings, opens listeners, log files, certificates and keys,
 // and starts logd, authd and the login processes; it has tickets redeemed by
-// authd, starts each user's worker under his uid and passes envelopes to it.
+// authd, starts each user's worker under his uid and passes envelopes to it. It
+// makes the channels between workers of users who share mail, once authd has
+// said who may come to whom.
 //
 // PRIVILEGES: root (or, started by another user, that user for everything).
 // TALKS TO: its children, over channels that it made; rookeryctl, on the
