@@ -51,6 +51,7 @@ func (s *server) Serve(ws *worker.Session) {
 	cfg.Out, cfg.Log, cfg.Changes = c, lines{ws}, c.changes
 	cfg.Changed, cfg.Watching = func() { s.changed(c) }, c.watches.Store
 	cfg.Language, cfg.Unauthenticate = ws.Go.Lang, ws.Go.Unauthenticate
+	cfg.Kicked, cfg.Await = c.toldToEnd, c.await
 	if s.compressors != nil {
 		cfg.Compress = func() { c.layer = compress.New(s.compressors, c.write) }
 	}
@@ -284,6 +285,38 @@ func (c *client) write(p []byte) error {
 		}
 	}
 	return nil
+}
+
+// toldToEnd is for session.Config: a command runs while c.mu is held.
+func (c *client) toldToEnd() string {
+	if text := c.kicked.Load(); text != nil {
+		return *text
+	}
+	return ""
+}
+
+// await is for session.Config. Whoever calls it has c.mu, and writes nothing before
+// stop.
+func (c *client) await(line []byte) (stop func()) {
+	var mu sync.Mutex
+	over := false
+	var timer *time.Timer
+	mu.Lock()
+	defer mu.Unlock()
+	timer = time.AfterFunc(session.ProgressAfter, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if over || c.put(line) != nil || c.layer != nil && c.layer.Flush() != nil {
+			return // the answer will find what is wrong
+		}
+		timer.Reset(session.ProgressAfter)
+	})
+	return func() {
+		mu.Lock()
+		defer mu.Unlock()
+		over = true
+		timer.Stop()
+	}
 }
 
 // broken puts the usual ends of a connection into the log's words.

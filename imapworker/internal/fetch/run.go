@@ -39,6 +39,8 @@ type run struct {
 	checked opened.Message      // for a look at transfer encodings beforehand
 	mailbox []byte              // the item X-MAILBOX
 	lazily  int                 // previews that were made although PREVIEW is lazy
+	done    uint64              // messages so far
+	goal    uint64              // all that were named
 	broken  error               // the first message that could not be read
 }
 
@@ -66,7 +68,7 @@ func (c *command) Run(ctx *view.Context) (view.Reply, error) {
 		// then include mod-sequence data in all subsequent untagged FETCH responses").
 		c.atts |= attModSeq
 	}
-	r := &run{command: c, ctx: ctx, box: ctx.View.Box()}
+	r := &run{command: c, ctx: ctx, box: ctx.View.Box(), goal: seqs.Len()}
 	if seqs.Len() > few {
 		ctx.Enc.Reserve()
 	}
@@ -90,6 +92,16 @@ func (c *command) Run(ctx *view.Context) (view.Reply, error) {
 		return view.Reply{}, err
 	}
 	return r.reply()
+}
+
+// progress tells how far the command is, before so many further messages.
+func (r *run) progress(more int) error {
+	done := r.done
+	r.done += uint64(more)
+	if r.ctx.Progress == nil {
+		return nil
+	}
+	return r.ctx.Progress(done, r.goal)
 }
 
 // tellVanished tells which of the messages that are named are gone: before any
@@ -142,6 +154,9 @@ var uidName, closing = []byte("UID "), []byte(")")
 // asked: ready texts, nothing on the heap.
 func (r *run) flagsOnly(items []view.Item) error {
 	enc := r.ctx.Enc
+	if err := r.progress(len(items)); err != nil {
+		return err
+	}
 	for i := range items {
 		it := &items[i]
 		enc.Fetch(it.Seq, it.UID)
@@ -196,6 +211,9 @@ func (r *run) messages() func([]view.Item) error {
 	return func(items []view.Item) error {
 		defer o.Close()
 		for i := range items {
+			if err := r.progress(1); err != nil {
+				return err
+			}
 			if err := r.message(o, &items[i]); err != nil {
 				return err
 			}

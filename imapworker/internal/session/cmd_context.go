@@ -1,6 +1,7 @@
 package session
 
 import (
+	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -88,36 +89,71 @@ func (s *Session) filter(name string) (keys string, ok bool, err error) {
 // filterValues is where filters lie, below "/private" and "/shared" (RFC 5466 §3.2).
 const filterValues = "/filters/values/"
 
-// progressAfter is after how long a command's client is told how far it is, and
+// ProgressAfter is after how long a command's client is told how far it is, and
 // how often then (RFC 9585 §3: every 10 to 15 seconds).
-const progressAfter = 10 * time.Second
+const ProgressAfter = 10 * time.Second
 
-// progress gives what tells the client of a command how far it is; nil where there
-// is no clock.
-//
-//	inprogress-tag-details = "INPROGRESS" [SP "(" (quoted / nil) SP (number / nil) SP
-//	                         (nz-number / nil) ")"]         RFC 9585 §5
+// errKicked ends a command whose session has to end.
+var errKicked = errors.New("the session has to end")
+
+// progress gives what tells the client of a command how far it is, and ends the
+// command where the session was told to end; nil where neither can be.
 func (s *Session) progress(tag string) func(done, goal uint64) error {
-	if s.cfg.Clock == nil {
+	if s.cfg.Clock == nil && s.cfg.Kicked == nil {
 		return nil
 	}
-	last := s.cfg.Clock()
-	shown := `"` + tag + `"`
-	if strings.Contains(tag, "]") {
-		shown = "NIL" // which cannot stand in a response code
+	var last time.Time
+	if s.cfg.Clock != nil {
+		last = s.cfg.Clock()
 	}
 	return func(done, goal uint64) error {
+		if s.cfg.Kicked != nil && s.kicked == "" {
+			s.kicked = s.cfg.Kicked()
+		}
+		if s.kicked != "" {
+			return errKicked
+		}
+		if s.cfg.Clock == nil {
+			return nil
+		}
 		now := s.cfg.Clock()
-		if now.Sub(last) < progressAfter {
+		if now.Sub(last) < ProgressAfter {
 			return nil
 		}
 		last = now
 		goal = max(goal, 1)
 		done = min(done, goal-1) // there is more to do, or it would be told as done
-		s.enc.Status("", imapwire.OK, imapwire.Code{Name: "INPROGRESS", Args: "(" + shown + " " + strconv.FormatUint(done, 10) + " " + strconv.FormatUint(goal, 10) + ")"},
-			"Still working.")
+		inProgress(&s.enc, tag, strconv.FormatUint(done, 10)+" "+strconv.FormatUint(goal, 10))
 		return s.out.Flush(&s.enc)
 	}
+}
+
+// inProgress writes how far a command is: "done goal", or "NIL NIL" where nobody
+// knows.
+//
+//	inprogress-tag-details = "INPROGRESS" [SP "(" (quoted / nil) SP (number / nil) SP
+//	                         (nz-number / nil) ")"]         RFC 9585 §5
+func inProgress(enc *imapwire.Encoder, tag, numbers string) {
+	shown := `"` + tag + `"`
+	if tag == "" || strings.Contains(tag, "]") {
+		shown = "NIL" // "]" cannot stand in a response code
+	}
+	enc.Status("", imapwire.OK, imapwire.Code{Name: "INPROGRESS", Args: "(" + shown + " " + numbers + ")"}, "Still working.")
+}
+
+// slowly does work of a command that may take long and that the session cannot look
+// into.
+func (s *Session) slowly(tag string, work func()) {
+	if s.cfg.Await == nil {
+		work()
+		return
+	}
+	s.flush() // what came before it
+	enc := imapwire.Encoder{Options: s.enc.Options, Texts: s.enc.Texts}
+	inProgress(&enc, tag, "NIL NIL")
+	stop := s.cfg.Await(enc.Take())
+	defer stop()
+	work()
 }
 
 // badFilter is the answer to annotations of the server that are to be filters and

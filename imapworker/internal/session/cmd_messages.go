@@ -78,6 +78,7 @@ func (s *Session) expunge(uids numset.Set) (numset.Set, error) {
 // copy = "COPY" SP sequence-set SP mailbox                RFC 3501 §6.4.7
 // move = "MOVE" SP sequence-set SP mailbox                RFC 6851 §3.1
 type copyCommand struct {
+	tag     string
 	set     numset.Expr
 	mailbox imapname.Name
 	uid     bool
@@ -88,7 +89,7 @@ func parseCopy(p *parser) (request, bool) { return parseTransfer(p, false) }
 func parseMove(p *parser) (request, bool) { return parseTransfer(p, true) }
 
 func parseTransfer(p *parser, move bool) (request, bool) {
-	c := &copyCommand{uid: p.uid, move: move}
+	c := &copyCommand{tag: p.tag, uid: p.uid, move: move}
 	return c, p.WantSP() && p.WantSet(&c.set) && p.WantSP() && p.mailbox(&c.mailbox) && p.WantEnd()
 }
 
@@ -120,7 +121,10 @@ func (c *copyCommand) run(s *Session) (view.Reply, error) {
 			}
 		}
 	}
-	result, err := transfer(uids, string(c.mailbox))
+	// All or none, or at least one transaction of the store: it cannot be asked how far
+	// it is, and it is not left in the middle.
+	var result mailstore.CopyResult
+	s.slowly(c.tag, func() { result, err = transfer(uids, string(c.mailbox)) })
 	if len(result.To) > 0 {
 		s.madeHere(string(c.mailbox), result.To)
 		s.changed()

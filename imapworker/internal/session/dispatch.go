@@ -231,6 +231,10 @@ func (s *Session) finishCommand(tag string, cmd row, uid bool, reply view.Reply,
 	if s.end != Running {
 		return
 	}
+	if s.kicked != "" {
+		s.sayBye(Killed, "Disconnected: "+s.kicked, s.kicked)
+		return
+	}
 	if errors.Is(err, view.ErrDisconnect) {
 		s.cfg.Log.Error(err.Error())
 		s.sayBye(Broken, "Disconnected: Message could not be read", "Internal error occurred. Refer to server log for more information.")

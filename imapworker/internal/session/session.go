@@ -79,6 +79,13 @@ type Config struct {
 	// Clock gives the time in the middle of a command that takes long; the session
 	// asks nobody else. nil: nobody is told how far a command is.
 	Clock func() time.Time
+	// Kicked tells in the middle of a command why the session has to end, "" while it
+	// need not: whoever calls Bye may have to wait for the command. May be nil.
+	Kicked func() string
+	// Await is called before work that the session cannot look into: the client is to
+	// be sent line, a whole response, every ProgressAfter until stop is called. It is
+	// nil where nobody is told how far a command is.
+	Await func(line []byte) (stop func())
 	// Compress is called when COMPRESS was answered: from then on what goes to Out is
 	// to be compressed, and what came has to be inflated before Feed. nil: COMPRESS is
 	// not offered.
@@ -139,6 +146,7 @@ type Session struct {
 	compressed  bool       // COMPRESS is active (RFC 4978)
 	cutOff      bool       // the selected mailbox could not be reached when it was last looked at
 	turned      bool       // Feed has to stop: see there
+	kicked      string     // why the session ends, found out in the middle of a command
 	highestSaid bool       // tellHighest was asked about the answer under way
 	lowest      uint32     // UID: the command under way left out messages below; 0 for none
 	language    string     // of the answers' texts: a tag of imaplang, "" for the default

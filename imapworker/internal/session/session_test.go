@@ -43,6 +43,8 @@ type peer struct {
 	shown    *shownModSeqs // nil: mod-sequences are shown as they are
 	compress func()        // Config.Compress
 	leaves   bool          // Config.Unauthenticate
+	kicked   func() string // Config.Kicked
+	await    func(line []byte) (stop func())
 	clock    func() time.Time
 	ids      shownIDs
 }
@@ -180,7 +182,7 @@ func (p *peer) fill(words []string) {
 
 func (p *peer) begin(out *peers.Output, changes chan struct{}) *Session {
 	return New(Config{Settings: p.settings, Store: p.store, Out: out, Log: peers.Lines{T: p.t}, Changes: changes, Compress: p.compress, Unauthenticate: p.leaves, Clock: p.clock,
-		Jobs: allJobs()}, p.Now)
+		Kicked: p.kicked, Await: p.await, Jobs: allJobs()}, p.Now)
 }
 
 func (p *peer) Event(words string) {
