@@ -137,7 +137,11 @@ func TestUnauthenticateOfBadWorkers(t *testing.T) {
 			if got := w.rest(t); got != "a2 UNAUTHENTICATE\r\n" {
 				t.Errorf("the worker read %q", got)
 			}
+			began := time.Now()
 			test.worker(w)
+			if took := time.Since(began); took > 5*time.Second {
+				t.Errorf("the worker could go on for %v", took)
+			}
 			all, _ := io.ReadAll(c)
 			if bytes.Contains(all, []byte("a3 ")) || bytes.Contains(all, []byte("[CAPABILITY")) || bytes.HasSuffix(all, []byte("* BYE [UNAVAILABLE] Internal error, try again later.\r\n")) != test.bye {
 				t.Errorf("the client read %q", all)
