@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,13 +22,16 @@ import (
 
 // said collects what goes to master.
 type said struct {
+	mu       sync.Mutex
 	messages []ipc.Message
 	err      error
 	onSend   func(ipc.Message)
 }
 
 func (s *said) send(m ipc.Message) error {
+	s.mu.Lock()
 	s.messages = append(s.messages, m)
+	s.mu.Unlock()
 	if s.onSend != nil {
 		s.onSend(m)
 	}
@@ -114,29 +118,32 @@ func TestPublishPace(t *testing.T) {
 		m := &said{}
 		s := newSharing(m.send, func(string) {})
 		tell := func(i int) { s.publish([]workermsg.Published{{Name: fmt.Sprint(i), Entries: []string{"anyone l"}}}) }
-		last := func() string { return m.messages[len(m.messages)-1].(*workermsg.Publish).Boxes[0].Name }
+		last := func() (int, string) {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			return len(m.messages), m.messages[len(m.messages)-1].(*workermsg.Publish).Boxes[0].Name
+		}
+		want := func(what string, count int, name string) {
+			t.Helper()
+			if n, got := last(); n != count || got != name {
+				t.Errorf("%s: %d messages, the last of %s; want %d and %s", what, n, got, count, name)
+			}
+		}
 		for i := range 100 {
 			tell(i)
 		}
-		if len(m.messages) != publishBurst || last() != "31" {
-			t.Fatalf("%d at once, the last %s", len(m.messages), last())
-		}
+		want("at once", publishBurst, "31")
 		time.Sleep(2 * publishEvery)
 		synctest.Wait()
-		if len(m.messages) != publishBurst+1 || last() != "99" {
-			t.Fatalf("%d, the last %s", len(m.messages), last())
-		}
+		want("a little later", publishBurst+1, "99")
 		tell(100)
 		tell(101)
 		tell(102)
+		n, _ := last()
 		s.end()
-		if last() != "102" {
-			t.Errorf("at the end the last is %s", last())
-		}
+		want("at the end", n+1, "102")
 		tell(103)
-		if last() != "102" {
-			t.Error("told after the end")
-		}
+		want("after the end", n+1, "102")
 	})
 }
 
