@@ -47,15 +47,27 @@ func (c *Cache) Clone() *Cache {
 	return &out
 }
 
+// Known says which UIDs a client of QRESYNC asks about (RFC 7162 §3.2.5.2).
+type Known uint8
+
+// What it may name.
+const (
+	AskAll   Known = iota // nothing: that is all
+	AskBelow              // those below Cache.Next
+	AskKnown              // those that it knows of
+)
+
 // Resync gives the argument of SELECT's QRESYNC, and forgets what the client may have
-// only half of. known says whether it names the UIDs that it asks about; sampled
-// chooses positions of Sample for the match data, which UIDONLY forbids (RFC 9586
-// §3.6), nil for none.
-func (c *Cache) Resync(known bool, sampled func(pos int) bool) string {
+// only half of. sampled chooses positions of Sample for the match data, which UIDONLY
+// forbids (RFC 9586 §3.6), nil for none.
+func (c *Cache) Resync(known Known, sampled func(pos int) bool) string {
 	maps.DeleteFunc(c.Messages, func(uid uint32, _ Message) bool { return uid >= c.Next })
 	args := fmt.Sprintf("%d %d", c.Validity, c.Highest)
-	if known {
+	switch {
+	case known == AskBelow:
 		args += " " + numset.Span(1, max(c.Next-1, 1)).String()
+	case known == AskKnown && len(c.Messages) > 0:
+		args += " " + numset.FromSorted(slices.Sorted(maps.Keys(c.Messages))).String()
 	}
 	var seqs, uids []uint32
 	for pos, uid := range c.Sample {

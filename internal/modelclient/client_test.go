@@ -140,7 +140,10 @@ func TestResync(t *testing.T) {
 	begin("NOOP")
 	learn("* 4 FETCH (UID 9 FLAGS () MODSEQ (40))") // and the connection is lost
 	c.Lost()
-	if got, want := k.Resync(true, func(pos int) bool { return pos != 1 }), "QRESYNC (7 25 1:6 (1,3 2,6))"; got != want {
+	if got, want := k.Resync(AskBelow, func(pos int) bool { return pos != 1 }), "QRESYNC (7 25 1:6 (1,3 2,6))"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if got, want := k.Resync(AskKnown, nil), "QRESYNC (7 25 2,4,6)"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 	if _, ok := k.Messages[9]; ok || len(k.Messages) != 3 {

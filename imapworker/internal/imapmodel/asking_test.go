@@ -480,13 +480,57 @@ func doKill(w *world, c *conn, n [6]uint32) { w.kill() }
 
 // doLose breaks a connection, in the midst of an answer if there is one.
 func doLose(w *world, c *conn, n [6]uint32) {
-	c.cut = 1 + int(n[1]%4)
-	if c.box != nil && n[2]%2 == 0 {
+	quick, name := c.client.Qresync, c.name(n[4])
+	if c.box != nil {
+		name = c.called
+	}
+	switch {
+	case c.box != nil && n[2]%3 == 0 && !c.client.UIDOnly && len(c.shadow) > 0: // expunges have to wait
+		c.do("FETCH 1 (FLAGS)", func(a *answer) { c.wantFetch(a, false) })
+	case c.box != nil && n[2]%3 == 1:
+		c.cut = 1 + int(n[1]%4)
 		c.do("UID FETCH 1:* (FLAGS)", func(a *answer) { c.want(a, "OK") })
-	} else {
+	default:
+		c.cut = 1 + int(n[1]%4)
 		c.do("NOOP", func(a *answer) { c.want(a, "OK") })
 	}
 	c.lose()
+	if quick && n[3]%2 == 0 { // it comes back at once
+		c.connect(n[1]/7 | 2)
+		c.selectBox("SELECT", name, n)
+	}
+}
+
+// doTogether has somebody else change and expunge messages where a session is, and the
+// session ask by number meanwhile, so that it is told some of it and not all.
+func doTogether(w *world, c *conn, n [6]uint32) {
+	other := w.conns[(c.n+1+int(n[1]%4))%5]
+	name, ok := other.nameOf(c.box)
+	if !ok || !c.open(c.box) || !other.ready(n, awake) {
+		return
+	}
+	if other.box != c.box {
+		other.selectBox("SELECT", name, n)
+	}
+	for i := range uint32(4) {
+		if other.s == nil || other.box == nil || !other.open(other.box) || len(other.shadow) == 0 {
+			return
+		}
+		if n[2]>>i%3 == 0 {
+			doExpunge(w, other, n)
+		} else {
+			doStore(w, other, [6]uint32{n[0], n[1] >> i, n[2] >> i, n[3] >> i, n[4] >> i})
+		}
+	}
+	if c.s == nil || c.box == nil || !c.open(c.box) || len(c.shadow) == 0 || c.client.UIDOnly {
+		return
+	}
+	if n[5]%8 < 3 {
+		c.do("FETCH 1 (FLAGS)", func(a *answer) { c.wantFetch(a, false) })
+		return
+	}
+	n[2], n[3] = n[2]*3, n[3]*2
+	doLose(w, c, n)
 }
 
 // rightsOf are some lists' worth for bob.

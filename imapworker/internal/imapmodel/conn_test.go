@@ -33,6 +33,7 @@ type conn struct {
 	// What the server must believe that the client was told:
 	box      *mailbox
 	opened   *mailbox // by the SELECT under way
+	called   string   // the name that was selected
 	readOnly bool
 	shadow   []*message // by sequence number
 	high     uint32     // the highest UID of a message that was told

@@ -78,7 +78,7 @@ func (c *conn) store(n [6]uint32, since uint64) *answer {
 		}
 		for _, m := range there {
 			if changes(m) {
-				if since > 0 && !mayChange(m, since, op, names) {
+				if since > 0 && !c.box.of.doubt && !mayChange(m, since, op, names) {
 					c.fail("UID %d has MODSEQ %d and was changed: %q", m.uid, m.now().modSeq, m.now().flags)
 				}
 				c.box.set(m, changed(op, m.now().flags, names, rights))

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"rookery/imapworker/internal/view"
 )
 
 // steps draws the steps of a seed.
@@ -93,11 +95,12 @@ func (w *world) describe() {
 		}
 		snap, err := box.Sync()
 		w.must(err)
-		var uids []uint32
+		text := ""
 		for i := range snap.Len() {
-			uids = append(uids, snap.At(i).UID)
+			e := snap.At(i)
+			text += fmt.Sprintf(" %d:%q", e.UID, append(view.SystemFlags(e.Flags), snap.Keywords(e.Keywords)...))
 		}
-		w.say("store: %s UIDNEXT %d %s", name, snap.UIDNext(), setText(uids))
+		w.say("store: %s UIDNEXT %d%s", name, snap.UIDNext(), text)
 		_ = box.Close()
 	}
 }

@@ -63,6 +63,14 @@ func (c *conn) find(name string) *mailbox {
 	return at.of.box(at.role, at.name)
 }
 
+// nameOf gives the client's name of a mailbox that is there.
+func (c *conn) nameOf(b *mailbox) (name string, ok bool) {
+	if name = b.name; b.of.user != c.user && c.w.sharing != byNames {
+		name = abroad + name
+	}
+	return name, c.find(name) == b
+}
+
 func (c *conn) implied(name string) bool {
 	at := c.where(name)
 	return at.of.implied(at.role, at.name)

@@ -47,7 +47,7 @@ func actions() []action {
 		{"create", 4, awake, doCreate}, {"delete", 2, awake, doDelete}, {"rename", 4, awake, doRename}, {"list", 2, awake, doList},
 		{"fetch", 6, selected, doFetch}, {"body", 5, selected, doBody}, {"changedsince", 4, selected, doChangedSince},
 		{"search", 6, selected, doSearch}, {"save", 4, selected, doSave}, {"status", 5, awake, doStatus}, {"notify", 3, awake, doNotify},
-		{"foreign", 4, nothing, doForeign}, {"deliver", 3, nothing, doDeliver}, {"damage", 2, nothing, doDamage}, {"kill", 1, nothing, doKill}, {"lose", 5, awake, doLose},
+		{"foreign", 4, nothing, doForeign}, {"deliver", 3, nothing, doDeliver}, {"damage", 2, nothing, doDamage}, {"kill", 1, nothing, doKill}, {"lose", 5, awake, doLose}, {"together", 6, selected, doTogether},
 		{"rights", 5, nothing, doRights}, {"time", 3, nothing, doTime},
 	}
 }
@@ -238,6 +238,7 @@ func doExamine(w *world, c *conn, n [6]uint32) {
 // selectBox opens a mailbox. With QRESYNC the client's copy must be right afterwards.
 func (c *conn) selectBox(verb, name string, n [6]uint32) {
 	w, b := c.w, c.find(name)
+	c.called = name
 	command, cache := verb+" "+w.wire(name), modelclient.NewCache()
 	quick := c.client.Qresync
 	switch {
@@ -251,7 +252,7 @@ func (c *conn) selectBox(verb, name string, n [6]uint32) {
 			if !c.client.UIDOnly && n[3]%2 == 0 {
 				sampled = func(pos int) bool { return n[4]>>(pos%31)&1 != 0 }
 			}
-			command += " (" + cache.Resync(n[3]/2%2 == 0, sampled) + ")"
+			command += " (" + cache.Resync(modelclient.Known(n[3]/2%3), sampled) + ")"
 			c.cut = max(0, int(n[4]%32)-24)
 		}
 	case n[3]%4 == 0:

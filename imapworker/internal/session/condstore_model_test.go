@@ -6,20 +6,12 @@ import (
 	"math/rand/v2"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
 	"rookery/imapworker/internal/view"
-	"rookery/internal/mailstore"
-	"rookery/internal/numset"
+	"rookery/internal/modelclient"
 )
-
-// syncMessage is what a client keeps of a message.
-type syncMessage struct {
-	flags  string
-	modSeq uint64
-}
 
 // syncClient keeps a copy of a mailbox by mod-sequences alone: it never asks for
 // the flags of all messages, but only for what has changed since the highest
@@ -28,290 +20,130 @@ type syncClient struct {
 	t       *testing.T
 	peer    *peer
 	session int
-	highest uint64                 // CHANGEDSINCE of the next time
-	seen    uint64                 // the highest of the command under way
-	cut     int                    // after how many lines the connection breaks; 0: not
-	known   map[uint32]syncMessage // by UID
-	uidNext uint32                 // messages below it are known
-	uids    []uint32               // of the selected mailbox, 0 while unknown
+	client  *modelclient.Client
+	cache   *modelclient.Cache
+	quick   bool            // it uses QRESYNC
+	cut     int             // after how many responses the connection breaks; 0: not
+	ask     func(n int) int // what to choose
 	tag     int
 	history []string
-
-	quick   bool            // it uses QRESYNC
-	sampled []uint32        // quick: the UIDs by sequence number at the end of the command before
-	coded   uint64          // quick: HIGHESTMODSEQ of the command under way, 0 for none
-	opening bool            // quick: SELECT is under way, uids are not known yet
-	ask     func(n int) int // quick: what to choose
 }
 
-var (
-	syncFetch   = regexp.MustCompile(`^\* (\d+) FETCH \((.*)\)$`)
-	syncUID     = regexp.MustCompile(`UID (\d+)`)
-	syncFlags   = regexp.MustCompile(`FLAGS \(([^)]*)\)`)
-	syncModSeq  = regexp.MustCompile(`MODSEQ \((\d+)\)`)
-	syncHighest = regexp.MustCompile(`\[HIGHESTMODSEQ (\d+)\]`)
-	syncAnswer  = regexp.MustCompile(`^t\d+ (OK|NO \[EXPUNGEISSUED\]|NO \[MODIFIED|BAD Message number)`)
-	syncGone    = regexp.MustCompile(`^\* VANISHED (\(EARLIER\) )?([0-9:,]+)$`)
-)
+var syncAnswer = regexp.MustCompile(`^t\d+ (OK|NO \[EXPUNGEISSUED\]|NO \[MODIFIED|BAD Message number)`)
 
 func (c *syncClient) fail(format string, args ...any) {
 	c.t.Helper()
 	c.t.Fatalf("%s\n%s", fmt.Sprintf(format, args...), strings.Join(c.history[max(0, len(c.history)-60):], "\n"))
 }
 
-// do sends a command and learns from what comes. own is what the client expects of
-// messages that .SILENT hides: their flags after its own change.
-func (c *syncClient) do(command string, own func(flags string) string) (tagged string) {
+// do sends a command and learns from what comes.
+func (c *syncClient) do(command string, quiet *modelclient.Quiet) {
 	c.t.Helper()
 	c.tag++
 	tag := fmt.Sprintf("t%d", c.tag)
 	c.history = append(c.history, "C: "+tag+" "+command)
+	c.client.Begin(tag, command, c.cache, quiet)
 	c.peer.Send(c.session, []byte(tag+" "+command+"\r\n"))
-	c.coded = 0
-	for _, line := range strings.Split(strings.TrimSuffix(string(c.peer.Take(c.session)), "\r\n"), "\r\n") {
+	all, err := modelclient.All(c.peer.Take(c.session))
+	if err != nil {
+		c.fail("%v", err)
+	}
+	for _, r := range all {
 		if c.cut > 0 {
 			if c.cut--; c.cut == 0 {
 				// What was seen of an answer that did not end is no point in time.
 				c.history = append(c.history, "(the connection breaks)")
-				c.peer.Take(c.session)
 				c.connect()
-				return ""
+				return
 			}
 		}
-		c.history = append(c.history, "S: "+line)
-		if m := syncHighest.FindStringSubmatch(line); m != nil {
-			c.coded, _ = strconv.ParseUint(m[1], 10, 64)
+		c.history = append(c.history, "S: "+r.Raw)
+		if err := c.client.Learn(r); err != nil {
+			c.fail("%v", err)
 		}
-		if strings.HasPrefix(line, tag+" ") {
-			tagged = line
-			continue
-		}
-		c.learn(line, own)
 	}
-	if !syncAnswer.MatchString(tagged) {
-		c.fail("answer %q", tagged)
+	if !syncAnswer.MatchString(c.client.Tagged.Raw) {
+		c.fail("answer %q", c.client.Tagged.Raw)
 	}
-	c.place()
-	if c.highest, c.seen = max(c.highest, c.seen), 0; c.quick && c.coded > 0 {
-		// RFC 7162 §6: "the client MUST use it even if it has seen higher"
-		c.highest = c.coded
-	}
-	c.sampled = slices.Clone(c.uids)
-	return tagged
 }
 
-func (c *syncClient) learn(line string, own func(string) string) {
-	c.t.Helper()
-	if m := countLine.FindStringSubmatch(line); m != nil {
-		n, _ := strconv.Atoi(m[1])
-		switch m[2] {
-		case "EXISTS":
-			for len(c.uids) < n {
-				c.uids = append(c.uids, 0)
-			}
-		case "EXPUNGE":
-			if c.quick {
-				c.fail("EXPUNGE after ENABLE QRESYNC")
-			}
-			delete(c.known, c.uids[n-1])
-			c.uids = slices.Delete(c.uids, n-1, n)
-		}
-		return
-	}
-	if m := syncGone.FindStringSubmatch(line); m != nil {
-		c.forget(m[2], m[1] != "")
-		return
-	}
-	m := syncFetch.FindStringSubmatch(line)
-	if m == nil {
-		return
-	}
-	c.place()
-	seq, _ := strconv.Atoi(m[1])
-	if uid := syncUID.FindStringSubmatch(m[2]); uid != nil {
-		u, _ := strconv.ParseUint(uid[1], 10, 32)
-		if old := c.uids[seq-1]; old != 0 && old != uint32(u) {
-			c.fail("message %d was UID %d, is UID %d", seq, old, u)
-		}
-		c.uids[seq-1] = uint32(u)
-	}
-	uid := c.uids[seq-1]
-	modSeq := syncModSeq.FindStringSubmatch(m[2])
-	if modSeq == nil || uid == 0 {
-		if strings.Contains(m[2], "FLAGS") {
-			c.fail("flags without UID and MODSEQ: %s", line)
-		}
-		return
-	}
-	n, _ := strconv.ParseUint(modSeq[1], 10, 64)
-	msg := c.known[uid]
-	if n < msg.modSeq {
-		c.fail("UID %d: MODSEQ went down from %d", uid, msg.modSeq)
-	}
-	msg.modSeq = n
-	if flags := syncFlags.FindStringSubmatch(m[2]); flags != nil {
-		msg.flags = strings.TrimSpace(strings.ReplaceAll(flags[1], `\Recent`, ""))
-	} else if own != nil {
-		msg.flags = own(msg.flags)
-	}
-	c.known[uid] = msg
-	c.seen = max(c.seen, n)
-}
-
-// connect selects the mailbox anew and brings the copy up to date: new messages by
-// their UIDs, changed ones by CHANGEDSINCE.
+// connect begins anew, and brings the copy up to date.
 func (c *syncClient) connect() {
 	c.t.Helper()
-	c.uids, c.cut, c.seen = nil, 0, 0
+	c.cut = 0
+	if c.client != nil {
+		c.client.Lost()
+		c.peer.Send(c.session, []byte("x UNSELECT\r\n"))
+		c.peer.Take(c.session)
+	} else if c.quick {
+		c.peer.Send(c.session, []byte("x ENABLE QRESYNC\r\n"))
+		c.peer.Take(c.session)
+	}
+	c.client = &modelclient.Client{Condstore: true, Qresync: c.quick}
 	if c.quick {
 		c.reconnect()
-		return
+	} else {
+		c.compare()
 	}
-	since := c.highest
-	c.do("SELECT INBOX (CONDSTORE)", nil) // tells nothing of what the mailbox before still had to tell
-	told := uint64(0)
-	for _, line := range c.history {
-		if m := syncHighest.FindStringSubmatch(line); m != nil {
-			told, _ = strconv.ParseUint(m[1], 10, 64)
-		}
-	}
-	c.do(fmt.Sprintf("UID FETCH %d:* (FLAGS MODSEQ)", c.uidNext), nil)
+}
+
+// compare is connect by mod-sequences alone: new messages by their UIDs, changed ones
+// by CHANGEDSINCE (RFC 7162 §3.1.4.1).
+func (c *syncClient) compare() {
+	c.t.Helper()
+	since, next := c.cache.Highest, c.cache.Next
+	c.do("SELECT INBOX (CONDSTORE)", nil)
+	c.do(fmt.Sprintf("UID FETCH %d:* (FLAGS MODSEQ)", next), nil)
 	if since > 0 {
-		c.do(fmt.Sprintf("UID FETCH 1:%d (FLAGS) (CHANGEDSINCE %d)", max(c.uidNext-1, 1), since), nil)
+		c.do(fmt.Sprintf("UID FETCH 1:%d (FLAGS) (CHANGEDSINCE %d)", max(next-1, 1), since), nil)
 	}
 	c.do("UID FETCH 1:* (UID)", nil) // which are still there
-	for uid := range c.known {
-		if !slices.Contains(c.uids, uid) {
-			delete(c.known, uid)
-		}
-	}
-	if len(c.uids) > 0 {
-		c.uidNext = c.uids[len(c.uids)-1] + 1
-	}
-	c.highest = max(c.highest, told)
+	maps.DeleteFunc(c.cache.Messages, func(uid uint32, _ modelclient.Message) bool { return !slices.Contains(c.client.Slots, uid) })
+	c.client.Commit()
 }
 
 // reconnect is connect with QRESYNC: one command (RFC 7162 §6).
 func (c *syncClient) reconnect() {
 	c.t.Helper()
-	if c.highest == 0 {
-		c.do("ENABLE QRESYNC", nil)
+	if c.cache.Highest == 0 {
 		c.do("SELECT INBOX", nil)
 		return
 	}
-	// Of messages from uidNext on it may know some: it learns them anew.
-	maps.DeleteFunc(c.known, func(uid uint32, _ syncMessage) bool { return uid >= c.uidNext })
-	args := fmt.Sprintf("%d %d", c.validity(), c.highest)
-	known := slices.Sorted(maps.Keys(c.known))
-	switch c.ask(3) {
-	case 0:
-		args += fmt.Sprintf(" 1:%d", max(c.uidNext-1, 1))
-	case 1:
-		if len(known) > 0 {
-			args += " " + numset.FromSorted(known).String()
-		}
-	}
-	var seqs, uids []uint32
-	for i, uid := range c.sampled {
-		if uid > 0 && c.ask(3) == 0 {
-			seqs, uids = append(seqs, uint32(i)+1), append(uids, uid)
-		}
-	}
-	if len(seqs) > 0 {
-		args += fmt.Sprintf(" (%s %s)", numset.FromSorted(seqs), numset.FromSorted(uids))
-	}
-	c.opening = true
+	args := c.cache.Resync(modelclient.Known(c.ask(3)), func(int) bool { return c.ask(3) == 0 })
 	c.cut = max(0, c.ask(16)-8)
-	c.do("SELECT INBOX (QRESYNC ("+args+"))", nil)
+	c.do("SELECT INBOX ("+args+")", nil)
 	c.cut = 0
-}
-
-func (c *syncClient) validity() uint32 {
-	c.t.Helper()
-	st, err := c.peer.store.Status("INBOX", mailstore.StatusWant{})
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	return st.UIDValidity
-}
-
-// place puts what the client knows into the sequence numbers of a mailbox that it
-// has just selected: what is left of its messages stands first.
-func (c *syncClient) place() {
-	if !c.opening {
-		return
-	}
-	c.opening = false
-	known := slices.Sorted(maps.Keys(c.known))
-	if len(known) > len(c.uids) {
-		c.fail("the client knows %d messages, there are %d", len(known), len(c.uids))
-	}
-	copy(c.uids, known)
-}
-
-// forget drops messages that VANISHED names.
-func (c *syncClient) forget(set string, earlier bool) {
-	c.t.Helper()
-	if earlier != c.opening {
-		c.fail("VANISHED, earlier %t", earlier)
-	}
-	expr, err := numset.Parse([]byte(set), 1000)
-	if err != nil {
-		c.fail("VANISHED %s: %v", set, err)
-	}
-	for uid := range expr.Resolve(0).All() {
-		delete(c.known, uid)
-		if earlier {
-			continue
-		}
-		// One of which the client does not know the UID yet stands at the end.
-		at := slices.Index(c.uids, uid)
-		if at < 0 {
-			at = slices.Index(c.uids, 0)
-		}
-		if at < 0 {
-			c.fail("VANISHED %d: the client counts no such message", uid)
-		}
-		c.uids = slices.Delete(c.uids, at, at+1)
-	}
 }
 
 // learnNew asks for the flags of messages that came while it was connected.
 func (c *syncClient) learnNew() {
 	c.t.Helper()
-	if slices.Contains(c.uids, 0) {
-		c.do(fmt.Sprintf("UID FETCH %d:* (FLAGS MODSEQ)", c.uidNext), nil)
-	}
-	if len(c.uids) > 0 && c.uids[len(c.uids)-1] != 0 {
-		c.uidNext = max(c.uidNext, c.uids[len(c.uids)-1]+1)
+	if slices.Contains(c.client.Slots, 0) {
+		c.do(fmt.Sprintf("UID FETCH %d:* (FLAGS MODSEQ)", c.cache.Next), nil)
 	}
 }
 
 // act changes flags under a condition that the client's copy says will hold.
 func (c *syncClient) act(rng *rand.Rand) {
 	c.t.Helper()
-	if len(c.uids) == 0 {
+	if len(c.client.Slots) == 0 {
 		return
 	}
-	uid := c.uids[rng.IntN(len(c.uids))]
-	msg, ok := c.known[uid]
-	if !ok {
+	uid := c.client.Slots[rng.IntN(len(c.client.Slots))]
+	msg := c.cache.Messages[uid]
+	if !msg.Known {
 		return
 	}
 	flag := []string{`\Flagged`, `\Seen`, "$x"}[rng.IntN(3)]
 	silent := []string{"", ".SILENT"}[rng.IntN(2)]
-	c.do(fmt.Sprintf("UID STORE %d (UNCHANGEDSINCE %d) +FLAGS%s (%s)", uid, msg.modSeq, silent, flag), func(flags string) string {
-		if slices.Contains(strings.Fields(flags), flag) {
-			return flags
-		}
-		return flags + " " + flag
-	})
+	c.do(fmt.Sprintf("UID STORE %d (UNCHANGEDSINCE %d) +FLAGS%s (%s)", uid, msg.ModSeq, silent, flag), &modelclient.Quiet{UIDs: []uint32{uid},
+		Change: func(old string) string { return modelclient.FlagText(append(strings.Fields(old), flag)) }})
 }
 
 // check compares the copy with the truth.
-func (c *syncClient) check(store *peer) {
+func (c *syncClient) check() {
 	c.t.Helper()
-	box, err := store.store.Open("INBOX")
+	box, err := c.peer.store.Open("INBOX")
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -320,20 +152,17 @@ func (c *syncClient) check(store *peer) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	if len(c.known) != s.Len() {
-		c.fail("the client knows %d messages of %d", len(c.known), s.Len())
+	if len(c.cache.Messages) != s.Len() || len(c.client.Slots) != s.Len() {
+		c.fail("the client knows %d messages of %d", len(c.cache.Messages), s.Len())
 	}
 	for i := range s.Len() {
 		e := s.At(i)
-		if c.quick && c.uids[i] != e.UID {
-			c.fail("message %d: the client believes UID %d, the truth is %d", i+1, c.uids[i], e.UID)
+		if c.client.Slots[i] != e.UID {
+			c.fail("message %d: the client believes UID %d, the truth is %d", i+1, c.client.Slots[i], e.UID)
 		}
-		names := append(view.SystemFlags(e.Flags), s.Keywords(e.Keywords)...)
-		got := strings.Fields(c.known[e.UID].flags)
-		slices.Sort(names)
-		slices.Sort(got)
-		if !slices.Equal(names, got) {
-			c.fail("UID %d: the client believes %q, the truth is %q (MODSEQ %d)", e.UID, got, names, e.ModSeq)
+		want := modelclient.FlagText(append(view.SystemFlags(e.Flags), s.Keywords(e.Keywords)...))
+		if got := c.cache.Messages[e.UID]; !got.Known || got.Flags != want {
+			c.fail("UID %d: the client believes %+v, the truth is %q (MODSEQ %d)", e.UID, got, want, e.ModSeq)
 		}
 	}
 }
@@ -384,8 +213,7 @@ func testSync(t *testing.T, quick bool) {
 				defer p.Close()
 				clients := []*syncClient{{t: t, peer: p, session: 1}, {t: t, peer: p, session: 2}}
 				for _, c := range clients {
-					c.known, c.uidNext = map[uint32]syncMessage{}, 1
-					c.quick, c.ask = quick, rng.IntN
+					c.cache, c.quick, c.ask = modelclient.NewCache(), quick, rng.IntN
 					c.connect()
 				}
 				for n := 3; n <= 4; n++ {
@@ -406,20 +234,20 @@ func testSync(t *testing.T, quick bool) {
 						c.learnNew()
 						c.act(rng)
 					case 4: // expunges have to wait
-						if len(c.uids) > 0 {
+						if len(c.client.Slots) > 0 {
 							c.do("FETCH 1 (UID FLAGS)", nil)
 						}
 					case 5:
 						c.learnNew()
 						c.do("NOOP", nil)
 						c.learnNew()
-						c.check(p)
+						c.check()
 					}
 				}
 				for _, c := range clients {
 					c.connect()
 					c.learnNew()
-					c.check(p)
+					c.check()
 				}
 			})
 		}
