@@ -106,3 +106,34 @@ func TestAwait(t *testing.T) {
 		t.Errorf("%q, %v", got, err)
 	}
 }
+
+// While one session searches, another of the same process selects the same mailbox,
+// reads, adds to it and is answered.
+func TestOthersAreServedMeanwhile(t *testing.T) {
+	release := make(chan struct{})
+	store := &slow{Store: memstore.New(memstore.Options{}), begun: make(chan struct{}, 1), wait: func() {}}
+	b := newBenchOn(t, store, settings.New())
+	d, other := b.connect(""), b.connect("")
+	d.until("a0")
+	other.until("a0")
+	for range 3 {
+		d.send("a1 APPEND INBOX {4+}\r\nx: y\r\n")
+		d.until("a1 OK")
+	}
+	d.send("a2 SELECT INBOX\r\n")
+	d.until("a2 OK")
+	store.wait = func() { <-release }
+	d.send("a3 SEARCH BODY nonsense\r\n")
+	<-store.begun
+	other.send("b1 SELECT INBOX\r\nb2 FETCH 1:* FLAGS\r\nb3 APPEND INBOX {4+}\r\nx: y\r\nb4 STORE 1 +FLAGS (\\Seen)\r\n")
+	for _, answer := range []string{"b1 OK", "b2 OK", "b3 OK", "b4 OK"} {
+		other.until(answer)
+	}
+	close(release)
+	d.until("a3 OK")
+	for _, s := range []*dialogue{d, other} {
+		s.send("z LOGOUT\r\n")
+		s.until("z OK")
+	}
+	b.serving.Wait()
+}

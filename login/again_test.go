@@ -128,11 +128,11 @@ func TestUnauthenticateOfBadWorkers(t *testing.T) {
 		}, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r := start(t, options{})
-			r.server.relayFor = relay.Timeouts{Write: time.Minute, Half: 100 * time.Millisecond, Finish: 300 * time.Millisecond, Linger: 50 * time.Millisecond}
+			timeouts := relay.Timeouts{Write: time.Minute, Half: 100 * time.Millisecond, Finish: 300 * time.Millisecond, Linger: 50 * time.Millisecond}
 			if test.name == "without an end" {
-				r.server.relayFor.Half = time.Minute // Finish alone ends it
+				timeouts.Half = time.Minute // Finish alone ends it
 			}
+			r := start(t, options{relay: timeouts})
 			c := r.dialTLS("imaps", nil)
 			c.hear("* OK")
 			c.say("a1 LOGIN ann pass\r\na2 UNAUTHENTICATE\r\na3 LOGIN bob pass\r\na4 NOOP")

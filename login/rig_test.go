@@ -117,6 +117,7 @@ type options struct {
 	config  func(*config)
 	noCerts bool
 	welcome handoffmsg.Welcome
+	relay   relay.Timeouts
 }
 
 func newRig(t testing.TB) *rig {
@@ -162,6 +163,9 @@ func start(t testing.TB, o options, adjust ...func(*rig)) *rig {
 	}
 	r.server = newServer(cfg, maillog.New(r.logs), ctl, listeners, time.Now)
 	r.server.relayFor = relay.Timeouts{Write: time.Minute, Half: time.Minute, Finish: time.Minute, Linger: 50 * time.Millisecond}
+	if o.relay != (relay.Timeouts{}) {
+		r.server.relayFor = o.relay
+	}
 	r.server.auth.attach(r.newAuthd())
 	r.wg.Go(r.playMaster)
 	if o.welcome.Credits == 0 {
