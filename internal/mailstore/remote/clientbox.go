@@ -322,6 +322,7 @@ func (b *clientBox) Store(change mailstore.FlagChange) (mailstore.StoreResult, e
 	var out stored
 	change.Flags &= mailstore.AllFlags
 	err := b.asks(opStore, "store", &storing{b.n, change}, &out)
+	b.changed(false) // a \Seen of the guest's own is told by no word of a change
 	return out.StoreResult, err
 }
 

@@ -10,6 +10,7 @@ import (
 	"rookery/internal/ipc"
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/maildir"
+	"rookery/internal/numset"
 	"rookery/internal/vfs"
 	"rookery/internal/vfs/faultfs"
 	"rookery/internal/vfs/memfs"
@@ -164,11 +165,83 @@ func TestPictureCutShort(t *testing.T) {
 	if third.Base != have || len(third.Steps) > 8 || third.Tells {
 		t.Errorf("%+v", third)
 	}
+	// Nor is one that was told by another.
+	own := open(t, store, "INBOX")
+	_, err = own.Store(mailstore.FlagChange{UIDs: numset.Span(1, n), Op: mailstore.AddFlags, Flags: mailstore.Seen})
+	must(t, err)
+	var cut, again picture
+	must(t, decode(ask(t, conn, 8, opPicture, &picturing{Box: 1, Have: third.No}).Data, &cut))
+	must(t, decode(ask(t, conn, 9, opPicture, &picturing{Box: 1, Have: cut.No}).Data, &again))
+	if cut.Base != third.No || !cut.More || again.Base != 0 {
+		t.Errorf("told by %d, cut short, and then by %d", cut.Base, again.Base)
+	}
 	// One who says that he has another is told all.
 	must(t, decode(ask(t, conn, 7, opPicture, &picturing{Box: 1, Have: have}).Data, &fourth))
 	if fourth.Base != 0 || !fourth.Tells {
 		t.Errorf("%+v", fourth)
 	}
+}
+
+// A guest who does not say that he has heard of a change is not told of more of them,
+// and then at once.
+func TestHeard(t *testing.T) {
+	store := shared(t)
+	wake := make(chan struct{})
+	conn, served := raw(t, asGuest(t, store, "bob"), ServeOptions{Wake: wake, Limits: Limits{Pause: time.Nanosecond}})
+	if a := ask(t, conn, 1, opOpen, &named{"Box"}); a.Failed {
+		t.Fatal(a.Kind)
+	}
+	own := open(t, store, "Box")
+	// told counts words until an answer; what a call changes is told before that.
+	told := func(id uint32, o op, args fields) (n int) {
+		t.Helper()
+		must(t, conn.Send(&Call{ID: id, Op: uint8(o), Data: mustEncode(t, args)}, -1))
+		for {
+			m, _, err := conn.Recv()
+			must(t, err)
+			switch m.(type) {
+			case *Changed:
+				n++
+			case *Answer:
+				return n
+			}
+		}
+	}
+	flip := func(id uint32) int {
+		t.Helper()
+		op := mailstore.AddFlags
+		if id%2 == 0 {
+			op = mailstore.RemoveFlags
+		}
+		return told(id, opStore, &storing{1, mailstore.FlagChange{UIDs: numset.Of(1), Op: op, Flags: mailstore.Flagged}})
+	}
+	for id, want := range []int{3: 1, 4: 0, 5: 0} {
+		if got := 0; id > 2 {
+			if got = flip(uint32(id)); got != want {
+				t.Errorf("change %d: %d words, want %d", id, got, want)
+			}
+		}
+	}
+	must(t, conn.Send(&Heard{Box: 1}, -1)) // there were more meanwhile: once again
+	if got := told(6, opList, &none{}); got != 1 {
+		t.Errorf("%d words after the first was heard", got)
+	}
+	must(t, conn.Send(&Heard{Box: 1}, -1))
+	if got := told(7, opList, &none{}); got != 0 {
+		t.Errorf("%d words of nothing", got)
+	}
+	if got := flip(8); got != 1 {
+		t.Errorf("%d words of a new change", got)
+	}
+	wake <- struct{}{}
+	wake <- struct{}{}
+	wake <- struct{}{}
+	if got := told(10, opStatus, &asking{"Box", false}); got > 1 {
+		t.Errorf("%d words of the store", got)
+	}
+	own.Close()
+	conn.Close()
+	must(t, <-served)
 }
 
 // What a guest has open and begun is closed with his channel, in the owner's process and

@@ -9,6 +9,7 @@ import (
 	"rookery/internal/acl"
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/guarded"
 	"rookery/internal/mailstore/memstore"
 	"rookery/internal/numset"
 )
@@ -251,5 +252,49 @@ func TestSharer(t *testing.T) {
 	}
 	if err := s.SetACL("Box", acl.ID{Kind: acl.Anyone}, acl.Change{Rights: acl.Read}); !errkind.Is(err, errkind.NoPermission) {
 		t.Error(err)
+	}
+}
+
+// ownSeen keeps what a guest has seen.
+type ownSeen struct{ own guarded.Own }
+
+func (o *ownSeen) Own(mailstore.GUID, uint32) (guarded.Own, error) { return o.own, nil }
+
+func (o *ownSeen) Change(_ mailstore.GUID, _ uint32, change func(guarded.Own) guarded.Own) error {
+	o.own = change(o.own)
+	return nil
+}
+
+// A \Seen of the guest's own is in his picture at once, though nothing in the mailbox
+// changes; and where it is lost he is told all anew.
+func TestOwnSeen(t *testing.T) {
+	store := shared(t)
+	private := &ownSeen{}
+	g, _ := guarded.Wrap(store, guarded.Options{Who: acl.Who{User: "bob"}, Owner: "ann", Private: private})
+	s := serve(t, g, ServeOptions{}, ClientOptions{})
+	mb := open(t, s, "Box")
+	for _, c := range []struct {
+		op   mailstore.FlagOp
+		want mailstore.Flags
+	}{{mailstore.AddFlags, mailstore.Seen}, {mailstore.RemoveFlags, 0}, {mailstore.AddFlags, mailstore.Seen}} {
+		r, err := mb.Store(mailstore.FlagChange{UIDs: numset.Of(2), Op: c.op, Flags: mailstore.Seen})
+		if err != nil || !r.Changed.Equal(numset.Of(2)) {
+			t.Fatal(r, err)
+		}
+		if got := mb.Snapshot().At(1).Flags; got != c.want {
+			t.Errorf("after %d the flags are %d", c.op, got)
+		}
+		if snap, err := mb.Sync(); err != nil || snap.At(1).Flags != c.want || snap.At(0).Flags != 0 {
+			t.Error(snap.At(1), err)
+		}
+	}
+	high := mb.Snapshot().HighestModSeq()
+	private.own = guarded.Own{}
+	if snap, err := mb.Sync(); err != nil || snap.At(1).Flags != 0 || snap.HighestModSeq() > high {
+		t.Error(snap, err)
+	}
+	own := open(t, store, "Box")
+	if own.Snapshot().At(1).Flags != 0 {
+		t.Error("the owner's message was changed")
 	}
 }

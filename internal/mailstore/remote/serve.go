@@ -365,7 +365,10 @@ func (s *server) follow(ctx context.Context) {
 			return
 		}
 		for _, b := range s.allBoxes() {
-			b.mb.Sync() // what it finds wakes the mailbox's own watcher
+			s.with("sync", b.n, func(b *serverBox) error {
+				_, err := b.mb.Sync() // what it finds wakes the mailbox's own watcher
+				return err
+			})
 		}
 		s.tellStore()
 		select {

@@ -67,6 +67,9 @@ func (b *serverBox) picture(a *picturing) (*picture, error) {
 	if a.Have != p.no || p.steps != nil || p.sets == nil || p.sets.full() {
 		p.told, p.sets = nil, newWordSets()
 	}
+	if p.told != nil && (now.HighestModSeq() < p.told.HighestModSeq() || now.UIDNext() < p.told.UIDNext()) {
+		p.told, p.sets = nil, newWordSets() // the guest would not believe it
+	}
 	if p.told != nil {
 		out.Base = p.no
 	}

@@ -64,7 +64,11 @@ func (p *plain) changed(rnd *rand.Rand) *plain {
 	state := func(e *mailstore.Entry) {
 		e.Flags, e.Keywords, e.ModSeq = mailstore.Flags(rnd.IntN(32)), uint32(rnd.IntN(len(n.sets))), n.high
 	}
-	switch rnd.IntN(7) {
+	switch rnd.IntN(8) {
+	case 5: // a flag that is somebody's own changes no MODSEQ
+		if len(n.list) > 0 {
+			n.list[rnd.IntN(len(n.list))].Flags ^= mailstore.Seen
+		}
 	case 0: // many go
 		n.list = slices.DeleteFunc(n.list, func(mailstore.Entry) bool { return rnd.IntN(3) == 0 })
 	case 1: // a range goes
