@@ -529,7 +529,7 @@ func doTogether(w *world, c *conn, n [6]uint32) {
 		c.do("FETCH 1 (FLAGS)", func(a *answer) { c.wantFetch(a, false) })
 		return
 	}
-	n[2], n[3] = n[2]*3, n[3]*2
+	n[2], n[3] = n[2]-n[2]%3, n[3]&^1
 	doLose(w, c, n)
 }
 

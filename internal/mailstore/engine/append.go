@@ -283,7 +283,7 @@ func (f *filling) take(j *addJob) *Batch {
 	}
 	j.uidv = f.mb.where().UIDValidity
 	if len(f.mb.words.names) > maxKeywords {
-		f.mb.sets = -1
+		f.mb.sets = nil
 		f.mb.learn(f.c.tx.View())
 		j.err = errkind.Newf("append", errkind.Limit, "the mailbox has too many keywords")
 		return nil

@@ -101,10 +101,9 @@ func (mb *mailbox) Store(fc mailstore.FlagChange) (mailstore.StoreResult, error)
 
 func (mb *mailbox) storeStep(fc mailstore.FlagChange, c *change, uids []uint32, res *mailstore.StoreResult) error {
 	names := fc.Keywords
-	if fc.Op == mailstore.RemoveFlags { // what nobody has needs no place
-		names = slices.DeleteFunc(slices.Clone(names), func(k string) bool { return mb.words.by[fold(k)] == "" })
+	if fc.Op != mailstore.RemoveFlags { // what nobody has needs no place
+		names = mb.words.spell(names)
 	}
-	names = mb.words.spell(names)
 	if len(mb.words.names) > maxKeywords {
 		return errkind.Newf("store", errkind.Limit, "the mailbox has too many keywords")
 	}
@@ -160,7 +159,7 @@ func union(a, b []string) []string {
 	if len(b) == 0 {
 		return a
 	}
-	out := append(slices.Clone(a), b...)
+	out := append(slices.Clone(a), minus(b, a)...)
 	slices.Sort(out)
 	return slices.Compact(out)
 }
@@ -169,7 +168,9 @@ func minus(a, b []string) []string {
 	if len(a) == 0 || len(b) == 0 {
 		return a
 	}
-	return slices.DeleteFunc(slices.Clone(a), func(n string) bool { return slices.Contains(b, n) })
+	return slices.DeleteFunc(slices.Clone(a), func(n string) bool {
+		return slices.ContainsFunc(b, func(k string) bool { return k == n || fold(k) == fold(n) })
+	})
 }
 
 // Expunge removes messages for good.

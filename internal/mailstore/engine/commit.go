@@ -67,7 +67,7 @@ func (c *change) abort() {
 	if !c.done {
 		c.done = true
 		c.tx.Abort()
-		c.mb.sets = -1 // names of what did not happen are forgotten
+		c.mb.sets = nil // names of what did not happen are forgotten
 	}
 }
 

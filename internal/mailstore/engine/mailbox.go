@@ -19,8 +19,8 @@ type mailbox struct {
 	s     *Store
 	box   Box
 	index *index.Box
-	words words // under Store.work; of the newest view
-	sets  int   // how many of the view's keyword sets are in words; -1: begin anew
+	words words      // under Store.work; of the newest view
+	sets  [][]string // the view's keyword sets that are in words
 
 	mu       sync.Mutex
 	folder   Folder
@@ -126,7 +126,7 @@ func (s *Store) load(f Folder) (*mailbox, error) {
 		box.Close()
 		return nil, vfs.Kinded("open index", err)
 	}
-	mb := &mailbox{s: s, box: box, index: ix, folder: f, sets: -1, watchers: map[*watcher]struct{}{}, seen: ix.View()}
+	mb := &mailbox{s: s, box: box, index: ix, folder: f, watchers: map[*watcher]struct{}{}, seen: ix.View()}
 	ix.OnDamage(mb.heal)
 	return mb, nil
 }
@@ -244,18 +244,19 @@ func (mb *mailbox) Keywords() []string {
 	return w.names
 }
 
-// learn brings words up to the newest view; Store.work is held.
+// learn brings words up to the newest view; Store.work is held. Sets are added to those
+// that a view has; an index that was built anew, or read anew, has its own.
 func (mb *mailbox) learn(v *index.View) {
 	sets := v.Sets()
-	if mb.sets < 0 || mb.sets > len(sets) {
-		mb.words, mb.sets = words{}, 0
+	if len(mb.sets) == 0 || len(sets) < len(mb.sets) || &sets[0] != &mb.sets[0] {
+		mb.words, mb.sets = words{}, nil
 	}
-	for _, set := range sets[mb.sets:] {
+	for _, set := range sets[len(mb.sets):] {
 		for _, name := range set {
 			mb.words.add(name)
 		}
 	}
-	mb.sets = len(sets)
+	mb.sets = sets
 }
 
 // Snapshot is the newest picture known.

@@ -6,6 +6,7 @@ import (
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/engine"
 	"rookery/internal/numset"
+	"rookery/internal/vfs"
 	"rookery/internal/vfs/memfs"
 )
 
@@ -45,13 +46,13 @@ func TestNoUIDTwice(t *testing.T) {
 	}
 }
 
-func addOne(t *testing.T, s mailstore.Store) mailstore.UID {
+func addOne(t *testing.T, s mailstore.Store, keywords ...string) mailstore.UID {
 	t.Helper()
 	a, err := s.Append("INBOX")
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := a.Add(mailstore.AppendMeta{}, 2)
+	w, err := a.Add(mailstore.AppendMeta{Keywords: keywords}, 2)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,6 +64,27 @@ func addOne(t *testing.T, s mailstore.Store) mailstore.UID {
 	return res.UIDs[0]
 }
 
+// cutLog cuts the user's index log somewhere.
+func cutLog(t *testing.T, disk *memfs.FS) {
+	t.Helper()
+	for _, dir := range []string{"mail/.rookery", "mail"} {
+		f, err := disk.OpenFile(dir+"/rookery.index.log", vfs.Write, 0)
+		if err != nil {
+			continue
+		}
+		defer f.Close()
+		info, err := f.Stat()
+		if err == nil {
+			err = f.Truncate(info.Size / 2)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	t.Fatal("there is no index log")
+}
+
 // dropLog removes the user's index log.
 func dropLog(t *testing.T, disk *memfs.FS) {
 	t.Helper()
@@ -72,4 +94,35 @@ func dropLog(t *testing.T, disk *memfs.FS) {
 		}
 	}
 	t.Fatal("there is no index log")
+}
+
+// A process that knows a mailbox's keywords takes others away, too, that came with an
+// index that another process has built anew, however they are spelled.
+func TestOthersKeywords(t *testing.T) {
+	disk := memfs.New(memfs.Options{})
+	var notes []string
+	p, q := openOn(t, disk, &notes), openOn(t, disk, &notes)
+	mb, err := p.Open("INBOX")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mb.Close()
+	cutLog(t, disk)
+	addOne(t, p, "k1", "$Y")
+	if _, err := mb.Expunge(numset.Of(1)); err != nil {
+		t.Fatal(err)
+	}
+	addOne(t, q, "$y", "k2")
+	if _, err := mb.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	for _, op := range []mailstore.FlagOp{mailstore.AddFlags, mailstore.RemoveFlags} {
+		if _, err := mb.Store(mailstore.FlagChange{UIDs: numset.Of(2), Op: op, Keywords: []string{"k1", "K2", "$Y"}}); err != nil {
+			t.Fatal(err)
+		}
+		s := mb.Snapshot()
+		if got, want := s.Keywords(s.At(0).Keywords), map[mailstore.FlagOp]int{mailstore.AddFlags: 3}[op]; len(got) != want {
+			t.Errorf("the message has %q, want %d", got, want)
+		}
+	}
 }
