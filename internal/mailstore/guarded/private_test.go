@@ -125,3 +125,34 @@ func TestPrivateSeen(t *testing.T) {
 	must(t, err)
 	unseen(4)
 }
+
+// A user's other sessions are told of what he has seen, and the owner's are not.
+func TestPrivateTold(t *testing.T) {
+	store := prepared(t, "user=bob lrs")
+	s, _ := guarded.Wrap(store, guarded.Options{Who: acl.Who{User: "bob"}, Owner: "ann", Private: &seenBook{}})
+	told := map[string]chan struct{}{}
+	for name, of := range map[string]mailstore.Store{"bob": s, "ann": owner(t, store)} {
+		mb, err := of.Open("Box")
+		must(t, err)
+		defer mb.Close()
+		told[name] = make(chan struct{}, 1)
+		defer mb.Watch(told[name])()
+	}
+	mb, err := s.Open("Box")
+	must(t, err)
+	defer mb.Close()
+	before, err := mb.Sync()
+	must(t, err)
+	_, err = mb.Store(mailstore.FlagChange{UIDs: numset.Of(1), Op: mailstore.AddFlags, Flags: mailstore.Seen})
+	must(t, err)
+	if len(told["bob"]) != 1 || len(told["ann"]) != 0 {
+		t.Errorf("bob's other session was told %d times, the owner's %d", len(told["bob"]), len(told["ann"]))
+	}
+	after := mb.Snapshot()
+	if after.HighestModSeq() <= before.HighestModSeq() || after.At(0).ModSeq != after.HighestModSeq() || after.At(1).ModSeq != before.At(1).ModSeq {
+		t.Errorf("%d after %d, message 1 has %d", after.HighestModSeq(), before.HighestModSeq(), after.At(0).ModSeq)
+	}
+	if st, err := s.Status("Box", mailstore.StatusWant{}); err != nil || st.HighestModSeq != after.HighestModSeq() {
+		t.Errorf("STATUS tells %d, %v", st.HighestModSeq, err)
+	}
+}

@@ -104,7 +104,7 @@ func TestNothing(t *testing.T) {
 		if !errkind.Is(want, errkind.NotFound) {
 			t.Errorf("%s of nothing: %v", what, want)
 		}
-		for _, name := range []mailstore.Name{"Other Users/ann/Hidden", "Other Users/carol/Hidden", "Other Users/zed/Hidden", "Other Users/ann/Open/x"} {
+		for _, name := range []mailstore.Name{"Other Users/ann/Hidden", "Other Users/carol/Hidden", "Other Users/zed/Hidden", "Other Users/ann/Open/x", "Other Users/=61nn/Open"} {
 			if err := call(name); err == nil || err.Error() != want.Error() {
 				t.Errorf("%s of %s: %v, of nothing: %v", what, name, err, want)
 			}
@@ -382,20 +382,27 @@ func TestBetweenOwners(t *testing.T) {
 		}
 		box.Close()
 	}
+	// The channel ends while the owner's end is still about to expunge: both stay.
+	d.lines["ann"].late = true
+	if res, err := mb.Move(numset.Of(3), "INBOX"); !errkind.Is(err, errkind.Unavailable) {
+		t.Errorf("%+v, %v", res, err)
+	}
+	d.lines["ann"].late = false
+	count("a move whose end is still to come", 1, 2, 3, 4)
 	// The answer of the expunge is lost: nobody knows, and the copies stay.
 	d.lines["ann"].dieIn = 2
 	res, err := mb.Move(numset.Of(3), "INBOX")
 	if !errkind.Is(err, errkind.Unavailable) {
 		t.Errorf("%+v, %v", res, err)
 	}
-	count("a move whose end is not known", 0, 2, 3, 4)
+	count("a move whose end is not known", 0, 2, 3, 5)
 	own, err := whole.Open("INBOX")
 	must(t, err)
 	defer own.Close()
 	if _, err := own.Move(numset.Of(1), "Other Users/carol/Drop"); err != nil {
 		t.Error(err)
 	}
-	count("a move away", 0, 2, 4, 3)
+	count("a move away", 0, 2, 4, 4)
 }
 
 // The others' mail is beside one's own: one tree, subscriptions of one's own, no quota

@@ -150,6 +150,7 @@ type line struct {
 	cut bool
 	// dieIn, if above 0, ends the channel in that many calls.
 	dieIn int
+	late  bool // an EXPUNGE has not been done yet when its channel ends
 }
 
 func (l *line) alive() error {
@@ -210,6 +211,9 @@ func (b *lineBox) Store(c mailstore.FlagChange) (mailstore.StoreResult, error) {
 
 // Expunge does it and loses the answer where the channel ends.
 func (b *lineBox) Expunge(uids numset.Set) (numset.Set, error) {
+	if b.l.late {
+		return numset.Set{}, errkind.Newf("channel", errkind.Unavailable, "it has ended")
+	}
 	out, err := b.Mailbox.Expunge(uids)
 	if aerr := b.l.alive(); aerr != nil {
 		return numset.Set{}, aerr
