@@ -1,8 +1,8 @@
 package clients
 
 import (
-	"bufio"
 	"compress/flate"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -16,40 +16,25 @@ import (
 	"time"
 
 	"rookery/internal/e2e/harness"
-	"rookery/internal/numset"
+	"rookery/internal/modelclient"
 )
 
 // caching is a mail program that keeps a copy of INBOX over connections: it comes
 // back with QRESYNC, hears of changes by NOTIFY without asking, in IDLE or not, and
-// speaks through COMPRESS.
+// speaks through COMPRESS. What the server may say, and when, package modelclient knows.
 type caching struct {
-	t     *testing.T
-	d     *harness.Demo
-	conn  net.Conn
-	w     *flate.Writer
-	lines chan string // closed at the connection's end
-	tag   int
-	said  []string // for a failure
+	t         *testing.T
+	d         *harness.Demo
+	conn      net.Conn
+	w         *flate.Writer
+	responses chan modelclient.Response // closed at the connection's end
+	tag       int
+	said      []string // for a failure
 
-	flags    map[uint32]string // by UID: the copy
-	uids     []uint32          // by sequence number; 0 where the UID is not known yet
-	opening  bool              // SELECT is under way: uids come from the copy
-	next     uint32            // all messages below this UID are in the copy
-	validity uint64
-	highest  uint64
-	seen     uint64            // the highest MODSEQ of the command under way
-	told     uint64            // its HIGHESTMODSEQ, 0 for none
-	others   map[string]string // what was told of other mailboxes
+	client *modelclient.Client
+	cache  *modelclient.Cache // the copy
+	others map[string]string  // what was told of other mailboxes: messages by name
 }
-
-var (
-	cacheCount   = regexp.MustCompile(`^\* (\d+) (EXISTS|EXPUNGE)$`)
-	cacheFetch   = regexp.MustCompile(`^\* (\d+) FETCH \(.*UID (\d+).*FLAGS \(([^)]*)\).*MODSEQ \((\d+)\)`)
-	cacheGone    = regexp.MustCompile(`^\* VANISHED (\(EARLIER\) )?([0-9:,]+)$`)
-	cacheStatus  = regexp.MustCompile(`^\* STATUS (\S+) \(.*MESSAGES (\d+)`)
-	cacheCode    = regexp.MustCompile(`\[(UIDVALIDITY|HIGHESTMODSEQ) (\d+)\]`)
-	cacheDeleted = regexp.MustCompile(`^\* LIST \(\\NonExistent.*\) "." (\S+)$`)
-)
 
 // connect begins a connection, with TLS or without.
 func (c *caching) connect(secure bool) {
@@ -61,41 +46,55 @@ func (c *caching) connect(secure bool) {
 	plain := c.d.Dial(service)
 	plain.Login("u1")
 	plain.OK("COMPRESS DEFLATE")
-	c.conn, c.lines = plain.Conn(), make(chan string, 1<<12)
+	c.conn, c.responses = plain.Conn(), make(chan modelclient.Response, 1<<12)
 	c.conn.SetDeadline(time.Time{})                   // it is bounded by who waits
 	c.w, _ = flate.NewWriter(c.conn, flate.BestSpeed) // the level is one that there is
-	go readLines(flate.NewReader(c.conn), c.lines)
+	go readResponses(flate.NewReader(c.conn), c.responses)
+	c.client = &modelclient.Client{}
 	c.do("ENABLE QRESYNC")
+	c.client.Qresync, c.client.Condstore = true, true
 	c.do("NOTIFY SET STATUS (SELECTED (MessageNew (UID FLAGS MODSEQ) MessageExpunge FlagChange)) (PERSONAL (MessageNew MessageExpunge MailboxName))")
-	c.uids, c.opening = nil, true
-	if c.highest == 0 {
+	c.client.Unasked = modelclient.AllMessages
+	if c.cache.Highest == 0 {
 		c.do("SELECT INBOX")
 		c.do("UID FETCH 1:* (FLAGS)")
 		return
 	}
-	maps.DeleteFunc(c.flags, func(uid uint32, _ string) bool { return uid >= c.next })
-	c.do(fmt.Sprintf("SELECT INBOX (QRESYNC (%d %d %s))", c.validity, c.highest, numset.Span(1, max(c.next-1, 1))))
-	c.do(fmt.Sprintf("UID FETCH %d:* (FLAGS)", c.next))
+	c.do("SELECT INBOX (" + c.cache.Resync(modelclient.AskBelow, nil) + ")")
+	c.do(fmt.Sprintf("UID FETCH %d:* (FLAGS)", c.cache.Next))
 }
 
-// readLines gives lines until the stream ends. What this client asks for has no literals.
-func readLines(r io.Reader, to chan<- string) {
+// readResponses gives responses until the stream ends, or what comes is none.
+func readResponses(r io.Reader, to chan<- modelclient.Response) {
 	defer close(to)
-	lines := bufio.NewReader(r)
+	var have []byte
+	buf := make([]byte, 4<<10)
 	for {
-		line, err := lines.ReadString('\n')
+		n, err := r.Read(buf)
+		have = append(have, buf[:n]...)
+		for {
+			one, rest, perr := modelclient.Next(have)
+			if errors.Is(perr, modelclient.ErrMore) {
+				break
+			}
+			if perr != nil {
+				return
+			}
+			to <- one
+			have = rest
+		}
 		if err != nil {
 			return
 		}
-		to <- strings.TrimRight(line, "\r\n")
 	}
 }
 
 // lose ends the connection without a word.
 func (c *caching) lose() {
 	c.conn.Close()
-	for range c.lines { // what was on its way is lost
+	for range c.responses { // what was on its way is lost
 	}
+	c.client.Lost()
 }
 
 func (c *caching) send(text string) {
@@ -107,47 +106,40 @@ func (c *caching) send(text string) {
 	c.said = append(c.said, "C: "+text)
 }
 
+// begin sends a command, and gives its tag.
+func (c *caching) begin(command string) (tag string) {
+	c.t.Helper()
+	c.tag++
+	tag = fmt.Sprintf("t%d", c.tag)
+	c.client.Begin(tag, command, c.cache, nil)
+	c.send(tag + " " + command)
+	return tag
+}
+
 // do sends a command and learns from the answer.
 func (c *caching) do(command string) {
 	c.t.Helper()
-	c.tag++
-	tag := fmt.Sprintf("t%d ", c.tag)
-	c.send(tag + command)
-	c.until(tag)
+	c.until(c.begin(command))
 }
 
-func (c *caching) until(prefix string) {
+func (c *caching) until(tag string) {
 	c.t.Helper()
 	for {
 		select {
-		case line, ok := <-c.lines:
+		case r, ok := <-c.responses:
 			if !ok {
 				c.fail("the connection ended")
 			}
-			if c.learn(line); !strings.HasPrefix(line, prefix) {
+			if c.learn(r); r.Tag != tag {
 				continue
 			}
-			if !strings.HasPrefix(line, "+") && !strings.HasPrefix(line, prefix+"OK") {
-				c.fail("answer %q", line)
+			if tag != "+" && r.Name != "OK" {
+				c.fail("answer %q", r.Raw)
 			}
-			c.done()
 			return
 		case <-time.After(harness.Timeout):
 			c.fail("no answer")
 		}
-	}
-}
-
-// done is the end of a command: what it told may be relied on (RFC 7162 §6).
-func (c *caching) done() {
-	c.place()
-	c.highest = max(c.highest, c.seen)
-	if c.told > 0 {
-		c.highest = c.told
-	}
-	c.seen, c.told = 0, 0
-	if n := len(c.uids); n > 0 && !slices.Contains(c.uids, 0) {
-		c.next = max(c.next, c.uids[n-1]+1)
 	}
 }
 
@@ -156,99 +148,48 @@ func (c *caching) fail(format string, args ...any) {
 	c.t.Fatalf("%s\n%s", fmt.Sprintf(format, args...), strings.Join(c.said[max(0, len(c.said)-60):], "\n"))
 }
 
-// place gives the copy's messages their sequence numbers: they stand first.
-func (c *caching) place() {
-	if !c.opening {
-		return
-	}
-	c.opening = false
-	known := slices.Sorted(maps.Keys(c.flags))
-	if len(known) > len(c.uids) {
-		c.fail("the copy has %d messages, the mailbox %d", len(known), len(c.uids))
-	}
-	copy(c.uids, known)
-}
-
-func (c *caching) learn(line string) {
+func (c *caching) learn(r modelclient.Response) {
 	c.t.Helper()
-	c.said = append(c.said, "S: "+line)
-	if m := cacheCode.FindStringSubmatch(line); m != nil {
-		n, _ := strconv.ParseUint(m[2], 10, 64)
-		if m[1] == "UIDVALIDITY" {
-			c.validity = n
-		} else {
-			c.told = n
+	c.said = append(c.said, "S: "+r.Raw)
+	if err := c.client.Learn(r); err != nil {
+		c.fail("%v", err)
+	}
+	switch {
+	case r.Name == "STATUS" && len(r.Data) == 2:
+		for i, item := range r.Data[1].List {
+			if item.Text == "MESSAGES" {
+				c.others[r.Data[0].Text] = r.Data[1].List[i+1].Text
+			}
 		}
-	}
-	if m := cacheCount.FindStringSubmatch(line); m != nil {
-		n, _ := strconv.Atoi(m[1])
-		if m[2] == "EXPUNGE" {
-			c.fail("EXPUNGE after ENABLE QRESYNC")
+	case r.Name == "LIST" && len(r.Data) == 3:
+		if slices.ContainsFunc(r.Data[0].List, func(v modelclient.Value) bool { return v.Text == `\NonExistent` }) {
+			delete(c.others, r.Data[2].Text)
 		}
-		for len(c.uids) < n {
-			c.uids = append(c.uids, 0)
-		}
-	}
-	if m := cacheGone.FindStringSubmatch(line); m != nil {
-		c.forget(m[2], m[1] != "")
-	}
-	if m := cacheFetch.FindStringSubmatch(line); m != nil {
-		c.place()
-		seq, _ := strconv.Atoi(m[1])
-		uid, _ := strconv.ParseUint(m[2], 10, 32)
-		if seq > len(c.uids) || c.uids[seq-1] != 0 && c.uids[seq-1] != uint32(uid) {
-			c.fail("message %d of %d is UID %d", seq, len(c.uids), uid)
-		}
-		c.uids[seq-1] = uint32(uid)
-		flags := strings.Fields(strings.ReplaceAll(m[3], `\Recent`, ""))
-		slices.Sort(flags)
-		c.flags[uint32(uid)] = strings.Join(flags, " ")
-		n, _ := strconv.ParseUint(m[4], 10, 64)
-		c.seen = max(c.seen, n)
-	}
-	if m := cacheStatus.FindStringSubmatch(line); m != nil {
-		c.others[m[1]] = m[2]
-	}
-	if m := cacheDeleted.FindStringSubmatch(line); m != nil {
-		delete(c.others, m[1])
 	}
 }
 
-func (c *caching) forget(set string, earlier bool) {
-	c.t.Helper()
-	expr, err := numset.Parse([]byte(set), 1000)
-	if err != nil || earlier != c.opening {
-		c.fail("VANISHED %s, earlier %t: %v", set, earlier, err)
+// copied is the copy: flags by UID.
+func (c *caching) copied() map[uint32]string {
+	out := map[uint32]string{}
+	for uid, m := range c.cache.Messages {
+		out[uid] = m.Flags
 	}
-	for uid := range expr.Resolve(0).All() {
-		delete(c.flags, uid)
-		if earlier {
-			continue
-		}
-		at := slices.Index(c.uids, uid)
-		if at < 0 {
-			at = slices.Index(c.uids, 0) // one that it knows no UID of stands at the end
-		}
-		if at < 0 {
-			c.fail("VANISHED %d, which was never told of", uid)
-		}
-		c.uids = slices.Delete(c.uids, at, at+1)
-	}
+	return out
 }
 
 // hears waits, without a word, until the copy is as the mailbox.
 func (c *caching) hears(truth map[uint32]string) {
 	c.t.Helper()
 	late := time.After(harness.Timeout)
-	for !maps.Equal(c.flags, truth) {
+	for !maps.Equal(c.copied(), truth) {
 		select {
-		case line, ok := <-c.lines:
+		case r, ok := <-c.responses:
 			if !ok {
 				c.fail("the connection ended")
 			}
-			c.learn(line)
+			c.learn(r)
 		case <-late:
-			c.fail("the copy is\n%v\nthe mailbox is\n%v", c.flags, truth)
+			c.fail("the copy is\n%v\nthe mailbox is\n%v", c.copied(), truth)
 		}
 	}
 	// What comes without a command counts with the next one's end.
@@ -263,9 +204,7 @@ func truthOf(c *harness.Client) map[uint32]string {
 			continue
 		}
 		uid, _ := strconv.ParseUint(m[1], 10, 32)
-		flags := strings.Fields(strings.ReplaceAll(m[2], `\Recent`, ""))
-		slices.Sort(flags)
-		truth[uint32(uid)] = strings.Join(flags, " ")
+		truth[uint32(uid)] = modelclient.FlagText(strings.Fields(m[2]))
 	}
 	return truth
 }
@@ -283,7 +222,7 @@ func TestCaching(t *testing.T) {
 		}
 	}
 	other.OK("SELECT INBOX")
-	c := &caching{t: t, d: d, flags: map[uint32]string{}, next: 1, others: map[string]string{}}
+	c := &caching{t: t, d: d, cache: modelclient.NewCache(), others: map[string]string{}}
 	c.connect(false)
 	folders := 0
 	for step := range 250 {
@@ -322,16 +261,15 @@ func TestCaching(t *testing.T) {
 		case 1:
 			c.do("NOOP")
 		case 2: // expunges may have to wait meanwhile
-			if len(c.uids) > 0 {
+			if len(c.client.Slots) > 0 {
 				c.do("UID SEARCH 1")
 			}
 		case 3:
-			c.tag++
-			c.send(fmt.Sprintf("t%d IDLE", c.tag))
+			tag := c.begin("IDLE")
 			c.until("+")
 			other.OK("UID STORE 1:* +FLAGS.SILENT ($idle%d)", step%3)
 			c.send("DONE")
-			c.until(fmt.Sprintf("t%d ", c.tag))
+			c.until(tag)
 		case 4:
 			c.hears(truthOf(other))
 		}
@@ -346,8 +284,8 @@ func TestCaching(t *testing.T) {
 	}
 	c.lose()
 	c.connect(true)
-	if truth := truthOf(other); !maps.Equal(c.flags, truth) {
-		c.fail("after coming back the copy is\n%v\nthe mailbox is\n%v", c.flags, truth)
+	if truth := truthOf(other); !maps.Equal(c.copied(), truth) {
+		c.fail("after coming back the copy is\n%v\nthe mailbox is\n%v", c.copied(), truth)
 	}
 	c.lose()
 	d.NoCrash(t)
