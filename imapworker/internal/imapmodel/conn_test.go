@@ -324,7 +324,7 @@ func (c *conn) compare(late bool) {
 		if m == nil {
 			continue // it is gone, and that could not be told yet
 		}
-		if late && c.loose() {
+		if (late || c.notify == notifyNone) && c.loose() {
 			c.was(m, told)
 			continue
 		}

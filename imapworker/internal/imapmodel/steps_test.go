@@ -345,12 +345,7 @@ func doClose(w *world, c *conn, n [6]uint32) {
 	}
 	c.do("CLOSE", func(a *answer) {
 		c.want(a, "OK")
-		// What another process has added, and nobody here has seen, may stay.
-		there := w.look(b)
-		b.expunge(slices.DeleteFunc(list, func(m *message) bool {
-			_, is := there[m.uid]
-			return is && (c.loose() || !slices.Contains(c.shadow, m))
-		}))
+		b.expunge(list)
 	})
 	c.leave()
 }

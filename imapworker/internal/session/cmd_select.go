@@ -4,6 +4,7 @@ import (
 	"strconv"
 
 	"rookery/imapworker/internal/view"
+	"rookery/internal/errkind"
 	"rookery/internal/imapname"
 	"rookery/internal/imapwire"
 )
@@ -144,9 +145,15 @@ func (c closeCommand) run(s *Session) (view.Reply, error) {
 	var err error
 	if c.expunge && !s.view.ReadOnly() {
 		// RFC 3501 §6.4.2: no untagged EXPUNGE is sent, and no error for a
-		// mailbox that EXAMINE opened.
-		if _, err = s.expunge(s.deleted(nil, false)); lacksRight(err) {
-			err = nil // RFC 4314 §4: without "e" CLOSE "MUST ignore the expunge request"
+		// mailbox that EXAMINE opened. What is \Deleted is looked up: another process
+		// may have taken the flag away since the session was told of it.
+		if err = s.view.Sync(); err == nil {
+			_, err = s.expunge(s.deleted(nil, false))
+		}
+		if lacksRight(err) || errkind.Is(err, errkind.NotFound) {
+			// RFC 4314 §4: without "e" CLOSE "MUST ignore the expunge request"; and what
+			// is gone as a whole has nothing left to expunge.
+			err = nil
 		}
 	}
 	s.deselect()
