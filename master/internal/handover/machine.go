@@ -209,6 +209,8 @@ func (m *Machine) place(s *session, now time.Time) {
 			return
 		}
 	}
+	// A login is not refused because the user's process runs for guests already: worker_process_limit
+	// may be exceeded by as many as worker_guest_process_limit.
 	w.forGuests = false
 	if w.state == running {
 		m.send(w, s)
