@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"rookery/internal/errkind"
@@ -98,9 +99,8 @@ func TestUsable(t *testing.T) {
 
 // maker makes facts of the owner's own mailbox.
 type maker struct {
-	mb     mailstore.Mailbox
-	made   int
-	closed int
+	mb           mailstore.Mailbox
+	made, closed atomic.Int32
 }
 
 func (m *maker) Is(box mailstore.GUID, uidValidity uint32) bool {
@@ -108,26 +108,19 @@ func (m *maker) Is(box mailstore.GUID, uidValidity uint32) bool {
 }
 
 func (m *maker) Make(uid mailstore.UID, field string) ([]byte, bool) {
-	m.made++
+	m.made.Add(1)
 	return []byte(fmt.Sprint(field, uid)), field == "made"
 }
 
-func (m *maker) Close() error { m.closed++; return nil }
+func (m *maker) Close() error { m.closed.Add(1); return nil }
 
 // Facts that the owner's cache lacks are made at his end, for who may read, of the
 // mailbox that is open and of no other.
 func TestMaker(t *testing.T) {
 	store := shared(t)
 	add(t, store, "Box", slices.Repeat([]string{"x"}, 500)...)
-	makers := map[mailstore.Name]*maker{}
-	s := serve(t, asGuest(t, store, "bob"), ServeOptions{Maker: func(name mailstore.Name) Maker {
-		from := name
-		if name == "Look" {
-			from = "Mine"
-		}
-		makers[name] = &maker{mb: open(t, store, from)}
-		return makers[name]
-	}}, ClientOptions{})
+	makers := map[mailstore.Name]*maker{"Box": {mb: open(t, store, "Box")}, "Look": {mb: open(t, store, "Mine")}}
+	s := serve(t, asGuest(t, store, "bob"), ServeOptions{Maker: func(name mailstore.Name) Maker { return makers[name] }}, ClientOptions{})
 	mb, other := open(t, s, "Box"), open(t, s, "Look")
 	before := s.last
 	for uid := mailstore.UID(1); uid <= 502; uid++ {
@@ -144,17 +137,17 @@ func TestMaker(t *testing.T) {
 	if _, ok := mb.Cached(5000, "made"); ok {
 		t.Error("a fact was made of a message that is not there")
 	}
-	if _, ok := other.Cached(1, "made"); ok || makers["Look"].made != 0 {
+	if _, ok := other.Cached(1, "made"); ok || makers["Look"].made.Load() != 0 {
 		t.Error("a fact was made of another mailbox")
 	}
-	n := makers["Box"].made
+	n := makers["Box"].made.Load()
 	give(t, store, "Box", "user=bob l")
-	if _, ok := mb.Cached(1, "made too"); ok || makers["Box"].made != n {
+	if _, ok := mb.Cached(1, "made too"); ok || makers["Box"].made.Load() != n {
 		t.Error("a fact was made for who may not read")
 	}
 	must(t, mb.Close())
 	s.stop()
-	if makers["Box"].closed != 1 || makers["Look"].closed != 1 {
+	if makers["Box"].closed.Load() != 1 || makers["Look"].closed.Load() != 1 {
 		t.Error("a maker is not closed")
 	}
 }

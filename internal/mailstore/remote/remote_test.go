@@ -12,11 +12,7 @@ import (
 	"rookery/internal/acl"
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/guarded"
-	"rookery/internal/mailstore/maildir"
 	"rookery/internal/mailstore/memstore"
-	"rookery/internal/mailstore/pack"
-	"rookery/internal/mailstore/storetest"
-	"rookery/internal/vfs"
 )
 
 func must(t testing.TB, err error) {
@@ -135,35 +131,4 @@ func add(t testing.TB, s mailstore.Store, name mailstore.Name, texts ...string) 
 
 func newStore() *memstore.Store {
 	return memstore.New(memstore.Options{Now: func() time.Time { return time.Unix(1_700_000_000, 0) }})
-}
-
-// The definition of a driver holds for a store over a channel, whatever is behind it.
-func TestStore(t *testing.T) {
-	for _, d := range []struct {
-		name string
-		open func(disk vfs.FS, note func(string)) (mailstore.Store, error)
-	}{
-		{"maildir", func(disk vfs.FS, note func(string)) (mailstore.Store, error) {
-			return maildir.Open(maildir.Options{FS: disk, MailPath: "mail", Host: "test.example", LockWait: 20e9, Note: note})
-		}},
-		{"pack", func(disk vfs.FS, note func(string)) (mailstore.Store, error) {
-			return pack.Open(pack.Options{FS: disk, MailPath: "mail", PackSize: 3 << 10, Step: 4 << 10, JournalStep: 4 << 10, JournalSize: 1500,
-				MaxTail: 8, DeadSize: 1 << 40, Note: note})
-		}},
-	} {
-		t.Run(d.name, func(t *testing.T) {
-			storetest.Run(t, func(t *testing.T) storetest.Harness {
-				notes := &storetest.Notes{}
-				return storetest.Harness{Sampled: true, Notes: notes, Open: func(disk vfs.FS) (mailstore.Store, error) {
-					inner, err := d.open(disk, notes.Note)
-					if err != nil {
-						return nil, err
-					}
-					s := serve(t, asOwner(t, inner), ServeOptions{}, ClientOptions{Owner: "ann"})
-					s.behind = inner
-					return s, nil
-				}}
-			})
-		})
-	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync"
 	"testing"
 
 	"rookery/internal/acl"
@@ -256,11 +257,20 @@ func TestSharer(t *testing.T) {
 }
 
 // ownSeen keeps what a guest has seen.
-type ownSeen struct{ own guarded.Own }
+type ownSeen struct {
+	mu  sync.Mutex
+	own guarded.Own
+}
 
-func (o *ownSeen) Own(mailstore.GUID, uint32) (guarded.Own, error) { return o.own, nil }
+func (o *ownSeen) Own(mailstore.GUID, uint32) (guarded.Own, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.own, nil
+}
 
 func (o *ownSeen) Change(_ mailstore.GUID, _ uint32, change func(guarded.Own) guarded.Own) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	o.own = change(o.own)
 	return nil
 }
@@ -289,7 +299,7 @@ func TestOwnSeen(t *testing.T) {
 		}
 	}
 	high := mb.Snapshot().HighestModSeq()
-	private.own = guarded.Own{}
+	must(t, private.Change(mailstore.GUID{}, 0, func(guarded.Own) guarded.Own { return guarded.Own{} }))
 	if snap, err := mb.Sync(); err != nil || snap.At(1).Flags != 0 || snap.HighestModSeq() > high {
 		t.Error(snap, err)
 	}
