@@ -145,6 +145,10 @@ func (r *run) seen(items []view.Item) error {
 		r.ctx.Log("cannot mark messages as seen: " + err.Error())
 	}
 	r.changed = changed
+	if !changed.Empty() {
+		// With our own change others' came, perhaps, and keywords with them (RFC 3501 §7.2.6).
+		r.ctx.View.AnnounceKeywords(r.ctx.Enc)
+	}
 	return nil
 }
 

@@ -40,9 +40,10 @@ type conn struct {
 	saved    []*message // "$"
 	idle     string     // the tag of IDLE, "" without
 	notify   notifying
-	permits  string // bob's rights when flags were told last
-	shaken   bool   // ann's worker ended: a call may be refused
-	cut      int    // the connection breaks after so many responses; 0: not
+	knows    map[*mailbox]known // of mailboxes that NOTIFY watches; nil: of none
+	permits  string             // bob's rights when flags were told last
+	shaken   bool               // ann's worker ended: a call may be refused
+	cut      int                // the connection breaks after so many responses; 0: not
 }
 
 // notifying is what NOTIFY has asked for of the selected mailbox.
@@ -118,7 +119,8 @@ func (c *conn) lose() {
 
 func (c *conn) forget() {
 	c.client.Lost()
-	c.s, c.out, c.box, c.shadow, c.saved, c.idle, c.notify, c.cut, c.readOnly = nil, nil, nil, nil, nil, "", plain, 0, false
+	c.leave()
+	c.s, c.out, c.knows, c.idle, c.notify, c.cut = nil, nil, nil, "", plain, 0
 }
 
 // do sends a command and takes its answer in. effect, which may be nil, changes the
@@ -162,7 +164,7 @@ func (c *conn) take(effect func(a *answer)) *answer {
 		c.shaken = false
 	}
 	if effect != nil {
-		effect(a)
+		c.own(func() { effect(a) })
 	}
 	for i, r := range a.all {
 		if c.cut > 0 && i >= c.cut {
@@ -200,6 +202,8 @@ func (c *conn) learn(r modelclient.Response) {
 	switch {
 	case r.Condition:
 		c.learnCode(r)
+	case r.Name == "STATUS" && c.knows != nil && !strings.HasPrefix(c.client.Verb, "STATUS"):
+		c.toldStatus(r)
 	case r.Name == "EXISTS":
 		c.toldExists(int(r.Num))
 	case r.Name == "EXPUNGE":
@@ -310,8 +314,58 @@ func (c *conn) toldExpunge(at int) {
 	c.shadow = slices.Delete(c.shadow, at, at+1)
 }
 
+// known is what a client knows of a mailbox that it has not selected.
+type known struct {
+	name           string
+	next, messages uint32
+}
+
+func knownOf(b *mailbox) known { return known{b.name, b.next, uint32(len(b.messages))} }
+
+// own does what a client's own command does: it knows of that.
+func (c *conn) own(effect func()) {
+	before := map[*mailbox]known{}
+	for b := range c.knows {
+		before[b] = knownOf(b)
+	}
+	effect()
+	for b, k := range before {
+		if now := knownOf(b); now != k && c.knows != nil {
+			c.knows[b] = now
+		}
+	}
+}
+
+// toldStatus is what NOTIFY tells of a mailbox.
+func (c *conn) toldStatus(r modelclient.Response) {
+	b := c.find(strings.ReplaceAll(r.Data[0].Text, c.w.sep, "/"))
+	if b == nil || b.of.user != c.user {
+		return
+	}
+	k := known{name: b.name}
+	for i := 0; i+1 < len(r.Data[1].List); i += 2 {
+		switch n := r.Data[1].List[i+1].Text; r.Data[1].List[i].Text {
+		case "MESSAGES":
+			k.messages = uint32(len(b.messages))
+			if n != strconv.Itoa(len(b.messages)) {
+				c.fail("NOTIFY tells of %s messages in %s, there are %d", n, b.name, len(b.messages))
+			}
+		case "UIDNEXT":
+			next, _ := strconv.ParseUint(n, 10, 32)
+			c.nextUID(b, uint32(next))
+			k.next = b.next
+		}
+	}
+	if k == knownOf(b) {
+		c.knows[b] = k
+	}
+}
+
 // leave is the end of a mailbox's selection.
-func (c *conn) leave() { c.box, c.shadow, c.saved, c.readOnly = nil, nil, nil, false }
+func (c *conn) leave() {
+	delete(c.knows, c.box)
+	c.box, c.shadow, c.saved, c.readOnly = nil, nil, nil, false
+}
 
 // compare holds what was told of messages in this answer against the truth.
 func (c *conn) compare(late bool) {

@@ -453,9 +453,25 @@ func (c *conn) listen(n uint32) {
 		filter, after, unasked = "SELECTED-DELAYED", notifyDelayed, modelclient.NoExpunges
 	}
 	items := []string{"", " (UID FLAGS)"}[n/2%2]
-	c.do("NOTIFY SET ("+filter+" (MessageNew"+items+" MessageExpunge FlagChange))", func(a *answer) { c.want(a, "OK") })
-	if c.s != nil {
-		c.notify, c.client.Unasked = after, unasked
+	status, other := "", ""
+	if n/4%2 == 0 {
+		status, other = "STATUS ", " (PERSONAL (MessageNew MessageExpunge))"
+	}
+	c.knows = nil
+	c.do("NOTIFY SET "+status+"("+filter+" (MessageNew"+items+" MessageExpunge FlagChange))"+other, func(a *answer) {
+		c.want(a, "OK")
+		if other != "" {
+			c.knows = map[*mailbox]known{}
+		}
+	})
+	if c.s == nil {
+		return
+	}
+	c.notify, c.client.Unasked = after, unasked
+	for _, b := range c.w.mail[c.user].boxes {
+		if _, told := c.knows[b]; other != "" && !told && b != c.box && (c.user == ann || c.w.sharing != byNames) {
+			c.fail("NOTIFY SET STATUS says nothing of %s", b.name) // RFC 5465 §3.1
+		}
 	}
 }
 
@@ -464,6 +480,7 @@ func doNotify(w *world, c *conn, n [6]uint32) {
 		c.listen(n[2])
 		return
 	}
+	c.knows = nil
 	c.do("NOTIFY NONE", func(a *answer) { c.want(a, "OK") })
 	if c.s != nil {
 		c.notify, c.client.Unasked = notifyNone, modelclient.Nothing
@@ -474,6 +491,14 @@ func doNotify(w *world, c *conn, n [6]uint32) {
 // is new without asking.
 func doTime(w *world, _ *conn, n [6]uint32) {
 	w.settle(time.Duration(n[1]%20_000) * time.Millisecond)
+	if n[3]%2 == 0 {
+		w.settle(1100 * time.Millisecond) // other mailboxes are looked at each second
+		for _, c := range w.conns {
+			if c.s != nil {
+				c.checkOthers()
+			}
+		}
+	}
 	for _, c := range w.conns {
 		if n[2]%2 == 0 {
 			c.hear()
@@ -494,6 +519,16 @@ func (c *conn) hear() {
 		c.w.settle(1100 * time.Millisecond) // sessions look at the disk each second
 		if try > 3 {
 			time.Sleep(time.Millisecond) // for what comes by a channel
+		}
+	}
+}
+
+// checkOthers compares what a client of NOTIFY knows of mailboxes that it has not
+// selected, by what it was told and has done itself.
+func (c *conn) checkOthers() {
+	for b, k := range c.knows {
+		if b != c.box && !b.gone && b.name == k.name && k != knownOf(b) {
+			c.fail("of %s the client knows %+v, it is %+v", b.name, k, knownOf(b))
 		}
 	}
 }
