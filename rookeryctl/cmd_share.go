@@ -3,12 +3,15 @@ package rookeryctl
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"rookery/internal/acl"
 	"rookery/internal/ipc/ctlmsg"
 	"rookery/internal/ipc/toolmsg"
 	"rookery/internal/secret"
@@ -39,10 +42,35 @@ RIGHTS are the letters of RFC 4314: l (see it), r (read), s (mark as seen), w (o
 		if len(*with) == 0 || !c.Flags().Changed("rights") {
 			return control.Errorf(control.ExitUsage, "with whom, and with which rights? write --with WHO --rights RIGHTS")
 		}
-		return a.runMail(f, request(toolmsg.Share, args, append(each("with", *with), "rights="+*rights)...))
+		return a.runMail(f, request(toolmsg.Share, args, append(each("with", a.knownUsers(*with)), "rights="+*rights)...))
 	}
 	c.ValidArgsFunction = a.completeMailboxes(f)
 	return c
+}
+
+// knownUsers gives identifiers with users' names as their logins have them
+// (auth_username_format, auth_default_domain): an entry for a name that is written in another way would fit
+// nobody. Of a name that no userdb knows it warns; the entry may be for a user to come.
+func (a *app) knownUsers(with []string) []string {
+	out := slices.Clone(with)
+	for i, text := range with {
+		id, err := acl.ParseID(text)
+		if err != nil || id.Kind != acl.User {
+			continue // what is wrong with it is told by whoever writes the list
+		}
+		body, err := a.fetch(askTimeout, ctlmsg.Lookup, secret.Bytes{}, id.Name, "imap")
+		var failed *control.Error
+		if errors.As(err, &failed) && failed.Exit == control.ExitNoUser {
+			fmt.Fprintf(a.errOut, "no userdb knows %s: the entry fits whoever logs in by exactly this name (names are as rookeryctl who shows them)\n", show.Clean(id.Name))
+		}
+		var record struct{ User string }
+		if err != nil || json.Unmarshal(body, &record) != nil || record.User == "" {
+			continue
+		}
+		id.Name = record.User
+		out[i] = id.Wire()
+	}
+	return out
 }
 
 func (a *app) unshareCommand() *cobra.Command {

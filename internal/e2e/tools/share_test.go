@@ -31,8 +31,8 @@ func TestShare(t *testing.T) {
 		return ""
 	}
 	const all = "owner lrswipkxteacd"
-	ctl(t, d, 0, "share", "-u", "u1", "Team.*", "--with", "u2@example.test", "--rights", "lrs")
-	ctl(t, d, 0, "share", "-u", "u1", "Team", "--with", "u2@example.test", "--with", "-u3@example.test", "--rights", "+i")
+	ctl(t, d, 0, "share", "-u", "u1", "Team.*", "--with", "u2", "--rights", "lrs")
+	ctl(t, d, 0, "share", "-u", "u1", "Team", "--with", "u2@example.test", "--with", "-u3", "--rights", "+i")
 	c.OK("SETACL Team.Plans $board lr")
 	c.OK("CREATE Team.Plans.New")
 	for name, want := range map[string]string{
@@ -62,6 +62,9 @@ func TestShare(t *testing.T) {
 	}
 	ctl(t, d, 65, "share", "-u", "u1", "Team", "--with", "a b", "--rights", "lr")
 	ctl(t, d, 66, "share", "-u", "u1", "None", "--with", "u2", "--rights", "lr")
+	if out := ctl(t, d, 66, "share", "-u", "u1", "None", "--with", "ghost", "--rights", "lr"); !strings.Contains(out, "no userdb knows ghost: ") {
+		t.Errorf("of an unknown user is told %q", out)
+	}
 	ctl(t, d, 66, "unshare", "-u", "u1", "Other")
 	ctl(t, d, 0, "unshare", "-u", "u1", "Team.*", "--with", "u2@example.test")
 	want = []string{"Team -u3@example.test i", "Team.Plans $board lr", "Team.Plans.New $board lr"}
