@@ -133,7 +133,7 @@ func doChangedSince(w *world, c *conn, n [6]uint32) {
 			}
 			for _, m := range live(list) {
 				switch last := m.now().modSeq; {
-				case c.loose() && c.notify == notifyNone: // what has changed may be on its way
+				case c.loose(): // what has changed may be on its way
 				case !told[m.uid] && (last > since || last == 0 && m.now().above >= since):
 					c.fail("UID %d has changed since %d, and was not told", m.uid, since)
 				case told[m.uid] && last > 0 && last <= since && !b.of.doubt && !c.waits(m):

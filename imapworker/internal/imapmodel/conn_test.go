@@ -176,7 +176,7 @@ func (c *conn) take(effect func(a *answer)) *answer {
 		c.w.say("S%d: %s", c.n+1, r.Raw)
 		c.learn(r)
 	}
-	c.compare(a.tagged.Tag == "")
+	c.compare()
 	return a
 }
 
@@ -368,7 +368,7 @@ func (c *conn) leave() {
 }
 
 // compare holds what was told of messages in this answer against the truth.
-func (c *conn) compare(late bool) {
+func (c *conn) compare() {
 	for uid, told := range c.client.Told {
 		if c.box == nil {
 			continue
@@ -378,7 +378,7 @@ func (c *conn) compare(late bool) {
 		if m == nil {
 			continue // it is gone, and that could not be told yet
 		}
-		if (late || c.notify == notifyNone) && c.loose() {
+		if c.loose() {
 			c.was(m, told)
 			continue
 		}

@@ -58,8 +58,8 @@ func (b *box) current(op string) (mailstore.Mailbox, error) {
 	}
 	was := old.Info()
 	mb, err := store.Open(was.Name)
-	if errkind.Is(err, errkind.NoPermission) {
-		return nil, notFound(op) // r is gone: so is the mailbox for who has it open
+	if errkind.Is(err, errkind.NoPermission) || errkind.Is(err, errkind.Invalid) {
+		return nil, notFound(op) // r is gone, or all but what is below: so is the mailbox for who has it open
 	}
 	if err != nil {
 		return nil, err

@@ -481,4 +481,15 @@ func TestReadTaken(t *testing.T) {
 	if _, err := mb.Sync(); !errkind.Is(err, errkind.NotFound) {
 		t.Errorf("sync: %v, want NotFound", err)
 	}
+
+	w.box("ann", "Box", 1, "user=bob lr")
+	w.box("ann", "Box/below", 1, "user=bob lr")
+	deleted, err := s.Open("Other Users/ann/Box")
+	must(t, err)
+	defer deleted.Close()
+	d.cut("ann")
+	must(t, w.mail["ann"].Delete("Box"))
+	if _, err := deleted.Sync(); !errkind.Is(err, errkind.NotFound) {
+		t.Errorf("a mere parent by now: %v, want NotFound", err)
+	}
 }
