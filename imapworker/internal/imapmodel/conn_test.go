@@ -399,9 +399,10 @@ func (c *conn) compare() {
 	}
 }
 
-// loose reports whether what happens elsewhere is told the session by a channel: then it
-// may speak of what was a moment ago.
-func (c *conn) loose() bool { return c.user == bob && c.w.sharing == byChannel }
+// loose reports whether what happens elsewhere is told the session by a channel, or by a
+// process that may have been started anew since: then it may speak of what was a moment
+// ago, until it asks.
+func (c *conn) loose() bool { return c.user == bob && c.w.sharing != byNames }
 
 // was checks what was told of a message that may be another by now.
 func (c *conn) was(m *message, told modelclient.Message) {
