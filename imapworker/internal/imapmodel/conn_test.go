@@ -202,7 +202,7 @@ func (c *conn) learn(r modelclient.Response) {
 	switch {
 	case r.Condition:
 		c.learnCode(r)
-	case r.Name == "STATUS" && c.knows != nil && !strings.HasPrefix(c.client.Verb, "STATUS"):
+	case r.Name == "STATUS" && c.knows != nil && (c.client.Verb != "STATUS" || c.client.Tagged.Tag != ""):
 		c.toldStatus(r)
 	case r.Name == "EXISTS":
 		c.toldExists(int(r.Num))
