@@ -336,6 +336,9 @@ func (f *Format) Transfer(t *engine.Transfer) error {
 	if err != nil || !t.Move {
 		return err
 	}
+	if from == to && len(letters) > 0 { // what stays keeps the number of the next UID
+		t.ToEdit.SetNext(letters[len(letters)-1].msg.UID + 1)
+	}
 	if _, err := from.Expunge(t.FromEdit, positions); err != nil {
 		// The copies go again, if no original has gone already.
 		if now, serr := from.size(); from != to && serr == nil && now == size {

@@ -46,6 +46,31 @@ func TestNoUIDTwice(t *testing.T) {
 	}
 }
 
+// A MOVE within a mailbox leaves X-IMAPbase as high as the UIDs that it gave: an index
+// that is built anew has nothing else to go by.
+func TestMovedWithin(t *testing.T) {
+	disk := memfs.New(memfs.Options{})
+	var notes []string
+	s := openOn(t, disk, &notes)
+	addOne(t, s)
+	addOne(t, s)
+	mb, err := s.Open("INBOX")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mb.Close()
+	if _, err := mb.Move(numset.Of(1), "INBOX"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := mb.Expunge(numset.Of(3)); err != nil {
+		t.Fatal(err)
+	}
+	dropLog(t, disk)
+	if uid := addOne(t, openOn(t, disk, &notes)); uid != 4 {
+		t.Errorf("UID %d is given, want 4", uid)
+	}
+}
+
 func addOne(t *testing.T, s mailstore.Store, keywords ...string) mailstore.UID {
 	t.Helper()
 	a, err := s.Append("INBOX")
