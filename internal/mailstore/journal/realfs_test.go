@@ -5,8 +5,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"rookery/internal/vfs"
 )
@@ -62,6 +65,28 @@ func mount(t *testing.T, img, options string) string {
 	return at
 }
 
+// stopped waits until all threads of a process stand still: SIGSTOP does not stop them
+// at once, and the copy of the device takes its time.
+func stopped(t *testing.T, pid int) {
+	t.Helper()
+	for range 1000 {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		running := slices.ContainsFunc(threads, func(path string) bool {
+			stat, err := os.ReadFile(path)
+			at := strings.LastIndexByte(string(stat), ')') // the name may have blanks
+			return err == nil && at >= 0 && !strings.HasPrefix(string(stat[at:]), ") T")
+		})
+		if !running {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Fatal("the process does not stop")
+}
+
 func cutAndLook(t *testing.T, at, img, copied, options string, round int) {
 	name := fmt.Sprintf("user%d", round)
 	if err := os.Mkdir(filepath.Join(at, name), 0o700); err != nil {
@@ -73,8 +98,9 @@ func cutAndLook(t *testing.T, at, img, copied, options string, round int) {
 	if err := c.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
+	stopped(t, c.Process.Pid)
 	command(t, "cp", "--sparse=always", img, copied)
-	answered := len(c.answered) // of these the copy must know; what comes out later is as good
+	answered := len(c.answered) // of these the copy must know; what comes out later was said before it, too
 	c.kill(t)
 	t.Run("", func(t *testing.T) {
 		fs, err := vfs.OpenRoot(filepath.Join(mount(t, copied, options), name))
