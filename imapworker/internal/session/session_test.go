@@ -3,6 +3,7 @@ package session
 import (
 	"fmt"
 	"io"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -233,4 +234,30 @@ func (p *peer) Close() {
 	}
 }
 
-func TestTranscripts(t *testing.T) { transcript.Run(t, "testdata/*.txt", openPeer) }
+func TestTranscripts(t *testing.T) {
+	transcript.Run(t, "testdata/*.txt", openPeer)
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, driver := range []string{"maildir", "mbox", "pack"} {
+		t.Run(driver, func(t *testing.T) {
+			for _, file := range files {
+				name := strings.TrimSuffix(filepath.Base(file), ".txt")
+				if inMemory[name] != "" || strings.HasPrefix(name, "maildir_") || driver != "maildir" && name == "list" { // their rig has no special uses
+					continue
+				}
+				transcript.Run(t, file, func(t *testing.T, given []string) transcript.Peer {
+					return openPeer(t, append([]string{"driver " + driver, "as-memory"}, given...))
+				})
+			}
+		})
+	}
+}
+
+// inMemory are transcripts that only the store in memory plays, and why; Maildir has
+// some of its own (maildir_…).
+var inMemory = map[string]string{
+	"append": "its quota", "replace_quota": "its quota", "limits": "its limit of keywords", "catenate_limits": "its UIDVALIDITY",
+	"mailboxes": "its UIDVALIDITYs", "names": "its UIDVALIDITYs", "select": "its MODSEQs", "separator": "its separator", "x_mailbox": "its separator",
+}
