@@ -63,7 +63,7 @@ func seed(c *peers.Conn, sc script, words []string, has map[string]bool) (why st
 		}
 	case "mail":
 		err = mail(c, sc, words[1], words[2:])
-	case "modseqs":
+	case "modseqs", "numbers":
 		if words[1] == "none" {
 			return "a mailbox without mod-sequences"
 		}

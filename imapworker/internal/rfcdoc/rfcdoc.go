@@ -118,7 +118,7 @@ Generated from the transcripts' comments and imapworker/internal/rfcdoc/shown.tx
 
 Listed are the sections that demand something (MUST, SHALL, REQUIRED; the second column counts the words), and those that a
 transcript names besides. Transcripts are dialogues to the letter: each is replayed whole and byte by byte, those of
-` + "`session`" + ` in every mail format but for a few that session_test.go names with the reason, the others in memory. ` + "`session`, `fetch`, `search`, `sorting`" + ` are folders of imapworker/internal,
+the worker in every mail format but for a few that the tests name with the reason. ` + "`session`, `fetch`, `search`, `sorting`" + ` are folders of imapworker/internal,
 ` + "`preimap`" + ` is in login/internal; their transcripts are in ` + "`testdata`" + `. A test fails where a section that demands
 something has neither a transcript nor a line of its own, and where a transcript shows nothing.
 `

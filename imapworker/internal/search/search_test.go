@@ -9,11 +9,12 @@ import (
 	"rookery/imapworker/internal/sessiontest"
 	"rookery/internal/imapwire"
 	"rookery/internal/message"
-	"rookery/internal/transcript"
 )
 
 func TestTranscripts(t *testing.T) {
-	transcript.Run(t, "testdata/*.txt", sessiontest.Opener(session.Jobs{Search: search.Parser(search.Config{Limits: message.DefaultLimits()})}))
+	sessiontest.Everywhere(t, "testdata/*.txt", func() session.Jobs {
+		return session.Jobs{Search: search.Parser(search.Config{Limits: message.DefaultLimits()})}
+	}, "dates", "savedate") // the formats keep no zone of INTERNALDATE
 }
 
 func FuzzParse(f *testing.F) {

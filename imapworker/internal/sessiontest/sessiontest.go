@@ -1,6 +1,6 @@
 // Package sessiontest replays transcripts against the session machine with
-// commands of other packages as they are, on a store in memory whose messages come from
-// files.
+// commands of other packages as they are, on a store in memory or of one of the formats,
+// whose messages come from files.
 //
 // Only tests of the IMAP worker use it.
 package sessiontest
@@ -10,6 +10,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -19,9 +22,14 @@ import (
 	"rookery/imapworker/internal/sessiontest/peers"
 	"rookery/imapworker/internal/view"
 	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/engine"
+	"rookery/internal/mailstore/maildir"
+	"rookery/internal/mailstore/mbox"
 	"rookery/internal/mailstore/memstore"
+	"rookery/internal/mailstore/pack"
 	"rookery/internal/numset"
 	"rookery/internal/transcript"
+	"rookery/internal/vfs/memfs"
 )
 
 // Start is the sessions' time.
@@ -32,27 +40,105 @@ var Start = time.Date(2024, 3, 1, 12, 0, 0, 0, time.UTC)
 //	given: mail FILE [internaldate RFC3339] [flags \Seen $Keyword …]
 //
 // and the events "expunge UID", "flags UID \Seen …", "deliver FILE" are other
-// sessions' doings.
+// sessions' doings. UIDVALIDITY is shown as 1001, HIGHESTMODSEQ as 1000, MAILBOXID as
+// (F1), and no $Forwarded that no message has, unless there is a line
+//
+//	given: numbers as they are
 func Opener(jobs session.Jobs) func(*testing.T, []string) transcript.Peer {
+	return opener(jobs, "memory")
+}
+
+// Everywhere replays transcripts in memory, and in each format but for those named.
+func Everywhere(t *testing.T, pattern string, jobs func() session.Jobs, but ...string) {
+	run := func(t *testing.T, pattern, driver string) {
+		transcript.Run(t, pattern, func(t *testing.T, given []string) transcript.Peer { return opener(jobs(), driver)(t, given) })
+	}
+	run(t, pattern, "memory")
+	files, err := filepath.Glob(pattern)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, driver := range []string{"maildir", "mbox", "pack"} {
+		t.Run(driver, func(t *testing.T) {
+			for _, file := range files {
+				if !slices.Contains(but, strings.TrimSuffix(filepath.Base(file), ".txt")) {
+					run(t, file, driver)
+				}
+			}
+		})
+	}
+}
+
+func opener(jobs session.Jobs, driver string) func(*testing.T, []string) transcript.Peer {
 	return func(t *testing.T, given []string) transcript.Peer {
-		p := &peer{t: t, store: memstore.New(memstore.Options{Now: func() time.Time { return Start }}), jobs: jobs}
+		p := &peer{t: t, store: openStore(t, driver), jobs: jobs}
 		p.Now, p.Begin = Start, p.begin
 		for _, g := range given {
 			words := strings.Fields(g)
-			if words[0] != "mail" {
+			switch words[0] {
+			case "mail":
+				p.forwarded = p.forwarded || slices.Contains(words, "$Forwarded")
+				p.add(words[1], words[2:])
+			case "numbers":
+				p.asTheyAre = true
+			default:
 				t.Fatalf("given: %s", g)
 			}
-			p.add(words[1], words[2:])
 		}
 		return p
 	}
 }
 
+// openStore opens an empty store.
+func openStore(t *testing.T, driver string) (store mailstore.Store) {
+	t.Helper()
+	disk := memfs.New(memfs.Options{Now: memfs.NewClock(Start).Now})
+	note := func(text string) { t.Log(text) }
+	err := disk.Mkdir("mail", 0o700)
+	if err != nil {
+		t.Fatal(err)
+	}
+	switch driver {
+	case "maildir":
+		store, err = maildir.Open(maildir.Options{FS: disk, MailPath: "mail", Note: note})
+	case "mbox":
+		store, err = mbox.Open(mbox.Options{Options: engine.Options{FS: disk, Note: note}, MailPath: "mail", Zone: time.UTC, JournalSize: 24 << 10})
+	case "pack":
+		store, err = pack.Open(pack.Options{FS: disk, MailPath: "mail", Note: note, Step: 4096, JournalStep: 4096})
+	default:
+		store = memstore.New(memstore.Options{Now: func() time.Time { return Start }})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return store
+}
+
 type peer struct {
 	peers.Peers[*session.Session]
-	t     *testing.T
-	store *memstore.Store
-	jobs  session.Jobs
+	t         *testing.T
+	store     mailstore.Store
+	jobs      session.Jobs
+	asTheyAre bool // numbers
+	forwarded bool // some message has $Forwarded
+}
+
+// numbers are what each store has otherwise.
+var numbers = regexp.MustCompile(`\[(UIDVALIDITY|HIGHESTMODSEQ|MAILBOXID) [^]]*\]`)
+
+// Take is transcript.Peer's.
+func (p *peer) Take(n int) []byte {
+	got := p.Peers.Take(n)
+	if p.asTheyAre {
+		return got
+	}
+	if !p.forwarded { // a Maildir knows the keyword from the start: it is the flag P of its file names
+		got = bytes.ReplaceAll(got, []byte(`\Draft $Forwarded`), []byte(`\Draft`))
+	}
+	return numbers.ReplaceAllFunc(got, func(code []byte) []byte {
+		shown := map[byte]string{'U': "[UIDVALIDITY 1001]", 'H': "[HIGHESTMODSEQ 1000]", 'M': "[MAILBOXID (F1)]"}
+		return []byte(shown[code[1]])
+	})
 }
 
 // add appends a file of testdata; LF in it becomes CRLF.

@@ -9,15 +9,13 @@ import (
 	"rookery/imapworker/internal/sorting"
 	"rookery/internal/imapwire"
 	"rookery/internal/message"
-	"rookery/internal/transcript"
 )
 
 func TestTranscripts(t *testing.T) {
 	cfg := search.Config{Limits: message.DefaultLimits()}
-	transcript.Run(t, "testdata/*.txt", func(t *testing.T, given []string) transcript.Peer {
-		// What they keep is of one user's mail.
-		return sessiontest.Opener(session.Jobs{Sort: sorting.Sort(cfg), Thread: sorting.Thread(cfg)})(t, given)
-	})
+	sessiontest.Everywhere(t, "testdata/*.txt", func() session.Jobs { // what they keep is of one user's mail
+		return session.Jobs{Sort: sorting.Sort(cfg), Thread: sorting.Thread(cfg)}
+	}, "modseq")
 }
 
 func FuzzParse(f *testing.F) {
