@@ -43,6 +43,9 @@ func (m *Message) Next(uid mailstore.UID) {
 // TreeField names a message's whole structure in the mailbox's cache.
 const TreeField = "mime.tree"
 
+// IsOpen reports whether the message at hand has been opened.
+func (m *Message) IsOpen() bool { return m.msg != nil }
+
 // Open gives the message itself; errkind.Expunged if it is gone.
 func (m *Message) Open() (mailstore.Message, error) {
 	if m.msg == nil {
