@@ -38,6 +38,35 @@ func Entries(s Snapshot, from int, dst []Entry) int {
 	return n
 }
 
+// EntryWindow reads the entries of a snapshot some at a time. The zero value with Of
+// set is ready.
+type EntryWindow struct {
+	Of      Snapshot
+	entries [32]Entry
+	from, n int // positions [from, from+n) are in entries
+}
+
+// Has reports whether the entry at pos has been read already.
+func (w *EntryWindow) Has(pos int) bool { return pos >= w.from && pos < w.from+w.n }
+
+// At gives the entry at pos; an empty one where there is none.
+func (w *EntryWindow) At(pos int) Entry {
+	if !w.Has(pos) {
+		w.from, w.n = pos, Entries(w.Of, pos, w.entries[:])
+	}
+	if w.n == 0 {
+		return Entry{}
+	}
+	return w.entries[pos-w.from]
+}
+
+// PictureSharer is a Snapshot that knows what it has in common with another.
+type PictureSharer interface {
+	// Shared gives how many entries from pos on are those of old from at on; 0 says
+	// nothing.
+	Shared(pos int, old Snapshot, at int) int
+}
+
 // CacheAppender is a Mailbox that gives derived facts without a copy of each on
 // the heap.
 type CacheAppender interface {

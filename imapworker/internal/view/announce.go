@@ -20,47 +20,21 @@ func (v *View) unchanged() bool {
 		v.told.Len() == v.cur.Len() && v.told.UIDNext() == v.cur.UIDNext()
 }
 
-// sharer is a picture that knows what it has in common with another: how many
-// entries from pos on are those of old from at on; 0 says nothing.
-type sharer interface {
-	Shared(pos int, old mailstore.Snapshot, at int) int
-}
-
-// reader reads a picture's entries some at a time.
-type reader struct {
-	of      mailstore.Snapshot
-	entries [32]mailstore.Entry
-	from, n int // positions [from, from+n) are in entries
-}
-
-func (r *reader) has(pos int) bool { return pos >= r.from && pos < r.from+r.n }
-
-// at gives the entry at pos, which must be there.
-func (r *reader) at(pos int) mailstore.Entry {
-	if !r.has(pos) {
-		r.from, r.n = pos, mailstore.Entries(r.of, pos, r.entries[:])
-	}
-	if r.n == 0 {
-		return mailstore.Entry{}
-	}
-	return r.entries[pos-r.from]
-}
-
 // diff compares what the client was told with the newest picture.
 func (v *View) diff() changes {
 	var c changes
 	told, cur := v.told, v.cur
-	shares, _ := cur.(sharer)
-	olds, news := reader{of: told}, reader{of: cur}
+	shares, _ := cur.(mailstore.PictureSharer)
+	olds, news := mailstore.EntryWindow{Of: told}, mailstore.EntryWindow{Of: cur}
 	i, j := 0, 0
 	for i < told.Len() && j < cur.Len() {
-		if shares != nil && !news.has(j) {
+		if shares != nil && !news.Has(j) {
 			if n := shares.Shared(j, told, i); n > 0 {
 				i, j = i+n, j+n
 				continue
 			}
 		}
-		a, b := olds.at(i), news.at(j)
+		a, b := olds.At(i), news.At(j)
 		switch {
 		case a.UID < b.UID:
 			c.expunged = append(c.expunged, i)

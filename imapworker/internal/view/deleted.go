@@ -17,7 +17,7 @@ func (v *View) Deleted() numset.Set {
 	if v.deleted.of == v.cur {
 		return v.deleted.uids
 	}
-	if shares, ok := v.cur.(sharer); ok && v.deleted.of != nil {
+	if shares, ok := v.cur.(mailstore.PictureSharer); ok && v.deleted.of != nil {
 		v.deleted.uids = changedDeleted(v.deleted, v.cur, shares)
 	} else {
 		v.deleted.uids = allDeleted(v.cur)
@@ -43,9 +43,9 @@ func allDeleted(s mailstore.Snapshot) (uids numset.Set) {
 }
 
 // changedDeleted brings the messages of an older picture up to date.
-func changedDeleted(old flagged, cur mailstore.Snapshot, shares sharer) numset.Set {
+func changedDeleted(old flagged, cur mailstore.Snapshot, shares mailstore.PictureSharer) numset.Set {
 	var gone, come numset.Set
-	olds, news := reader{of: old.of}, reader{of: cur}
+	olds, news := mailstore.EntryWindow{Of: old.of}, mailstore.EntryWindow{Of: cur}
 	i, j := 0, 0
 	for i < old.of.Len() || j < cur.Len() {
 		if n := shares.Shared(j, old.of, i); n > 0 {
@@ -55,10 +55,10 @@ func changedDeleted(old flagged, cur mailstore.Snapshot, shares sharer) numset.S
 		var a, b mailstore.Entry
 		left, right := i < old.of.Len(), j < cur.Len()
 		if left {
-			a = olds.at(i)
+			a = olds.At(i)
 		}
 		if right {
-			b = news.at(j)
+			b = news.At(j)
 		}
 		switch {
 		case !right || left && a.UID < b.UID:

@@ -47,10 +47,10 @@ func (w *wordSets) full() bool { return len(w.no) >= maxSets || w.bytes >= maxSe
 // stepWriter writes the steps from an old picture, which may be nil, to a new one.
 type stepWriter struct {
 	old, now     mailstore.Snapshot
-	shares       sharer
+	shares       mailstore.PictureSharer
 	sets         *wordSets
 	olds, news   map[uint32]uint32 // a picture's numbers of sets → those that were told
-	oldAt, newAt reader
+	oldAt, newAt mailstore.EntryWindow
 	i, j         int // the next messages of old and now
 	keep, drop   int // steps that are not written yet; never both
 	uid          mailstore.UID
@@ -58,35 +58,10 @@ type stepWriter struct {
 	out          []byte
 }
 
-// sharer is a picture that knows what it has in common with another: how many entries
-// from pos on are those of old from at on; 0 says nothing.
-type sharer interface {
-	Shared(pos int, old mailstore.Snapshot, at int) int
-}
-
-// reader reads a picture's entries some at a time.
-type reader struct {
-	of      mailstore.Snapshot
-	entries [64]mailstore.Entry
-	from, n int
-}
-
-func (r *reader) has(pos int) bool { return pos >= r.from && pos < r.from+r.n }
-
-func (r *reader) at(pos int) mailstore.Entry {
-	if !r.has(pos) {
-		r.from, r.n = pos, mailstore.Entries(r.of, pos, r.entries[:])
-		if r.n == 0 {
-			return mailstore.Entry{}
-		}
-	}
-	return r.entries[pos-r.from]
-}
-
 func newStepWriter(old, now mailstore.Snapshot, sets *wordSets) *stepWriter {
 	w := &stepWriter{old: old, now: now, sets: sets, olds: map[uint32]uint32{}, news: map[uint32]uint32{}}
-	w.shares, _ = now.(sharer)
-	w.oldAt.of, w.newAt.of = old, now
+	w.shares, _ = now.(mailstore.PictureSharer)
+	w.oldAt.Of, w.newAt.Of = old, now
 	return w
 }
 
@@ -106,7 +81,7 @@ func (w *stepWriter) next(bytes int) (out []byte, more bool) {
 		}
 		switch {
 		case w.i == oldLen:
-			w.add(w.newAt.at(w.j))
+			w.add(w.newAt.At(w.j))
 		case w.j == newLen:
 			w.dropped(oldLen - w.i)
 		default:
@@ -119,14 +94,14 @@ func (w *stepWriter) next(bytes int) (out []byte, more bool) {
 
 // compare writes a step for the next messages of both.
 func (w *stepWriter) compare() {
-	if w.shares != nil && !w.newAt.has(w.j) {
+	if w.shares != nil && !w.newAt.Has(w.j) {
 		if n := w.shares.Shared(w.j, w.old, w.i); n > 0 {
 			w.kept(n)
 			w.uid = w.now.At(w.j - 1).UID
 			return
 		}
 	}
-	a, b := w.oldAt.at(w.i), w.newAt.at(w.j)
+	a, b := w.oldAt.At(w.i), w.newAt.At(w.j)
 	switch {
 	case a.UID < b.UID:
 		w.dropped(1)
