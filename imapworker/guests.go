@@ -2,7 +2,7 @@ package imapworker
 
 import (
 	"context"
-	"strings"
+	"slices"
 	"sync"
 	"time"
 
@@ -162,8 +162,8 @@ type publisher struct {
 	changed bool // since they were looked at last, something was changed here
 	looking bool
 	looked  time.Time
-	told    string // what was told last, as text
-	ever    bool   // something was told
+	told    []workermsg.Published // last
+	ever    bool                  // something was told
 	closed  bool
 	done    sync.WaitGroup
 }
@@ -259,10 +259,9 @@ func (p *publisher) run() {
 			p.note("looking for what is shared: " + err.Error())
 			continue
 		}
-		text := asText(boxes)
 		p.mu.Lock()
-		same := p.ever && p.told == text && !changed
-		p.told, p.ever = text, true
+		same := p.ever && !changed && slices.EqualFunc(p.told, boxes, samePublished)
+		p.told, p.ever = boxes, true
 		p.mu.Unlock()
 		if !same {
 			p.tell(boxes)
@@ -290,12 +289,8 @@ func (p *publisher) collect() (out []workermsg.Published, err error) {
 	return out, nil
 }
 
-func asText(boxes []workermsg.Published) string {
-	var out strings.Builder
-	for _, b := range boxes {
-		out.WriteString(b.Name + "\x00" + strings.Join(b.Entries, "\n") + "\x00")
-	}
-	return out.String()
+func samePublished(a, b workermsg.Published) bool {
+	return a.Name == b.Name && slices.Equal(a.Entries, b.Entries)
 }
 
 // Close waits for a look under way, then gives up the store.

@@ -187,10 +187,15 @@ func (s *server) changed(by *client) { s.changedBy(by, nil) }
 func (s *server) changedBy(by *client, guest *worker.Guest) {
 	s.host.Changed()
 	s.guests.tell(guest)
+	s.wakeWatchers(by)
+}
+
+// wakeWatchers has the sessions look that watch other mailboxes, but for one.
+func (s *server) wakeWatchers(but *client) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.clients {
-		if c != by && c.watches.Load() {
+		if c != but && c.watches.Load() {
 			c.wakeUp()
 		}
 	}

@@ -2,6 +2,7 @@ package imapworker
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -98,10 +99,10 @@ func (d *directory) Shares() ([]others.Share, error) {
 		return d.list, nil
 	}
 	d.asked = d.now()
-	if !equal(d.list, shared) {
+	if !slices.EqualFunc(d.list, shared, func(a others.Share, b workermsg.Shared) bool { return a == others.Share(b) }) {
 		d.list = make([]others.Share, len(shared))
 		for i, s := range shared {
-			d.list[i] = others.Share{Owner: s.Owner, Name: s.Name}
+			d.list[i] = others.Share(s)
 		}
 	}
 	return d.list, nil
@@ -111,18 +112,6 @@ func (d *directory) fresh() ([]others.Share, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.list, d.told && d.now().Sub(d.asked) < sharesAge
-}
-
-func equal(list []others.Share, told []workermsg.Shared) bool {
-	if len(list) != len(told) {
-		return false
-	}
-	for i, s := range told {
-		if list[i] != (others.Share{Owner: s.Owner, Name: s.Name}) {
-			return false
-		}
-	}
-	return true
 }
 
 // sharesChanged has the list asked for anew when it is needed.
@@ -295,9 +284,6 @@ func foreign(host *worker.Host, dir others.Directory) (out []mailstore.Sharer, e
 
 // withOthers puts the namespaces of others' mail beside the user's own.
 func (s *server) withOthers(own mailstore.Sharer) (mailstore.Store, error) {
-	if len(s.host.Foreign()) == 0 {
-		return own, nil
-	}
 	s.directory = newDirectory(s.outside, s.elsewhere, func(text string) { s.host.Log.Warnf("%s", text) })
 	spacesOf, err := foreign(s.host, s.directory)
 	if err != nil {
@@ -309,13 +295,7 @@ func (s *server) withOthers(own mailstore.Sharer) (mailstore.Store, error) {
 // elsewhere is called when something changed in another user's mail: those who have a
 // mailbox of his selected hear it from the mailbox.
 func (s *server) elsewhere() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for c := range s.clients {
-		if c.watches.Load() {
-			c.wakeUp()
-		}
-	}
+	s.wakeWatchers(nil)
 }
 
 // SharesChanged has the list of shares asked for anew, and sessions that watch look.
