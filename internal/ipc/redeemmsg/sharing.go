@@ -45,24 +45,23 @@ type Shared struct {
 
 // PublishedCodec is for ipc.
 func PublishedCodec(c *ipc.Codec, p *[]Published) {
-	n := c.Count(len(*p), MaxPart)
-	if c.Reading() {
-		*p = nil
-	}
-	for i := range n {
-		if c.Reading() {
-			if c.Failed() {
-				return
-			}
-			*p = append(*p, Published{})
-		}
-		c.String(&(*p)[i].Name, MaxMailbox)
-		c.Strings(&(*p)[i].Entries, MaxEntries, MaxEntry)
-	}
+	partCodec(c, p, func(b *Published) {
+		c.String(&b.Name, MaxMailbox)
+		c.Strings(&b.Entries, MaxEntries, MaxEntry)
+	})
 }
 
 // SharedCodec is for ipc.
 func SharedCodec(c *ipc.Codec, p *[]Shared) {
+	partCodec(c, p, func(b *Shared) {
+		c.String(&b.Owner, MaxUser)
+		c.String(&b.Name, MaxMailbox)
+	})
+}
+
+// partCodec is for a part of a list. What is read grows with what has come: a count
+// alone takes no memory.
+func partCodec[T any](c *ipc.Codec, p *[]T, one func(*T)) {
 	n := c.Count(len(*p), MaxPart)
 	if c.Reading() {
 		*p = nil
@@ -72,10 +71,10 @@ func SharedCodec(c *ipc.Codec, p *[]Shared) {
 			if c.Failed() {
 				return
 			}
-			*p = append(*p, Shared{})
+			var empty T
+			*p = append(*p, empty)
 		}
-		c.String(&(*p)[i].Owner, MaxUser)
-		c.String(&(*p)[i].Name, MaxMailbox)
+		one(&(*p)[i])
 	}
 }
 
