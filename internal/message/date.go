@@ -64,7 +64,9 @@ func (d *dateParser) afterDash() string {
 	return d.word()
 }
 
-// clock reads hh:mm[:ss]; what is missing or wrong is 0. Dots count as colons.
+// clock reads hh:mm[:ss]; what is missing is 0, and where a number is wrong all are
+// (RFC 5256 §2.2: "If the time is also invalid, the time SHOULD be treated as
+// 00:00:00"). Dots count as colons.
 func (d *dateParser) clock() (h, m, s int) {
 	d.skipCFWS()
 	start := d.i
@@ -73,12 +75,18 @@ func (d *dateParser) clock() (h, m, s int) {
 		d.i = start
 		return 0, 0, 0
 	}
-	m, _ = number(d.word(), 0, 59)
+	m, ok = number(d.word(), 0, 59)
 	if d.colon() {
-		s, _ = number(d.word(), 0, 60)
+		word := d.word()
+		var second bool
+		s, second = number(word, 0, 60)
+		ok = ok && (second || word == "")
 		if d.take('.') { // fractions
 			d.word()
 		}
+	}
+	if !ok {
+		return 0, 0, 0
 	}
 	d.skipCFWS()
 	if start = d.i; d.more() { // 12-hour clocks

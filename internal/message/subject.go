@@ -7,7 +7,12 @@ import "strings"
 // reply says that a mark of a reply or a forward was among what was removed
 // (§3, THREAD, step 5). The work grows with the value's length alone.
 func BaseSubject(value string) (base string, reply bool) {
-	s := collapse(DecodeHeaderString(value)) // (1)
+	return BaseOfDecoded(DecodeHeaderString(value))
+}
+
+// BaseOfDecoded is BaseSubject of a value that is decoded.
+func BaseOfDecoded(text string) (base string, reply bool) {
+	s := collapse(text) // (1)
 	for {
 		var marked bool
 		if s, marked = withoutTrailers(s); marked { // (2)

@@ -3,6 +3,7 @@ package message
 import (
 	"bytes"
 	"strings"
+	"unicode/utf8"
 )
 
 // DecodeHeader appends an unfolded header value as UTF-8: encoded-words decoded
@@ -20,11 +21,48 @@ func DecodeHeaderString(value string) string {
 	return string(DecodeHeader(nil, []byte(value)))
 }
 
+// DecodeForOrder is DecodeHeaderString for text that is to be put into an order, with
+// whether it could be converted. It could not where an encoded-word has a charset that
+// is not known, or octets that are no text in it, or where octets between are no UTF-8.
+// text is then all of it as octets, without encoded-words, in no charset (RFC 5255 §4.6).
+func DecodeForOrder(value string) (text string, converted bool) {
+	d := wordDecoder{strict: true}
+	d.run([]byte(value))
+	if d.failed {
+		return string(d.octets), false
+	}
+	return string(d.dst), true
+}
+
 type wordDecoder struct {
 	dst     []byte
 	charset string
 	pending []byte // bytes of words in charset, not yet decoded
 	open    bool   // pending may go on
+
+	strict bool   // of DecodeForOrder: the others are kept
+	octets []byte // what dst was decoded of
+	failed bool   // some of it could not be
+}
+
+// see takes note of octets in a charset; "" is that of what is no word.
+func (d *wordDecoder) see(charset string, raw []byte) {
+	if d.strict {
+		d.octets = append(d.octets, raw...)
+		d.failed = d.failed || !isText(charset, raw)
+	}
+}
+
+// isText reports whether octets are text in a charset, and that is known.
+func isText(charset string, raw []byte) bool {
+	if charset == "" {
+		return utf8.Valid(raw)
+	}
+	t, known := Decoder(charset)
+	if _, unicode := t.(*lenient); unicode {
+		return utf8.Valid(raw)
+	}
+	return known && !bytes.ContainsRune(appendDecoded(nil, charset, raw), utf8.RuneError)
 }
 
 func (d *wordDecoder) run(v []byte) {
@@ -55,12 +93,14 @@ func (d *wordDecoder) run(v []byte) {
 func (d *wordDecoder) plain(b []byte) {
 	d.flush()
 	if len(b) > 0 {
+		d.see("", b)
 		d.dst = appendDecoded(d.dst, "", b)
 	}
 }
 
 func (d *wordDecoder) flush() {
 	if d.open && len(d.pending) > 0 {
+		d.see(d.charset, d.pending)
 		d.dst = appendDecoded(d.dst, d.charset, d.pending)
 	}
 	d.open, d.pending = false, d.pending[:0]

@@ -42,6 +42,31 @@ func TestDecodeHeader(t *testing.T) {
 	}
 }
 
+// RFC 5255 §4.6: what cannot be converted is taken as octets, all of it.
+func TestDecodeForOrder(t *testing.T) {
+	for _, c := range []struct {
+		in, want  string
+		converted bool
+	}{
+		{"", "", true},
+		{"plain caf\xc3\xa9", "plain café", true},
+		{"=?utf-8?Q?caf=C3=A9?= =?iso-8859-1?Q?=E9?=", "caféé", true},
+		{"=?utf-8?q?=C3?= =?utf-8?q?=A9?=", "é", true},
+		{"=?koi8-r?Q?=D0=D2?=", "пр", true},
+		{"=?us-ascii?Q?x=C3=A9?=", "xé", true},
+		{"=?nope?Q?a?=", "a", false},
+		{"=?nope?Q?a?= b =?utf-8?Q?c=C3=A9?=", "a b c\xc3\xa9", false},
+		{"=?utf-8?Q?x=E9?= y", "x\xe9 y", false},
+		{"=?utf-8?q?=C3?= =?koi8-r?q?=A9?=", "\xc3\xa9", false},
+		{"=?gb18030?Q?=FF?=", "\xff", false},
+		{"raw caf\xe9", "raw caf\xe9", false},
+	} {
+		if got, converted := DecodeForOrder(c.in); got != c.want || converted != c.converted {
+			t.Errorf("%q: got %q, %v, want %q, %v", c.in, got, converted, c.want, c.converted)
+		}
+	}
+}
+
 // TestDecodeHeaderLinear shows that starts without ends are not looked at again
 // and again: quadratic work on this input would take minutes.
 func TestDecodeHeaderLinear(t *testing.T) {
