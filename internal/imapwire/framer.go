@@ -33,12 +33,13 @@ const (
 	NULByte                // a NUL in a line or, literal8 aside, in a buffered literal
 	ByDecider              // the Decider refused; Verdict.Tag is what it gave
 	BadLiteral             // a literal whose size cannot be a number (Fatal)
+	StrayLiteral           // a literal that does not wait, behind a line in raw mode
 )
 
 // String gives the reason in the words of the answer.
 func (r Reason) String() string {
 	return [...]string{"", "Command line too long", "Literal too big", "Too many literals", "NUL byte in command",
-		"Refused", "Invalid literal size"}[r]
+		"Refused", "Invalid literal size", "No literal can stand here"}[r]
 }
 
 // Event is what Next found. Bytes is valid until the next call of Next.
@@ -247,6 +248,12 @@ func (f *Framer) lineEnds() (Event, bool) {
 		return f.dropped(text[f.since:])
 	}
 	if f.raw {
+		if lit, _, ok := announcement(text); ok && lit.NonSync {
+			// RFC 7888 §3: "MUST check the end of every received line", also where no
+			// literal can stand: what follows is no command.
+			f.refusal = Event{Kind: Refused, Reason: StrayLiteral}
+			return f.dropped(text)
+		}
 		if f.nul {
 			return f.finish(Event{Kind: Refused, Reason: NULByte, Bytes: text}), true
 		}
@@ -391,9 +398,11 @@ func (f *Framer) dropLine(p []byte) (int, Event, bool) {
 // dropped ends a line of a refused command, of which text is the end.
 func (f *Framer) dropped(text []byte) (Event, bool) {
 	lit, _, ok := announcement(text)
+	if f.raw {
+		ok = ok && lit.NonSync // nothing is waited for
+	}
 	switch {
-	case f.raw:
-	case ok && lit.Size < 0, !ok && endsInDigits(text):
+	case ok && (lit.Size < 0 || f.raw && lit.Size > f.limits.Literal), !ok && endsInDigits(text):
 		return f.finish(Event{Kind: Fatal, Reason: BadLiteral, Bytes: f.prefix()}), true
 	case ok:
 		return f.refuse(f.refusal, lit)

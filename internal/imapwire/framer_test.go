@@ -140,8 +140,11 @@ func TestFramer(t *testing.T) {
 func TestFramerRawMode(t *testing.T) {
 	f := NewFramer(small, nil)
 	f.SetRaw(true)
-	in := "DONE\r\nx {3}\r\n" + strings.Repeat("y", 70) + " {3+}\r\na\x00\r\n"
-	want := "line \"DONE\"\nline \"x {3}\"\nrefused \"" + strings.Repeat("y", 60) + "\": Command line too long\nrefused \"a\\x00\": NUL byte in command\n"
+	in := "DONE\r\nx {3}\r\n" + strings.Repeat("y", 70) + " {3+}\r\nabc z\r\na\x00\r\n" +
+		"x {4+}\r\nb\r\nc {0+}\r\n z\r\nDONE\r\nx {11+}\r\n" // a literal that does not wait is part of its line
+	long := strings.Repeat("y", 60)
+	want := "line \"DONE\"\nline \"x {3}\"\nrefused \"" + long + "\": Command line too long\nrefused \"a\\x00\": NUL byte in command\n" +
+		"refused \"x {4+}\": No literal can stand here\nline \"DONE\"\nfatal \"x {11+}\": Invalid literal size\n"
 	if got := drive(f, in, func(left int) int { return min(3, left) }); got != want {
 		t.Errorf("got:\n%swant:\n%s", got, want)
 	}

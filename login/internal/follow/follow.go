@@ -12,8 +12,8 @@
 // A client's commands are lines with literals. "{n+}" is followed by n octets in any
 // case, "{n}" only once the worker has said "+". So behind a line that waits for an
 // answer the client is held until there is one: "+", or the command's own tagged
-// response. IDLE is held in the same way (what follows its "+" is one line without
-// literals), and COMPRESS, which ends the following if it is answered OK: no
+// response. IDLE is held in the same way (what follows its "+" is one line; only
+// "{n+}" is a literal there, RFC 7888 §3), and COMPRESS, which ends the following if it is answered OK: no
 // UNAUTHENTICATE is found after it.
 //
 // What the worker says is believed only where every client reads it in the same way.
@@ -342,12 +342,10 @@ func keepTail(tail, p []byte, cut bool) ([]byte, bool) {
 // literal.
 func (s *Session) lineEnds(p []byte) error {
 	text := trimEnd(p)
-	if s.raw {
-		s.raw = false
-		s.newLine(atHead)
-		return nil
-	}
 	size, nonSync, ok := imapwire.LiteralHead(text)
+	if s.raw {
+		ok = ok && nonSync // the worker waits for no other
+	}
 	switch {
 	case !ok && s.cut && lostHead(text), ok && size < 0:
 		return errSize
@@ -357,6 +355,9 @@ func (s *Session) lineEnds(p []byte) error {
 		if size == 0 {
 			s.newLine(inLine)
 		}
+	case s.raw:
+		s.raw = false
+		s.newLine(atHead)
 	case ok && !s.open:
 		return errNoTag
 	case ok:

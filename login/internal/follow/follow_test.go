@@ -216,12 +216,21 @@ var talks = map[string]string{
 		S a2 BAD
 		C a3 X {3+}\r\nabc\r\na4 UNAUTHENTICATE\r\n
 		over a4`,
-	"a line of IDLE has no literal": `
+	"a literal that waits, in IDLE": `
 		S a0 OK in
 		C a1 IDLE
 		S + idling
-		C x {20+}\r\na4 UNAUTHENTICATE\r\n
+		C x {19}\r\na4 UNAUTHENTICATE\r\n
 		over a4
+		unclean
+		S a1 BAD
+		clean`,
+	"a literal that does not wait, in IDLE": `
+		S a0 OK in
+		C a1 IDLE
+		S + idling
+		C x {19+}\r\na4 UNAUTHENTICATE\r\n {0+}\r\n\r\na5 UNAUTHENTICATE\r\n
+		over a5
 		unclean
 		S a1 BAD
 		clean`,

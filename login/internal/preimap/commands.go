@@ -25,6 +25,8 @@ var commands = map[string]func(*Machine, *imapwire.Decoder, string) bool{
 // maxTag is the longest tag, in bytes, that envelopemsg.Go takes.
 const maxTag = 1 << 10
 
+const textUnknown = "Unknown command, or one that is for after the login."
+
 // dispatch reads tag SP command and runs it. A command's function says false
 // if its arguments are wrong and nothing has been done.
 func (m *Machine) dispatch(line []byte) {
@@ -41,7 +43,7 @@ func (m *Machine) dispatch(line []byte) {
 	name = strings.ToUpper(name)
 	run := commands[name]
 	if run == nil {
-		m.badCommand(tag, imapwire.BAD, imapwire.Code{}, "Unknown command, or one that is for after the login.")
+		m.badCommand(tag, imapwire.BAD, imapwire.Code{}, textUnknown)
 		return
 	}
 	if !run(m, d, tag) {

@@ -108,10 +108,22 @@ func (m *Machine) literal(lit imapwire.Announced) imapwire.Verdict {
 	if lit.NonSync && lit.Size > maxDrain {
 		m.flood = true
 	}
-	if lit.Size > limits.Literal {
+	switch {
+	case lit.Index == 0 && !isCommand(lit.Prefix):
+		// RFC 9051 §2.2.1: BAD is "to reject the command and prevent the client from
+		// sending any more of the command".
+		return imapwire.Verdict{Action: imapwire.Refuse, Tag: textUnknown}
+	case lit.Size > limits.Literal:
 		return imapwire.Verdict{Action: imapwire.Refuse}
 	}
 	return imapwire.Verdict{Action: imapwire.Buffer}
+}
+
+// isCommand is false for a line that begins with a tag and a name that is no command's.
+func isCommand(line []byte) bool {
+	d := imapwire.NewDecoder(line, limits)
+	var tag, name string
+	return !d.WantTag(&tag) || !d.WantSP() || !d.WantAtom(&name) || commands[strings.ToUpper(name)] != nil
 }
 
 func (m *Machine) event(ev imapwire.Event) {
@@ -135,6 +147,10 @@ func (m *Machine) event(ev imapwire.Event) {
 func (m *Machine) refusedInput(ev imapwire.Event) {
 	if m.State == prelogin.Answering {
 		m.failResponse("Invalid data in continued response: " + ev.Reason.String() + ".")
+		return
+	}
+	if text, ok := ev.Verdict.Tag.(string); ok && ev.Reason == imapwire.ByDecider {
+		m.badCommand(tagOf(ev.Bytes), imapwire.BAD, imapwire.Code{}, text)
 		return
 	}
 	switch ev.Reason {
