@@ -70,6 +70,15 @@ func TestNames(t *testing.T) {
 	if Name("~a").CheckNew() != ErrLeading || Name("a/~a").CheckNew() != nil || Name("a/").CheckNew() != ErrEmpty {
 		t.Error("CheckNew is wrong")
 	}
+	for name, want := range map[Name]error{"\uFEFFa": ErrUnassigned, "a\uFEFFb": nil, "a\uFFFE": ErrUnassigned, "\U000E0FFF": ErrUnassigned, "\u0378": ErrUnassigned,
+		"\uE000": nil, "a\u200Db": nil, "\u3000\U0001F600": nil, "a\u0085": ErrControl} {
+		if got := name.CheckNew(); got != want {
+			t.Errorf("CheckNew of %q: %v, want %v", name, got, want)
+		}
+		if want == ErrUnassigned && name.Check() != nil {
+			t.Errorf("%q is not served", name)
+		}
+	}
 	if got := Name("old/x/y").Moved("old", "new/old"); got != "new/old/x/y" {
 		t.Error(got)
 	}

@@ -8,6 +8,7 @@ package imapname
 import (
 	"errors"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
@@ -41,6 +42,8 @@ var (
 	ErrEncoding = errors.New("mailbox name is not valid modified UTF-7")
 	ErrUTF8     = errors.New("mailbox name is not valid UTF-8")
 	ErrSlash    = errors.New("mailbox name has a / that is not this namespace's separator")
+
+	ErrUnassigned = errors.New("mailbox name has a character that Unicode " + unicode.Version + " does not have")
 )
 
 // Name is a mailbox's name: valid UTF-8 in NFC, '/' between the levels, INBOX
@@ -98,12 +101,23 @@ func (n Name) Check() error {
 
 // CheckNew is Check for a mailbox that is to be made: a name that begins with
 // '~' is refused too, since other servers and clients take it for another
-// user's home. One that another program made is served.
+// user's home, and one that is no Net-Unicode (ErrUnassigned), as RFC 9051 §5.1
+// demands: RFC 5198 §2 has neither a byte order mark at the beginning nor code points
+// that are unassigned, whose normal form may be another one tomorrow. A mailbox that
+// another program made is served.
 func (n Name) CheckNew() error {
 	if strings.HasPrefix(string(n), "~") {
 		return ErrLeading
 	}
-	return n.Check()
+	if err := n.Check(); err != nil {
+		return err
+	}
+	for i, r := range n {
+		if i == 0 && r == '\uFEFF' || !unicode.IsGraphic(r) && !unicode.In(r, unicode.Cf, unicode.Co) {
+			return ErrUnassigned
+		}
+	}
+	return nil
 }
 
 // Parts gives the levels, "" for the empty name.
