@@ -2,6 +2,7 @@ package settings
 
 import (
 	"errors"
+	"strings"
 	"time"
 )
 
@@ -26,7 +27,7 @@ var (
 		imapLogoutVars, RoleIMAP, fileIMAP, `What the log says of a session at its end.`)
 
 	IMAPIDSend = declare(KindFields, "imap_id_send", Fields{mustField("name", "Rookery")}, RoleLogin|RoleIMAP, fileIMAP,
-		`What ID answers; {} for nothing.`)
+		`What ID answers; {} for nothing.`, checked(checkID))
 
 	IMAPClientWorkarounds = wordList("imap_client_workarounds", []string{}, RoleIMAP, fileIMAP,
 		`Help for clients with errors. "delay-newmail": new messages are told only in NOOP and CHECK; "tb-extra-mailbox-sep": a folder name may end in the separator; "tb-lsub-flags": LSUB shows \Noselect as LIST does.`,
@@ -36,6 +37,30 @@ var (
 		`When a message of a FETCH cannot be read: "disconnect-immediately"; "disconnect-after" the other messages; "no-after": the other messages, then NO.`,
 		words("disconnect-immediately", "disconnect-after", "no-after"))
 )
+
+// checkID holds to RFC 2971 §3.3: field strings "MUST NOT be longer than 30 octets", values
+// than 1024; no "more than 30 field-value pairs", nor "the same field name more than once",
+// whatever its case.
+func checkID(v any) error {
+	fields := v.(Fields)
+	if len(fields) > 30 {
+		return errors.New("has more than 30 fields; ID has no more (RFC 2971)")
+	}
+	seen := map[string]bool{}
+	for _, f := range fields {
+		name := strings.ToLower(f.Name)
+		switch {
+		case seen[name]:
+			return errors.New("has the field " + f.Name + " twice; its case means nothing")
+		case name == "" || len(name) > 30:
+			return errors.New("has a field whose name is empty or longer than 30 octets: " + f.Name)
+		case len(f.Value.String()) > 1024:
+			return errors.New("has a value longer than 1024 octets: " + f.Name)
+		}
+		seen[name] = true
+	}
+	return nil
+}
 
 var pop3LogoutVars = []string{"top_count", "top_bytes", "retr_count", "retr_bytes", "deleted_count", "deleted_bytes", "message_count",
 	"message_bytes", "input", "output", "user", "session", "remote_ip"}

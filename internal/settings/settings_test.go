@@ -195,6 +195,12 @@ func TestFromRaw(t *testing.T) {
 		{SyslogTag.Decl(), "a b", "!cannot be a syslog tag"},
 		{LoginGreeting.Decl(), "hi\r\n* BYE", "!control character"},
 		{IMAPIDSend.Decl(), map[string]any{}, "{}"},
+		{IMAPIDSend.Decl(), map[string]any{strings.Repeat("n", 30): strings.Repeat("v", 1024)}, "{ " + strings.Repeat("n", 30) + ` = "` + strings.Repeat("v", 1024) + `" }`},
+		{IMAPIDSend.Decl(), map[string]any{strings.Repeat("n", 31): "v"}, "!longer than 30 octets"},
+		{IMAPIDSend.Decl(), map[string]any{"": "v"}, "!empty"},
+		{IMAPIDSend.Decl(), map[string]any{"n": strings.Repeat("v", 1025)}, "!longer than 1024 octets"},
+		{IMAPIDSend.Decl(), map[string]any{"name": "x", "Name": "y"}, "!twice"},
+		{IMAPIDSend.Decl(), manyFields(31), "!more than 30 fields"},
 	} {
 		v, err := test.decl.FromRaw(test.raw)
 		if want, bad := strings.CutPrefix(test.want, "!"); bad {
@@ -254,4 +260,12 @@ func FuzzDecode(f *testing.F) {
 			t.Fatal("what was read cannot be read again:", err)
 		}
 	})
+}
+
+func manyFields(n int) map[string]any {
+	m := map[string]any{}
+	for i := range n {
+		m[string(rune('a'+i/26))+string(rune('a'+i%26))] = "v"
+	}
+	return m
 }
