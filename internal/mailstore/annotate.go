@@ -1,5 +1,7 @@
 package mailstore
 
+import "strconv"
+
 // Annotation is an entry with its value (RFC 5464 §3).
 type Annotation struct {
 	// Entry is its name: "/private/comment". Upper and lower case are the same; the
@@ -45,6 +47,46 @@ type Annotator interface {
 	// WatchAnnotations asks for a non-blocking send on c after every change by this
 	// process. stop ends it.
 	WatchAnnotations(c chan<- struct{}) (stop func())
+}
+
+// TooLong is wrapped by an errkind.TooBig of Annotate where not AnnotationLimits.Value
+// of the user holds but another's.
+type TooLong struct{ Max int64 } // octets that a value may have
+
+func (e *TooLong) Error() string {
+	return "a value has at most " + strconv.FormatInt(e.Max, 10) + " octets"
+}
+
+// AnnotationFollower is an Annotator that tells of changes in some mailboxes, which are
+// not the user's own, only while it has a way to who makes them.
+type AnnotationFollower interface {
+	// FollowAnnotations opens the way for a mailbox, if it can and there is none.
+	FollowAnnotations(mailbox Name)
+	// GatherAnnotations asks those to whom there is a way, so that AnnotatedSince tells
+	// what they did. It may take its time.
+	GatherAnnotations()
+}
+
+// Noted is what is noted of another user's mailbox, for all to see.
+type Noted struct {
+	GUID    GUID             // of the mailbox
+	Limits  AnnotationLimits // of its owner
+	Entries []Annotation     // those below /shared, in the order of their names without case
+}
+
+// SharedNotes is a Sharer that lets its user see and change the annotations below /shared
+// of mailboxes where he has l and one of r, s, w, i and p (RFC 5464 §3.3). The others are
+// errkind.NotFound without l, else errkind.NoPermission. errkind.Unavailable: the store
+// keeps no annotations.
+type SharedNotes interface {
+	SharedNotes(mailbox Name) (Noted, error)
+	// SetSharedNotes is Annotator's Annotate. errkind.NoPermission for an entry that is
+	// not below /shared, too.
+	SetSharedNotes(mailbox Name, changes []Annotation) (number uint64, err error)
+	// SharedNotesSince is Annotator's AnnotatedSince for what the user may see.
+	SharedNotesSince(number uint64) (changes []Annotated, last uint64, err error)
+	// NotedBoxes gives the GUIDs of all mailboxes whose annotations the user may see.
+	NotedBoxes() ([]GUID, error)
 }
 
 // AnnotatorOf gives who keeps a store's annotations: itself, or one that it stands
