@@ -188,6 +188,7 @@ func TestNext(t *testing.T) {
 		{"* ESEARCH (TAG \"a\\\"b\") UID ALL 1:3\r\n", ""},
 		{"* OK [PERMANENTFLAGS (\\*)] x\r\n", ""}, {"+ \r\n", ""}, {"t OK x\r\n", ""}, {"* OK [CODE x\r\n", "does not end"},
 		{"* LIST (\\HasNoChildren) \".\" ~{2}\r\nab\r\n", ""}, {"* BODY ((\"a\")(\"b\") \"c\")\r\n", ""},
+		{"* THREAD (1)(2 (3)(4))\r\n", ""}, {"* THREAD\r\n", ""}, {"* X (1)(2)\r\n", "expected"},
 		{"*  3 EXISTS\r\n", "expected"}, {"* FLAGS (a\r\n", "expected"}, {"* X \"a\r\n\"\r\n", "expected"}, {"* X a\nb\r\n", "expected"}, {"* 3 EXISTS", ErrMore.Error()},
 		{"* X {5}\r\nab\r\n", ErrMore.Error()}, {"* X {a}\r\n", "expected"},
 	} {

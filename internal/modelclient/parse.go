@@ -90,7 +90,8 @@ func Next(p []byte) (r Response, rest []byte, err error) {
 	case "":
 		return r, p, d.fail("a name")
 	}
-	for d.take(' ') {
+	// The threads of a THREAD response stand beside each other (RFC 5256 §5).
+	for d.take(' ') || r.Name == "THREAD" && len(r.Data) > 0 && d.at < len(p) && p[d.at] == '(' {
 		v, verr := d.value(0)
 		if verr != nil {
 			return r, p, verr

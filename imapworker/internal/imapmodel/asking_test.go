@@ -13,9 +13,12 @@ import (
 func doFetch(w *world, c *conn, n [6]uint32) {
 	uid, prefix := c.byUID(n[1])
 	text, _, bad := c.set(uid, n[2], n[3])
-	items := []string{"FLAGS", "UID FLAGS", "FLAGS MODSEQ", "UID", "INTERNALDATE RFC822.SIZE"}[n[4]%5]
+	items := []string{"FLAGS", "UID FLAGS", "FLAGS MODSEQ", "UID EMAILID", "INTERNALDATE RFC822.SIZE"}[n[4]%5]
 	ask := func() *answer {
-		return c.do(fmt.Sprintf("%sFETCH %s (%s)", prefix, text, items), func(a *answer) { c.wantFetch(a, bad) })
+		return c.do(fmt.Sprintf("%sFETCH %s (%s)", prefix, text, items), func(a *answer) {
+			c.wantFetch(a, bad)
+			c.checkEmailIDs(a)
+		})
 	}
 	if strings.Contains(items, "MODSEQ") {
 		c.mayModSeq(ask)
@@ -51,13 +54,13 @@ func doBody(w *world, c *conn, n [6]uint32) {
 		}
 		c.checkBodies(a, list)
 		if item != "BODY.PEEK[]" && !c.readOnly && can(rights, `\seen`) {
-			there := c.w.look(c.box)
+			there := c.w.look(c.box, c.side(c.box))
 			for _, m := range live(list) {
-				seen := changed('+', m.now().flags, `\seen`, everything)
-				if c.loose() && there[m.uid] == m.now().flags {
+				old := c.now(m).flags
+				if c.loose() && there[m.uid] == old {
 					continue // the session took it for seen: the news was on its way
 				}
-				c.box.set(m, seen)
+				c.flag(m, withSeen(old, true))
 			}
 		}
 	})
@@ -104,7 +107,7 @@ func doChangedSince(w *world, c *conn, n [6]uint32) {
 	}
 	var seen []uint64
 	for _, m := range c.box.messages {
-		if s := m.now().modSeq; s > 0 {
+		if s := c.now(m).modSeq; s > 0 {
 			seen = append(seen, s)
 		}
 	}
@@ -132,11 +135,11 @@ func doChangedSince(w *world, c *conn, n [6]uint32) {
 				}
 			}
 			for _, m := range live(list) {
-				switch last := m.now().modSeq; {
+				switch last := c.now(m).modSeq; {
 				case c.loose(): // what has changed may be on its way
-				case !told[m.uid] && (last > since || last == 0 && m.now().above >= since):
+				case !told[m.uid] && (last > since || last == 0 && c.now(m).above >= since):
 					c.fail("UID %d has changed since %d, and was not told", m.uid, since)
-				case told[m.uid] && last > 0 && last <= since && !b.of.doubt && !c.waits(m):
+				case told[m.uid] && last > 0 && last <= since && !b.jumps(c.side(b)) && !c.waits(m):
 					c.fail("UID %d has not changed since %d, and was told", m.uid, since)
 				}
 			}
@@ -147,45 +150,66 @@ func doChangedSince(w *world, c *conn, n [6]uint32) {
 // waits reports whether the server may still have to tell a message's flags to a
 // session: that may come with any answer.
 func (c *conn) waits(m *message) bool {
-	got := c.client.Cache.Messages[m.uid]
-	return !got.Known || got.Flags != m.now().flags || got.ModSeq != m.now().modSeq
+	got, now := c.client.Cache.Messages[m.uid], c.now(m)
+	return !got.Known || got.Flags != now.flags || got.ModSeq != now.modSeq
 }
 
 // ---- searching
 
 type key struct {
 	text string
-	is   func(m *message) bool
+	is   func(m *message, v *version) bool
 }
 
-func (c *conn) key(n uint32) key {
+func searchKey(n uint32) key {
+	flags := func(text string, is func(v *version) bool) key {
+		return key{text, func(_ *message, v *version) bool { return is(v) }}
+	}
 	switch n % 8 {
 	case 0:
-		return key{"ALL", func(*message) bool { return true }}
+		return flags("ALL", func(*version) bool { return true })
 	case 1:
-		return key{"UNSEEN", func(m *message) bool { return !m.has(`\seen`) }}
+		return flags("UNSEEN", func(v *version) bool { return !v.has(`\seen`) })
 	case 2:
-		return key{"DELETED FLAGGED", func(m *message) bool { return m.has(`\deleted`) && m.has(`\flagged`) }}
+		return flags("DELETED FLAGGED", func(v *version) bool { return v.has(`\deleted`) && v.has(`\flagged`) })
 	case 3:
-		return key{"KEYWORD $x", func(m *message) bool { return m.has("$x") }}
+		return flags("KEYWORD $x", func(v *version) bool { return v.has("$x") })
 	case 4:
-		return key{"NOT (KEYWORD k1 UNDELETED)", func(m *message) bool { return !(m.has("k1") && !m.has(`\deleted`)) }}
+		return flags("NOT (KEYWORD k1 UNDELETED)", func(v *version) bool { return !(v.has("k1") && !v.has(`\deleted`)) })
 	case 5:
-		words := fmt.Sprintf("text %d\r", n/8%30)
-		return key{fmt.Sprintf("BODY \"text %d\"", n/8%30), func(m *message) bool {
-			return strings.Contains(m.body, strings.TrimSuffix(words, "\r"))
-		}}
+		words := fmt.Sprintf("text %d", n/8%30)
+		return key{`BODY "` + words + `"`, func(m *message, _ *version) bool { return strings.Contains(m.body, words) }}
 	case 6:
 		k := 1 + n/8%20
-		return key{fmt.Sprintf("UID %d:%d", k, k+8), func(m *message) bool { return m.uid >= k && m.uid <= k+8 }}
+		return key{fmt.Sprintf("UID %d:%d", k, k+8), func(m *message, _ *version) bool { return m.uid >= k && m.uid <= k+8 }}
 	}
-	return key{"OR ANSWERED DRAFT", func(m *message) bool { return m.has(`\answered`) || m.has(`\draft`) }}
+	return flags("OR ANSWERED DRAFT", func(v *version) bool { return v.has(`\answered`) || v.has(`\draft`) })
+}
+
+// answers reports whether a response is ESEARCH for the command under way, and not news
+// of another one.
+func (c *conn) answers(r modelclient.Response) bool {
+	if r.Name != "ESEARCH" {
+		return false
+	}
+	tag, news := eSearchTag(r)
+	return !news && tag == c.client.Tag
+}
+
+// eSearchTag gives the tag that an ESEARCH response names, and whether it tells what has
+// changed (RFC 5267 §4.3).
+func eSearchTag(r modelclient.Response) (tag string, news bool) {
+	if len(r.Data) == 0 || r.Data[0].Kind != modelclient.List || len(r.Data[0].List) < 2 || r.Data[0].List[0].Text != "TAG" {
+		return "", false
+	}
+	news = slices.ContainsFunc(r.Data, func(v modelclient.Value) bool { return v.Text == "ADDTO" || v.Text == "REMOVEFROM" })
+	return r.Data[0].List[1].Text, news
 }
 
 // doSearch is SEARCH, with RETURN and without; PARTIAL is RFC 9394's.
 func doSearch(w *world, c *conn, n [6]uint32) {
 	_, prefix := c.byUID(n[1])
-	k := c.key(n[2])
+	k := searchKey(n[2])
 	options := []string{"", " RETURN (ALL)", " RETURN (MIN MAX COUNT)", " RETURN (PARTIAL 2:4)", " RETURN (PARTIAL -1:-3)"}[n[3]%5]
 	c.do(prefix+"SEARCH"+options+" "+k.text, func(a *answer) {
 		c.want(a, "OK")
@@ -212,7 +236,7 @@ func (c *conn) matches(k key, uid bool) (must, may []uint32) {
 			if all {
 				must = append(must, number)
 			}
-		case k.is(m):
+		case k.is(m, c.now(m)):
 			must = append(must, number)
 			may = append(may, number)
 		}
@@ -223,8 +247,8 @@ func (c *conn) matches(k key, uid bool) (must, may []uint32) {
 // ever reports whether a message was at some time, or always, what a search looks for.
 func (c *conn) ever(k key, m *message) (some, all bool) {
 	all = true
-	for _, v := range m.versions {
-		is := k.is(&message{uid: m.uid, body: m.body, versions: []version{v}})
+	for i := range m.versions[c.side(c.box)] {
+		is := k.is(m, &m.versions[c.side(c.box)][i])
 		some, all = some || is, all && is
 	}
 	return some, all
@@ -235,12 +259,12 @@ func (c *conn) checkSearch(a *answer, uid bool, options string, k key) {
 	sure := len(must) == len(may)
 	var found []uint32
 	for _, r := range a.all {
-		switch r.Name {
-		case "SEARCH":
+		switch {
+		case r.Name == "SEARCH":
 			for _, v := range r.Data {
 				found = append(found, c.number(v.Text))
 			}
-		case "ESEARCH":
+		case c.answers(r):
 			if options == "" && !c.client.Rev2 {
 				c.fail("ESEARCH was not asked for")
 			}
@@ -307,14 +331,14 @@ func (c *conn) number(text string) uint32 {
 // doSave makes "$" something new (RFC 5182).
 func doSave(w *world, c *conn, n [6]uint32) {
 	_, prefix := c.byUID(n[1])
-	k := c.key(n[2])
+	k := searchKey(n[2])
 	var found []*message
 	c.do(prefix+"SEARCH RETURN (SAVE ALL) "+k.text, func(a *answer) {
 		c.want(a, "OK")
 		var numbers []uint32
 		for _, r := range a.all {
 			for i, v := range r.Data {
-				if r.Name == "ESEARCH" && v.Text == "ALL" {
+				if c.answers(r) && v.Text == "ALL" {
 					numbers, _ = c.numbers(r.Data[i+1].Text)
 				}
 			}
@@ -338,7 +362,7 @@ func doSave(w *world, c *conn, n [6]uint32) {
 func doStatus(w *world, c *conn, n [6]uint32) {
 	name := c.name(n[1])
 	b := c.find(name)
-	items := []string{"MESSAGES UIDNEXT UIDVALIDITY UNSEEN", "MESSAGES DELETED", "HIGHESTMODSEQ UIDNEXT"}[n[2]%3]
+	items := []string{"MESSAGES UIDNEXT UIDVALIDITY UNSEEN", "MESSAGES DELETED MAILBOXID", "HIGHESTMODSEQ UIDNEXT"}[n[2]%3]
 	ask := func() *answer {
 		return c.do("STATUS "+w.wire(name)+" ("+items+")", func(a *answer) {
 			readable := b != nil && strings.Contains(c.may(b), "r")
@@ -364,6 +388,10 @@ func (c *conn) checkStatus(a *answer, name string, b *mailbox) {
 			c.fail("%s", r.Raw)
 		}
 		for i := 0; i+1 < len(r.Data[1].List); i += 2 {
+			if r.Data[1].List[i].Text == "MAILBOXID" && len(r.Data[1].List[i+1].List) == 1 {
+				c.mailboxID(b, r.Data[1].List[i+1].List[0].Text)
+				continue
+			}
 			got, _ := strconv.ParseUint(r.Data[1].List[i+1].Text, 10, 63)
 			want := got
 			switch r.Data[1].List[i].Text {
@@ -374,9 +402,9 @@ func (c *conn) checkStatus(a *answer, name string, b *mailbox) {
 			case "UIDVALIDITY":
 				c.w.validity(b, uint32(got))
 			case "UNSEEN":
-				want = uint64(b.count(func(m *message) bool { return !m.has(`\seen`) }))
+				want = uint64(b.count(func(m *message) bool { return !m.now(c.side(b)).has(`\seen`) }))
 			case "DELETED":
-				want = uint64(b.count(func(m *message) bool { return m.has(`\deleted`) }))
+				want = uint64(b.count(func(m *message) bool { return m.deleted() }))
 			case "HIGHESTMODSEQ":
 				b.highest(c, got)
 			}
@@ -411,7 +439,7 @@ func doRename(w *world, c *conn, n [6]uint32) {
 	from, to := c.where(c.name(n[1])), c.where(c.name(n[2]))
 	c.do("RENAME "+w.wire(from.wire)+" "+w.wire(to.wire), func(a *answer) {
 		ok := from.of == to.of && from.of.mayRename(from.role, from.name, to.name)
-		if from.of == to.of && from.of.unsaid(from.name, to.name) && (from.role == owner || hasAll(from.of.inherited(to.name), "lk")) {
+		if from.of == to.of && from.of.unsaid(from.name, to.name) && (from.role == owner || hasAll(from.of.inherited(to.name).bob(), "lk")) {
 			ok = a.tagged.Name == "OK"
 		}
 		c.wantOK(a, ok)
@@ -453,101 +481,5 @@ func doList(w *world, c *conn, n [6]uint32) {
 		if len(want) > 0 {
 			c.fail("LIST leaves out %v", want)
 		}
-	})
-}
-
-// ---- what happens elsewhere
-
-func doForeign(w *world, c *conn, n [6]uint32) {
-	name := names[int(n[1])%len(names)]
-	if b := w.mail[ann].boxes[name]; b != nil && c.room(b) {
-		w.foreign(name, modelclient.FlagText(pickFlags(n[2])))
-		if n[3]%2 == 0 {
-			w.wake()
-		}
-	}
-}
-
-func doDeliver(w *world, c *conn, n [6]uint32) {
-	name := names[int(n[1])%len(names)]
-	if b := w.mail[ann].boxes[name]; w.driver == "maildir" && b != nil && c.room(b) {
-		w.deliver(b, w.conns[n[2]%5])
-	}
-}
-
-func doDamage(w *world, c *conn, n [6]uint32) { w.damage(n[1]) }
-
-func doKill(w *world, c *conn, n [6]uint32) { w.kill() }
-
-// doLose breaks a connection, in the midst of an answer if there is one.
-func doLose(w *world, c *conn, n [6]uint32) {
-	quick, name := c.client.Qresync, c.name(n[4])
-	if c.box != nil {
-		name = c.called
-	}
-	switch {
-	case c.box != nil && n[2]%3 == 0 && !c.client.UIDOnly && len(c.shadow) > 0: // expunges have to wait
-		c.do("FETCH 1 (FLAGS)", func(a *answer) { c.wantFetch(a, false) })
-	case c.box != nil && n[2]%3 == 1:
-		c.cut = 1 + int(n[1]%4)
-		c.do("UID FETCH 1:* (FLAGS)", func(a *answer) { c.want(a, "OK") })
-	default:
-		c.cut = 1 + int(n[1]%4)
-		c.do("NOOP", func(a *answer) { c.want(a, "OK") })
-	}
-	c.lose()
-	if quick && n[3]%2 == 0 { // it comes back at once
-		c.connect(n[1]/7 | 2)
-		c.selectBox("SELECT", name, n)
-	}
-}
-
-// doTogether has somebody else change and expunge messages where a session is, and the
-// session ask by number meanwhile, so that it is told some of it and not all.
-func doTogether(w *world, c *conn, n [6]uint32) {
-	other := w.conns[(c.n+1+int(n[1]%4))%5]
-	name, ok := other.nameOf(c.box)
-	if !ok || !c.open(c.box) || !other.ready(n, awake) {
-		return
-	}
-	if other.box != c.box {
-		other.selectBox("SELECT", name, n)
-	}
-	for i := range uint32(4) {
-		if other.s == nil || other.box == nil || !other.open(other.box) || len(other.shadow) == 0 {
-			return
-		}
-		if n[2]>>i%3 == 0 {
-			doExpunge(w, other, n)
-		} else {
-			doStore(w, other, [6]uint32{n[0], n[1] >> i, n[2] >> i, n[3] >> i, n[4] >> i})
-		}
-	}
-	if c.s == nil || c.box == nil || !c.open(c.box) || len(c.shadow) == 0 || c.client.UIDOnly {
-		return
-	}
-	if n[5]%8 < 3 {
-		c.do("FETCH 1 (FLAGS)", func(a *answer) { c.wantFetch(a, false) })
-		return
-	}
-	n[2], n[3] = n[2]-n[2]%3, n[3]&^1
-	doLose(w, c, n)
-}
-
-// rightsOf are some lists' worth for bob.
-var rightsOf = []string{everything, "lrswite", "lr", "lrs", "lrst", "lrwi", "l", "", "lrsiek", "lrte", everything, everything, "lrswitekx", "rswi"}
-
-// doRights changes what bob may do, as ann's command.
-func doRights(w *world, _ *conn, n [6]uint32) {
-	name := names[int(n[1])%len(names)]
-	c := w.conns[n[2]%3]
-	b := w.mail[ann].boxes[name]
-	if b == nil || !c.ready(n, awake) {
-		return
-	}
-	rights := rightsOf[int(n[3])%len(rightsOf)]
-	c.do(fmt.Sprintf("SETACL %s bob \"%s\"", w.wire(name), rights), func(a *answer) {
-		c.want(a, "OK")
-		b.rights = rights
 	})
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"rookery/imapworker/internal/session"
-	"rookery/imapworker/internal/sessiontest/peers"
 	"rookery/internal/modelclient"
 )
 
@@ -25,7 +24,7 @@ type conn struct {
 	device *device
 
 	s       *session.Session // nil without a connection
-	out     *peers.Output
+	out     *line
 	changes chan struct{}
 	client  *modelclient.Client
 	tag     int
@@ -41,7 +40,7 @@ type conn struct {
 	idle     string     // the tag of IDLE, "" without
 	notify   notifying
 	knows    map[*mailbox]known // of mailboxes that NOTIFY watches; nil: of none
-	permits  string             // bob's rights when flags were told last
+	updates  map[string]*update // searches whose changes are told, by tag
 	shaken   bool               // ann's worker ended: a call may be refused
 	cut      int                // the connection breaks after so many responses; 0: not
 }
@@ -81,8 +80,9 @@ func (c *conn) fail(format string, args ...any) {
 
 // connect logs in and enables what bits say.
 func (c *conn) connect(bits uint32) {
-	c.out, c.changes = &peers.Output{}, make(chan struct{}, 1)
-	c.s = session.New(session.Config{Settings: session.Defaults(), Store: c.w.stores[c.user], Out: c.out, Log: log{c}, Changes: c.changes, Jobs: jobs()}, c.w.now)
+	c.out, c.changes = &line{pool: c.w.pool}, make(chan struct{}, 1)
+	c.s = session.New(session.Config{Settings: session.Defaults(), Store: c.w.stores[c.user], Out: c.out, Log: log{c}, Changes: c.changes,
+		Compress: c.out.squeeze, Jobs: jobs()}, c.w.now)
 	c.client = &modelclient.Client{}
 	c.w.say("(client %d of %s connects)", c.n+1, []string{"ann", "bob"}[c.user])
 	var words []string
@@ -97,6 +97,10 @@ func (c *conn) connect(bits uint32) {
 	add(2, "QRESYNC", &client.Qresync)
 	add(8, "UIDONLY", &client.UIDOnly)
 	add(16, "IMAP4rev2", &client.Rev2)
+	if bits&96 == 0 {
+		c.do("COMPRESS DEFLATE", func(a *answer) { c.want(a, "OK") })
+		c.do("COMPRESS DEFLATE", func(a *answer) { c.want(a, "NO COMPRESSIONACTIVE") })
+	}
 	client.Condstore = client.Condstore || client.Qresync
 	if len(words) > 0 {
 		a := c.do("ENABLE "+strings.Join(words, " "), nil)
@@ -120,6 +124,7 @@ func (c *conn) lose() {
 func (c *conn) forget() {
 	c.client.Lost()
 	c.leave()
+	c.out.rest()
 	c.s, c.out, c.knows, c.idle, c.notify, c.cut = nil, nil, nil, "", plain, 0
 }
 
@@ -134,15 +139,25 @@ func (c *conn) doQuiet(command string, cache *modelclient.Cache, quiet *modelcli
 	tag := fmt.Sprintf("t%d", c.tag)
 	c.w.say("C%d: %s %s", c.n+1, tag, command)
 	c.client.Begin(tag, command, cache, quiet)
-	c.s.Input(c.w.now, []byte(tag+" "+command+"\r\n"))
+	c.send(tag + " " + command)
 	return c.take(effect)
+}
+
+// send writes a line.
+func (c *conn) send(text string) {
+	if err := c.out.deliver(text+"\r\n", func(p []byte) { c.s.Input(c.w.now, p) }); err != nil {
+		c.fail("%v", err)
+	}
 }
 
 // take reads what has come.
 func (c *conn) take(effect func(a *answer)) *answer {
 	a := &answer{}
-	var err error
-	if a.all, err = modelclient.All(c.out.Take()); err != nil {
+	p, err := c.out.Take()
+	if err == nil {
+		a.all, err = modelclient.All(p)
+	}
+	if err != nil {
 		c.fail("%v", err)
 	}
 	for _, r := range a.all {
@@ -204,6 +219,8 @@ func (c *conn) learn(r modelclient.Response) {
 		c.learnCode(r)
 	case r.Name == "STATUS" && c.knows != nil && (c.client.Verb != "STATUS" || c.client.Tagged.Tag != ""):
 		c.toldStatus(r)
+	case r.Name == "ESEARCH":
+		c.toldUpdate(r)
 	case r.Name == "EXISTS":
 		c.toldExists(int(r.Num))
 	case r.Name == "EXPUNGE":
@@ -229,7 +246,8 @@ func (c *conn) learnCode(r modelclient.Response) {
 	}
 	if rest, is := strings.CutPrefix(r.Code, "HIGHESTMODSEQ "); is && c.box != nil {
 		n, _ := strconv.ParseUint(rest, 10, 63)
-		c.box.told = max(c.box.told, n)
+		told := &c.box.told[c.side(c.box)]
+		*told = max(*told, n)
 	}
 	if c.client.Verb != "SELECT" && c.client.Verb != "EXAMINE" || c.opened == nil {
 		return
@@ -244,6 +262,8 @@ func (c *conn) learnCode(r modelclient.Response) {
 		c.nextUID(b, uint32(n))
 	case "HIGHESTMODSEQ":
 		b.highest(c, n)
+	case "MAILBOXID":
+		c.mailboxID(b, strings.Trim(args, "()"))
 	}
 }
 
@@ -270,10 +290,11 @@ func (w *world) validity(b *mailbox, n uint32) {
 
 // highest checks a HIGHESTMODSEQ that tells of all up to now.
 func (b *mailbox) highest(c *conn, n uint64) {
-	if n < b.told || n <= b.above && !b.of.doubt {
-		c.fail("HIGHESTMODSEQ %d of %s, must be at least %d and above %d", n, b.name, b.told, b.above)
+	side := c.side(b)
+	if n < b.told[side] || n <= b.above[side] && !b.of.doubt {
+		c.fail("HIGHESTMODSEQ %d of %s, must be at least %d and above %d", n, b.name, b.told[side], b.above[side])
 	}
-	b.told = n
+	b.told[side] = n
 }
 
 // toldExists counts new messages in: those of the truth, in its order.
@@ -309,6 +330,7 @@ func (c *conn) toldExpunge(at int) {
 	if m := c.shadow[at]; !m.gone {
 		c.fail("message %d (UID %d) is expunged, and is there", at+1, m.uid)
 	} else {
+		c.leaves(m)
 		c.saved = slices.DeleteFunc(c.saved, func(s *message) bool { return s == m })
 	}
 	c.shadow = slices.Delete(c.shadow, at, at+1)
@@ -364,7 +386,7 @@ func (c *conn) toldStatus(r modelclient.Response) {
 // leave is the end of a mailbox's selection.
 func (c *conn) leave() {
 	delete(c.knows, c.box)
-	c.box, c.shadow, c.saved, c.readOnly = nil, nil, nil, false
+	c.box, c.shadow, c.saved, c.readOnly, c.updates = nil, nil, nil, false, nil
 }
 
 // compare holds what was told of messages in this answer against the truth.
@@ -373,7 +395,8 @@ func (c *conn) compare() {
 		if c.box == nil {
 			continue
 		}
-		c.box.told = max(c.box.told, told.ModSeq)
+		highest := &c.box.told[c.side(c.box)]
+		*highest = max(*highest, told.ModSeq)
 		m := c.box.find(uid)
 		if m == nil {
 			continue // it is gone, and that could not be told yet
@@ -382,8 +405,8 @@ func (c *conn) compare() {
 			c.was(m, told)
 			continue
 		}
-		if told.Known && told.Flags != m.now().flags {
-			c.fail("UID %d of %s is told with the flags %q, it has %q", uid, c.box.name, told.Flags, m.now().flags)
+		if now := c.now(m); told.Known && told.Flags != now.flags {
+			c.fail("UID %d of %s is told with the flags %q, it has %q", uid, c.box.name, told.Flags, now.flags)
 		}
 		if told.ModSeq > 0 {
 			c.box.modSeq(c, m, told.ModSeq)
@@ -406,30 +429,32 @@ func (c *conn) loose() bool { return c.user == bob && c.w.sharing != byNames }
 
 // was checks what was told of a message that may be another by now.
 func (c *conn) was(m *message, told modelclient.Message) {
-	if now := m.now(); told.ModSeq > now.above && (!told.Known || told.Flags == now.flags) {
+	if now := c.now(m); told.ModSeq > now.above && (!told.Known || told.Flags == now.flags) {
 		c.box.modSeq(c, m, told.ModSeq)
 		return
 	}
-	for _, v := range m.versions {
-		if !told.Known || v.flags == told.Flags {
+	for _, v := range m.versions[c.side(c.box)] {
+		same := told.ModSeq == 0 || v.modSeq == 0 || v.modSeq == told.ModSeq || c.box.jumps(c.side(c.box))
+		if same && (!told.Known || v.flags == told.Flags) {
 			return
 		}
 	}
-	c.fail("UID %d is told with the flags %q, which it never had", m.uid, told.Flags)
+	c.fail("UID %d is told with the flags %q and MODSEQ %d, which it never had", m.uid, told.Flags, told.ModSeq)
 }
 
 // modSeq checks a mod-sequence that was told of a message as it is now (RFC 7162 §3.1.1):
 // one number for one state, above all that was told before it came to be.
 func (b *mailbox) modSeq(c *conn, m *message, n uint64) {
-	v := m.now()
+	side := c.side(b)
+	v := m.now(side)
 	switch {
-	case n < v.modSeq || n > v.modSeq && v.modSeq > 0 && !b.of.doubt:
+	case n < v.modSeq || n > v.modSeq && v.modSeq > 0 && !b.jumps(side):
 		c.fail("UID %d of %s has MODSEQ %d, had %d", m.uid, b.name, n, v.modSeq)
-	case v.modSeq == 0 && n <= v.above && !b.of.doubt:
+	case v.modSeq == 0 && n <= v.above && !b.jumps(side):
 		c.fail("UID %d of %s has MODSEQ %d, must be above %d", m.uid, b.name, n, v.above)
 	}
 	if v.modSeq > 0 && n > v.modSeq { // the index was built anew: the same flags, at another time
-		m.versions = append(m.versions, version{flags: v.flags, modSeq: n})
+		m.versions[side] = append(m.versions[side], version{flags: v.flags, modSeq: n, above: v.modSeq})
 		return
 	}
 	v.modSeq = n
@@ -461,6 +486,9 @@ func (w *world) settle(d time.Duration) {
 	for _, c := range w.conns {
 		if c.s == nil {
 			continue
+		}
+		if d >= time.Second {
+			c.out.rest()
 		}
 		select {
 		case <-c.changes:

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"rookery/internal/mailstore"
 	"rookery/internal/modelclient"
 )
 
@@ -25,7 +26,7 @@ func doConditional(w *world, c *conn, n [6]uint32) {
 		}
 	}
 	if n[4]%5 == 0 {
-		since = max(c.box.told, 1)
+		since = max(c.box.told[c.side(c.box)], 1)
 	}
 	c.mayModSeq(func() *answer { return c.store(n, since) })
 }
@@ -72,16 +73,17 @@ func (c *conn) store(n [6]uint32, since uint64) *answer {
 			if !slices.Contains(list, m) || since == 0 {
 				c.fail("MODIFIED names UID %d, which the command did not", m.uid)
 			}
-			if last := m.now().modSeq; last > 0 && last <= since && !m.gone && !c.box.of.doubt {
+			if last := c.now(m).modSeq; last > 0 && last <= since && !m.gone && !c.box.jumps(c.side(c.box)) {
 				c.fail("MODIFIED names UID %d, which has MODSEQ %d", m.uid, last)
 			}
 		}
 		for _, m := range there {
 			if changes(m) {
-				if since > 0 && !c.box.of.doubt && !mayChange(m, since, op, names) {
-					c.fail("UID %d has MODSEQ %d and was changed: %q", m.uid, m.now().modSeq, m.now().flags)
+				now := c.now(m)
+				if since > 0 && !c.box.jumps(c.side(c.box)) && !c.mayChange(m, since, op, names) {
+					c.fail("UID %d has MODSEQ %d and was changed: %q", m.uid, now.modSeq, now.flags)
 				}
-				c.box.set(m, changed(op, m.now().flags, names, rights))
+				c.flag(m, changed(op, now.flags, names, rights))
 			}
 		}
 		gone := len(there) < len(list) && !uid && !(silent && len(there) > 0)
@@ -139,17 +141,18 @@ func (c *conn) modified(a *answer, uid bool) (out []*message) {
 
 // mayChange says whether a STORE with UNCHANGEDSINCE may change a message: it has not
 // changed since, or what changed is none of the command's business (RFC 7162 §3.1.12).
-func mayChange(m *message, since uint64, op byte, names string) bool {
-	if last := m.now().modSeq; last == 0 || last <= since {
+func (c *conn) mayChange(m *message, since uint64, op byte, names string) bool {
+	now := c.now(m)
+	if last := now.modSeq; last == 0 || last <= since {
 		return true
 	}
 	if op == 0 {
 		return false
 	}
-	for _, v := range m.versions {
+	for _, v := range m.versions[c.side(c.box)] {
 		same := true
 		for f := range strings.FieldsSeq(names) {
-			same = same && hasFlag(v.flags, f) == m.has(f)
+			same = same && v.has(f) == now.has(f)
 		}
 		if same && (v.modSeq == 0 || v.modSeq <= since) {
 			return true
@@ -161,7 +164,7 @@ func mayChange(m *message, since uint64, op byte, names string) bool {
 // ---- expunging, copying
 
 func deletedOf(list []*message) []*message {
-	return slices.DeleteFunc(slices.Clone(list), func(m *message) bool { return !m.has(`\deleted`) })
+	return slices.DeleteFunc(slices.Clone(list), func(m *message) bool { return !m.deleted() })
 }
 
 func doExpunge(w *world, c *conn, n [6]uint32) {
@@ -257,21 +260,31 @@ func (c *conn) transfer(n [6]uint32, move bool) {
 		}
 		c.want(a, "OK")
 		args, ok := a.code("COPYUID")
-		if ok != (len(found) > 0) {
+		if ok != (len(found) > 0 && hasAll(there, "r")) { // RFC 9051 §6.4.7: not without r
 			c.fail("COPYUID %q, and %d messages are there", args, len(found))
 		}
-		if !ok {
-			return
+		if !ok && len(found) > 0 {
+			c.untold(to, len(found))
 		}
 		first := to.first(args, 2)
 		for _, m := range found {
-			to.add(allowed(there, m.now().flags), m.body)
+			to.add(c.kept(to, c.now(m).flags), m.body)
 		}
-		c.wantUIDs("COPYUID", args, to, setText(uidsOf(found)), first, len(found))
+		if ok {
+			c.wantUIDs("COPYUID", args, to, setText(uidsOf(found)), first, len(found))
+		}
 		if move {
 			from.expunge(found)
 		}
 	})
+}
+
+// untold finds the UIDs of messages that were put into a mailbox which the user may not
+// look into, where they cannot be foreseen.
+func (c *conn) untold(to *mailbox, count int) {
+	if to.of.doubt {
+		c.w.elsewhere(to, func(box mailstore.Mailbox) { to.next = max(to.next, box.Snapshot().UIDNext()-uint32(count)) })
+	}
 }
 
 // first gives the UID that a mailbox's next message gets; a code's word of that place
@@ -362,14 +375,28 @@ func (c *conn) append(name string, parts []part, readable bool) {
 			c.want(a, "NO BADURL")
 			return
 		}
-		c.want(a, "OK APPENDUID")
-		args, _ := a.code("APPENDUID")
-		first := to.first(args, 1)
-		for _, p := range parts {
-			to.add(allowed(there, p.flags), p.body)
-		}
-		c.wantUIDs("APPENDUID", args, to, "", first, len(parts))
+		c.appended(a, to, parts)
 	})
+}
+
+// appended takes in what was put into a mailbox. Who may not read it is told no UIDs
+// (RFC 9051 §6.3.12).
+func (c *conn) appended(a *answer, to *mailbox, parts []part) {
+	c.want(a, "OK")
+	args, ok := a.code("APPENDUID")
+	if ok != hasAll(c.may(to), "r") {
+		c.fail("APPENDUID %q, and the rights are %q", args, c.may(to))
+	}
+	if !ok {
+		c.untold(to, len(parts))
+	}
+	first := to.first(args, 1)
+	for _, p := range parts {
+		to.add(c.kept(to, p.flags), p.body)
+	}
+	if ok {
+		c.wantUIDs("APPENDUID", args, to, "", first, len(parts))
+	}
 }
 
 // url chooses a message, and gives its URL (RFC 4469, RFC 5092).
@@ -389,7 +416,7 @@ func (c *conn) url(n uint32) (url string, body string, readable bool) {
 
 func doCatenate(w *world, c *conn, n [6]uint32) {
 	url, body, readable := c.url(n[2])
-	if len(body) > 300 {
+	if len(body) > 500 {
 		return
 	}
 	tail := fmt.Sprintf("tail %d\r\n", n[3]%100)
@@ -400,13 +427,17 @@ func doCatenate(w *world, c *conn, n [6]uint32) {
 
 // doReplace is REPLACE (RFC 8508).
 func doReplace(w *world, c *conn, n [6]uint32) {
-	uid, prefix := c.byUID(n[1])
-	name := c.name(n[4])
-	to := c.find(name)
+	to := c.find(c.name(n[4]))
 	if len(c.shadow) == 0 || !c.room(to) {
 		return
 	}
-	at := int(n[2]) % len(c.shadow)
+	c.replace(int(n[2])%len(c.shadow), n, to)
+}
+
+// replace replaces a message that the client knows of, by its number or its UID.
+func (c *conn) replace(at int, n [6]uint32, to *mailbox) {
+	uid, prefix := c.byUID(n[1])
+	name := c.name(n[4])
 	old, number := c.shadow[at], fmt.Sprint(at+1)
 	if uid {
 		number = fmt.Sprint(old.uid)
@@ -417,7 +448,7 @@ func doReplace(w *world, c *conn, n [6]uint32) {
 		there = c.may(to)
 	}
 	from := c.box
-	c.do(fmt.Sprintf("%sREPLACE %s %s %s", prefix, number, w.wire(name), p.text), func(a *answer) {
+	c.do(fmt.Sprintf("%sREPLACE %s %s %s", prefix, number, c.w.wire(name), p.text), func(a *answer) {
 		switch {
 		case c.readOnly:
 			c.want(a, "NO")
@@ -438,14 +469,7 @@ func doReplace(w *world, c *conn, n [6]uint32) {
 			c.want(a, "NO NOPERM")
 			return
 		}
-		c.want(a, "OK")
-		args, ok := a.code("APPENDUID")
-		if !ok {
-			c.fail("REPLACE without APPENDUID")
-		}
-		first := to.first(args, 1)
-		to.add(allowed(there, p.flags), p.body)
-		c.wantUIDs("APPENDUID", args, to, "", first, 1)
+		c.appended(a, to, []part{p})
 		from.expunge([]*message{old})
 	})
 }

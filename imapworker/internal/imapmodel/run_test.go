@@ -170,7 +170,7 @@ func TestModel(t *testing.T) {
 			t.Parallel()
 			did := map[string]int{}
 			for seed := range uint64(total / each) {
-				how := sharing(seed % 3)
+				how := sharing(seed % uint64(ways))
 				if *howFlag >= 0 {
 					how = sharing(*howFlag)
 				}

@@ -8,6 +8,7 @@ import (
 	"rookery/internal/acl"
 	"rookery/internal/ipc"
 	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/annotation"
 	"rookery/internal/mailstore/guarded"
 	"rookery/internal/mailstore/memstore"
 	"rookery/internal/mailstore/others"
@@ -22,10 +23,28 @@ const (
 	byNames     sharing = iota // her mail alone, under her names
 	byNamespace                // beside his own, in a namespace
 	byChannel                  // and her process is another one
+	byPublic                   // it is a system owner's, in a public namespace
+	apart                      // in a namespace with seen = "private"
+	apartByChannel
+	ways // how many there are
 )
 
+// wide reports whether anyone may be given rights (imap_acl_allow_anyone).
+func (how sharing) wide() bool { return how != byNames }
+
+// split reports whether bob's \Seen is his own.
+func (how sharing) split() bool { return how == apart || how == apartByChannel }
+
+// channel reports whether ann's process is another one.
+func (how sharing) channel() bool { return how == byChannel || how == apartByChannel }
+
 // abroad is the prefix of ann's mailboxes in bob's names.
-const abroad = "Other Users/ann/"
+func (how sharing) abroad() string {
+	if how == byPublic {
+		return "Public/"
+	}
+	return "Other Users/ann/"
+}
 
 // place is where a name that a client uses leads to.
 type place struct {
@@ -37,7 +56,7 @@ type place struct {
 
 // where finds the place of a client's name.
 func (c *conn) where(name string) place {
-	switch rest, is := strings.CutPrefix(name, abroad); {
+	switch rest, is := strings.CutPrefix(name, c.w.sharing.abroad()); {
 	case c.user == ann:
 		return place{name, c.w.mail[ann], name, owner}
 	case c.w.sharing == byNames:
@@ -52,7 +71,7 @@ func (c *conn) where(name string) place {
 func (c *conn) name(n uint32) string {
 	name := names[int(n)%len(names)]
 	if c.user == bob && c.w.sharing != byNames && n/16%4 > 0 {
-		return abroad + name
+		return c.w.sharing.abroad() + name
 	}
 	return name
 }
@@ -66,7 +85,7 @@ func (c *conn) find(name string) *mailbox {
 // nameOf gives the client's name of a mailbox that is there.
 func (c *conn) nameOf(b *mailbox) (name string, ok bool) {
 	if name = b.name; b.of.user != c.user && c.w.sharing != byNames {
-		name = abroad + name
+		name = c.w.sharing.abroad() + name
 	}
 	return name, c.find(name) == b
 }
@@ -84,6 +103,28 @@ func (c *conn) may(b *mailbox) string {
 	return b.may(guest)
 }
 
+// side is that from which the client sees a mailbox.
+func (c *conn) side(b *mailbox) int {
+	if b != nil && b.of.split && c.user == bob {
+		return private
+	}
+	return common
+}
+
+// now gives what a message of the selected mailbox is for the client.
+func (c *conn) now(m *message) *version { return m.now(c.side(c.box)) }
+
+// flag gives a message of the selected mailbox flags, as the client sees them.
+func (c *conn) flag(m *message, flags string) { c.box.set(c.side(c.box), m, flags) }
+
+// kept are those of flags that come with a message into a mailbox.
+func (c *conn) kept(to *mailbox, flags string) string {
+	if c.side(to) == private {
+		flags = withSeen(flags, false) // a shared \Seen is everybody else's
+	}
+	return allowed(c.may(to), flags)
+}
+
 // open reports whether the user can keep a mailbox selected.
 func (c *conn) open(b *mailbox) bool { return !b.gone && strings.Contains(c.may(b), "r") }
 
@@ -98,7 +139,7 @@ func (c *conn) visible() (out []string) {
 				continue
 			}
 			if t.user != c.user && c.w.sharing != byNames {
-				name = abroad + name
+				name = c.w.sharing.abroad() + name
 			}
 			out = append(out, name)
 		}
@@ -116,15 +157,25 @@ func (w *world) share() {
 		return
 	}
 	if w.own == nil {
-		w.own = memstore.New(memstore.Options{Now: w.clock.Now, Separator: w.worker.store.Namespaces()[0].Separator})
-		own, _ := guarded.Wrap(w.own, guarded.Options{Who: acl.Who{User: "bob", Owner: true}, Owner: "bob"})
-		sep := w.own.Namespaces()[0].Separator
-		foreign, err := others.Open(others.Options{Directory: w.reach, Hidden: []string{"bob"},
-			Namespace: mailstore.Namespace{Kind: mailstore.OtherUsers, Prefix: "Other Users" + string(rune(sep)), Separator: sep, List: true}})
+		own := memstore.New(memstore.Options{Now: w.clock.Now, Separator: w.worker.store.Namespaces()[0].Separator, FirstGUID: 1 << 20})
+		w.must(w.disk.Mkdir("bob", 0o700))
+		w.own = annotation.Wrap(own, annotation.Options{FS: w.disk, Dir: "bob"})
+		guard, _ := guarded.Wrap(w.own, guarded.Options{Who: acl.Who{User: "bob", Owner: true}, Owner: "bob"})
+		foreign, err := others.Open(w.foreignSpace(own.Namespaces()[0].Separator))
 		w.must(err)
-		w.reach.joined = spaces.Extend(own, foreign)
+		w.reach.joined = spaces.Extend(guard, foreign)
 	}
 	w.stores[bob] = w.reach.joined
+}
+
+// foreignSpace is the namespace that bob has ann's mail in.
+func (w *world) foreignSpace(sep byte) others.Options {
+	opt := others.Options{Directory: w.reach, Hidden: []string{"bob"},
+		Namespace: mailstore.Namespace{Kind: mailstore.OtherUsers, Prefix: "Other Users" + string(rune(sep)), Separator: sep, List: true}}
+	if w.sharing == byPublic {
+		opt.Owner, opt.Namespace.Kind, opt.Namespace.Prefix = "ann", mailstore.Shared, "Public"+string(rune(sep))
+	}
+	return opt
 }
 
 // directory is bob's: ann alone shares something.
@@ -154,7 +205,7 @@ func (d *directory) Shares() ([]others.Share, error) {
 // Reach is for others.Directory.
 func (d *directory) Reach(string) (mailstore.Sharer, error) {
 	guard := d.w.worker.guard[bob].(mailstore.Sharer)
-	if d.w.sharing == byNamespace {
+	if !d.w.sharing.channel() {
 		return guard, nil
 	}
 	d.mu.Lock()

@@ -1,6 +1,7 @@
 package imapmodel
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -19,6 +20,13 @@ const (
 	guest
 )
 
+// The two sides that a mailbox is seen from: everybody's, and bob's where \Seen is each
+// guest's own matter. Flags and mod-sequences are others there.
+const (
+	common = iota
+	private
+)
+
 // everything is what an owner may do (RFC 4314 §2.1).
 const everything = "lrswipkxtea"
 
@@ -29,18 +37,23 @@ type truth struct {
 	boxes map[string]*mailbox
 	valid map[string]uint32 // the highest UIDVALIDITY that a name ever had
 	doubt bool              // an index was damaged: mod-sequences may have jumped
+	split bool              // guests have a \Seen of their own
+	notes map[string]string // the annotations that are no mailbox's
 }
 
 // mailbox is one mailbox, which keeps what it is through RENAME.
 type mailbox struct {
 	name     string
 	validity uint32 // 0 while it was not told
+	id       string // MAILBOXID; "" while it was not told
 	next     uint32 // UIDNEXT
 	messages []*message
-	rights   string // bob's
-	gone     bool   // it was deleted
-	told     uint64 // the highest mod-sequence that anybody was told
-	above    uint64 // HIGHESTMODSEQ must be above this (RFC 7162 §3.1.2.1)
+	grants   grants            // its access control list
+	notes    map[string]string // its annotations
+	gone     bool              // it was deleted
+	told     [2]uint64         // by side: the highest mod-sequence that anybody was told
+	above    [2]uint64         // HIGHESTMODSEQ must be above this (RFC 7162 §3.1.2.1)
+	marks    int               // changes of bob's own \Seen
 	of       *truth
 }
 
@@ -48,7 +61,7 @@ type mailbox struct {
 type message struct {
 	uid      uint32
 	body     string
-	versions []version // the last is what it is now
+	versions [2][]version // by side; the last is what it is now
 	gone     bool
 }
 
@@ -59,29 +72,51 @@ type version struct {
 	above  uint64 // and it must be above this
 }
 
-func (m *message) now() *version { return &m.versions[len(m.versions)-1] }
+func (v *version) has(flag string) bool { return hasFlag(v.flags, flag) }
 
-func (m *message) has(flag string) bool { return hasFlag(m.now().flags, flag) }
+func (m *message) now(side int) *version { return &m.versions[side][len(m.versions[side])-1] }
+
+// deleted is the same from every side.
+func (m *message) deleted() bool { return m.now(common).has(`\deleted`) }
 
 func hasFlag(flags, flag string) bool {
 	return slices.Contains(strings.Fields(flags), strings.ToLower(flag))
 }
 
+// withSeen gives flags with \Seen, or without.
+func withSeen(flags string, seen bool) string {
+	rest := slices.DeleteFunc(strings.Fields(flags), func(f string) bool { return f == `\seen` })
+	if seen {
+		rest = append(rest, `\seen`)
+	}
+	return modelclient.FlagText(rest)
+}
+
 func newTruth(user int) *truth {
-	t := &truth{user: user, boxes: map[string]*mailbox{}, valid: map[string]uint32{}}
-	t.make("INBOX", "")
+	t := &truth{user: user, boxes: map[string]*mailbox{}, valid: map[string]uint32{}, notes: map[string]string{}}
+	t.make("INBOX", nil)
 	return t
 }
 
-func (t *truth) make(name, rights string) *mailbox {
-	b := &mailbox{name: name, next: 1, rights: rights, of: t}
+func (t *truth) make(name string, list grants) *mailbox {
+	b := &mailbox{name: name, next: 1, grants: maps.Clone(list), notes: map[string]string{}, of: t}
+	if b.grants == nil {
+		b.grants = grants{}
+	}
 	t.boxes[name] = b
 	return b
 }
 
-// add puts a message into a mailbox.
+// jumps reports whether mod-sequences of a side may rise without a change: after an
+// index was built anew, and where bob's own changes are too many to be kept apart.
+func (b *mailbox) jumps(side int) bool { return b.of.doubt || side == private && b.marks >= 32 }
+
+// add puts a message into a mailbox. What is new nobody has a \Seen of his own of.
 func (b *mailbox) add(flags, body string) *message {
-	m := &message{uid: b.next, body: body, versions: []version{{flags: flags, above: b.told}}}
+	m := &message{uid: b.next, body: body}
+	for side, f := range []string{common: flags, private: withSeen(flags, false)} {
+		m.versions[side] = []version{{flags: f, above: b.told[side]}}
+	}
 	b.next++
 	b.messages = append(b.messages, m)
 	b.above = b.told
@@ -96,13 +131,29 @@ func (b *mailbox) last() uint32 {
 	return b.messages[len(b.messages)-1].uid
 }
 
-// set gives a message flags; a change has a mod-sequence of its own.
-func (b *mailbox) set(m *message, flags string) {
-	if m.now().flags == flags {
+// set gives a message flags, as they are seen from a side. A change has a mod-sequence
+// of its own, from the other side too unless it is one of bob's own \Seen alone.
+func (b *mailbox) set(side int, m *message, flags string) {
+	var old, after [2]string
+	for s := range old {
+		old[s] = m.now(s).flags
+		after[s] = flags
+		if s != side {
+			after[s] = withSeen(flags, hasFlag(old[s], `\seen`))
+		}
+	}
+	if old[side] == flags {
 		return
 	}
-	m.versions = append(m.versions, version{flags: flags, above: b.told})
-	b.above = b.told
+	if hasFlag(old[private], `\seen`) != hasFlag(after[private], `\seen`) {
+		b.marks++
+	}
+	for s := range old {
+		if s == private || old[common] != after[common] {
+			m.versions[s] = append(m.versions[s], version{flags: after[s], above: b.told[s]})
+			b.above[s] = b.told[s]
+		}
+	}
 }
 
 // expunge takes messages out.
@@ -163,51 +214,12 @@ func (t *truth) parentOf(name string) bool {
 	return false
 }
 
-// inherited is what bob may do with a mailbox that is made: as with the nearest one
-// above it.
-func (t *truth) inherited(name string) string {
-	for p := parent(name); p != ""; p = parent(p) {
-		if b := t.boxes[p]; b != nil {
-			return b.rights
-		}
-	}
-	return ""
-}
-
-// may gives somebody's rights on a mailbox; without l he has none.
-func (b *mailbox) may(role int) string {
-	switch {
-	case role == owner:
-		return everything
-	case !strings.Contains(b.rights, "l"):
-		return ""
-	}
-	return b.rights
-}
-
 // box gives the mailbox that somebody knows by a name, nil for none.
 func (t *truth) box(role int, name string) *mailbox {
 	if b := t.boxes[name]; b != nil && b.may(role) != "" {
 		return b
 	}
 	return nil
-}
-
-// can reports whether rights allow a flag to be changed (RFC 4314 §4).
-func can(rights, flag string) bool {
-	right := "w"
-	switch flag {
-	case `\seen`:
-		right = "s"
-	case `\deleted`:
-		right = "t"
-	}
-	return strings.Contains(rights, right)
-}
-
-// allowed leaves of flags those that rights allow.
-func allowed(rights, flags string) string {
-	return modelclient.FlagText(slices.DeleteFunc(strings.Fields(flags), func(f string) bool { return !can(rights, f) }))
 }
 
 // changed gives what STORE makes of flags: op is '+', '-' or 0.
@@ -226,19 +238,11 @@ func changed(op byte, old, names, rights string) string {
 
 // create makes a mailbox if somebody may; it reports whether it did.
 func (t *truth) create(role int, name string) bool {
-	if t.boxes[name] != nil || role == guest && !hasAll(t.inherited(name), "lk") {
+	list := t.inherited(name)
+	if t.boxes[name] != nil || role == guest && !hasAll(list.bob(), "lk") {
 		return false
 	}
-	t.make(name, t.inherited(name))
-	return true
-}
-
-func hasAll(rights, want string) bool {
-	for _, r := range want {
-		if !strings.ContainsRune(rights, r) {
-			return false
-		}
-	}
+	t.make(name, list)
 	return true
 }
 
@@ -280,25 +284,27 @@ func (t *truth) mayRename(role int, from, to string) bool {
 	if from == "INBOX" {
 		want = "lxrte"
 	}
-	if b := t.boxes[from]; b != nil && !hasAll(b.rights, want) {
+	if b := t.boxes[from]; b != nil && !hasAll(b.grants.bob(), want) {
 		return false
 	} else if b == nil {
 		for name, b := range t.boxes {
-			if strings.HasPrefix(name, from+"/") && !hasAll(b.rights, want) {
+			if strings.HasPrefix(name, from+"/") && !hasAll(b.grants.bob(), want) {
 				return false
 			}
 		}
 	}
-	return hasAll(t.inherited(to), "lk")
+	return hasAll(t.inherited(to).bob(), "lk")
 }
 
-// rename does it. INBOX gives its messages to the new mailbox (RFC 3501 §6.3.5).
+// rename does it. INBOX gives its messages to the new mailbox (RFC 3501 §6.3.5), and a
+// copy of its annotations (RFC 5464 §4.1).
 func (t *truth) rename(from, to string) {
 	if from == "INBOX" {
 		inbox, target := t.boxes[from], t.make(to, t.inherited(to))
 		for _, m := range inbox.messages {
-			target.add(m.now().flags, m.body)
+			target.add(m.now(common).flags, m.body)
 		}
+		target.notes = maps.Clone(inbox.notes)
 		inbox.expunge(slices.Clone(inbox.messages))
 		return
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"rookery/imapworker/internal/compress"
 	"rookery/imapworker/internal/fetch"
 	"rookery/imapworker/internal/search"
 	"rookery/imapworker/internal/session"
@@ -16,11 +17,13 @@ import (
 	"rookery/imapworker/internal/view"
 	"rookery/internal/acl"
 	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/annotation"
 	"rookery/internal/mailstore/engine"
 	"rookery/internal/mailstore/guarded"
 	"rookery/internal/mailstore/maildir"
 	"rookery/internal/mailstore/mbox"
 	"rookery/internal/mailstore/memstore"
+	"rookery/internal/mailstore/ownseen"
 	"rookery/internal/mailstore/pack"
 	mime "rookery/internal/message"
 	"rookery/internal/modelclient"
@@ -52,8 +55,11 @@ type world struct {
 	worker  *process // ann's, which serves bob too
 	other   *process // of ann's as well: her deliveries; nil with memory
 	conns   []*conn
+	pool    *compress.Pool
 	sep     string // between the levels of names on the wire
 	bodies  int
+	emails  map[string]string   // bodies by EMAILID
+	ids     map[string]*mailbox // by MAILBOXID
 	files   int
 	said    []string // what was said on the wire, the last lines
 	lines   int
@@ -68,8 +74,11 @@ type process struct {
 }
 
 func newWorld(driver string, how sharing) *world {
-	w := &world{mail: [2]*truth{newTruth(ann), newTruth(bob)}, sharing: how, driver: driver, now: start, clock: memfs.NewClock(start), stats: map[string]int{}}
+	w := &world{mail: [2]*truth{newTruth(ann), newTruth(bob)}, sharing: how, driver: driver, now: start, clock: memfs.NewClock(start), pool: compress.NewPool(6), stats: map[string]int{},
+		emails: map[string]string{}, ids: map[string]*mailbox{}}
 	w.disk = memfs.New(memfs.Options{Now: w.clock.Now})
+	w.mail[ann].split = how.split()
+	w.must(w.disk.Mkdir("ann", 0o700))
 	if driver == "maildir" {
 		w.must(w.disk.Mkdir("Maildir", 0o700))
 	}
@@ -103,16 +112,23 @@ func (w *world) say(format string, args ...any) {
 // process opens the mail as a process does.
 func (w *world) process() *process {
 	p := &process{}
+	var disk vfs.FS = w.disk
 	if w.driver == "memory" {
 		p.store = memstore.New(memstore.Options{Now: w.clock.Now})
 	} else {
 		p.fault = faultfs.New(w.disk)
+		disk = p.fault
 		store, err := openDriver(w.driver, p.fault, func(text string) { w.say("(%s)", text) })
 		w.must(err)
 		p.store = store
 	}
-	for user, who := range []acl.Who{ann: {User: "ann", Owner: true}, bob: {User: "bob"}} {
-		guard, ok := guarded.Wrap(p.store, guarded.Options{Who: who, Owner: "ann"})
+	p.store = annotation.Wrap(p.store, annotation.Options{FS: disk, Dir: "ann", Note: func(text string) { w.say("(%s)", text) }})
+	for user, who := range []acl.Who{ann: {User: "ann", Owner: true}, bob: {User: "bob", Groups: groups}} {
+		opt := guarded.Options{Who: who, Owner: "ann", Wide: w.sharing.wide()}
+		if w.sharing.split() && user == bob {
+			opt.Private = ownseen.New(disk, "ann", "bob")
+		}
+		guard, ok := guarded.Wrap(p.store, opt)
 		if !ok {
 			w.fail("the store keeps no lists")
 		}
@@ -176,10 +192,22 @@ func (w *world) wire(name string) string {
 	return name
 }
 
-// body makes a message's text.
+// What messages are sorted and threaded by.
+var (
+	subjects = []string{"apple", "Re: apple", "pear", "plum", "Fwd: pear", "re: plum", "Re: Re: apple", "fig"}
+	authors  = []string{"dora", "carl", "berta", "adam"}
+)
+
+// body makes a message's text. Some are answers to earlier ones.
 func (w *world) body() string {
 	w.bodies++
-	return fmt.Sprintf("Subject: m%d\r\n\r\ntext %d\r\n", w.bodies, w.bodies)
+	n := w.bodies
+	text := fmt.Sprintf("Subject: %s\r\nFrom: %s@example.org\r\nDate: Fri, 1 Mar 2024 %02d:%02d:00 +0000\r\nMessage-ID: <m%d@x>\r\n",
+		subjects[n*5%len(subjects)], authors[n*7%len(authors)], n*11%24, n*7%20, n)
+	if n > 3 && n%3 > 0 {
+		text += fmt.Sprintf("References: <m%d@x>\r\n", n-1-n*5%3)
+	}
+	return text + fmt.Sprintf("\r\ntext %d\r\n", n)
 }
 
 // jobs are the commands of other packages, as the worker has them.
@@ -270,16 +298,26 @@ func (w *world) elsewhere(b *mailbox, do func(box mailstore.Mailbox)) {
 	w.must(box.Close())
 }
 
-// look gives what another process sees of a mailbox: flags by UID.
-func (w *world) look(b *mailbox) map[uint32]string {
+// look gives what another process sees of a mailbox from a side: flags by UID.
+func (w *world) look(b *mailbox, side int) map[uint32]string {
 	out := map[uint32]string{}
-	w.elsewhere(b, func(box mailstore.Mailbox) {
+	read := func(box mailstore.Mailbox) {
 		snap := box.Snapshot()
 		for i := range snap.Len() {
 			e := snap.At(i)
 			out[e.UID] = modelclient.FlagText(append(view.SystemFlags(e.Flags), snap.Keywords(e.Keywords)...))
 		}
-	})
+	}
+	if side == common {
+		w.elsewhere(b, read)
+		return out
+	}
+	box, err := w.worker.guard[bob].Open(b.name)
+	w.must(err)
+	_, err = box.Sync()
+	w.must(err)
+	read(box)
+	w.must(box.Close())
 	return out
 }
 
