@@ -50,6 +50,10 @@ func (c *command) Run(ctx *view.Context) (view.Reply, error) {
 	if err != nil {
 		return view.Bad("Message number beyond the last message."), nil
 	}
+	if c.vanished && !ctx.QResync {
+		// RFC 7162 §3.2.6: "MUST respond with a tagged BAD response"; it enables nothing.
+		return view.Bad("VANISHED needs ENABLE QRESYNC."), nil
+	}
 	if c.window.A > 0 {
 		if ctx.Limit > 0 && c.window.Size() > ctx.Limit {
 			return ctx.TooMany(), nil // RFC 9738 §3.1: "refuses to do any work in this case"
@@ -76,8 +80,8 @@ func (c *command) Run(ctx *view.Context) (view.Reply, error) {
 		c.atts &^= attUID // it stands before UIDFETCH (RFC 9586 §3.5)
 	}
 	if c.vanished {
-		if refused, err := c.tellVanished(ctx); refused.Cond != "" || err != nil {
-			return refused, err
+		if err := c.tellVanished(ctx); err != nil {
+			return view.Reply{}, err
 		}
 	}
 	ctx.View.AnnounceKeywords(ctx.Enc)
@@ -106,14 +110,11 @@ func (r *run) progress(more int) error {
 
 // tellVanished tells which of the messages that are named are gone: before any
 // FETCH response, since its sequence numbers are those after it (RFC 7162 §3.2.6).
-func (c *command) tellVanished(ctx *view.Context) (refused view.Reply, err error) {
-	if !ctx.QResync {
-		return view.Bad("VANISHED needs ENABLE QRESYNC."), nil
-	}
+func (c *command) tellVanished(ctx *view.Context) error {
 	// "*" is the highest number in use, gone or not.
 	gone, err := ctx.View.Vanished(mailstore.ModSeq(c.since), c.set.Resolve(ctx.View.Told().UIDNext()-1))
 	ctx.Enc.Vanished(true, gone)
-	return view.Reply{}, err
+	return err
 }
 
 func (r *run) reply() (view.Reply, error) {
