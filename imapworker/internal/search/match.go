@@ -174,12 +174,12 @@ func (n *node) compareFacts(f mailstore.Facts, now time.Time) bool {
 			return f.Size < int64(n.number)
 		}
 		return f.Size > int64(n.number)
-	case kAge: // RFC 5032 §1: seconds before now, time of day and all
-		limit := now.Add(-time.Duration(n.number) * time.Second)
+	case kAge: // RFC 5032 §2: "exact matching, to the resolution of a second"
+		target := now.Unix() - int64(n.number)
 		if n.order == before {
-			return !f.InternalDate.After(limit)
+			return f.InternalDate.Unix() <= target
 		}
-		return !f.InternalDate.Before(limit)
+		return f.InternalDate.Unix() >= target
 	case kGUID:
 		return strings.EqualFold(hex.EncodeToString(f.GUID[:]), n.name)
 	case kSaved:

@@ -3,6 +3,7 @@ package search
 import (
 	"rookery/imapworker/internal/view"
 	"rookery/internal/imapwire"
+	"rookery/internal/message"
 )
 
 // multi is ESEARCH: what stands behind its source options.
@@ -31,6 +32,18 @@ func (c *multi) Saves() bool { return c.save }
 
 // Updates is for view.MultiJob.
 func (c *multi) Updates() bool { return c.update }
+
+// Check is for view.MultiJob. A charset or a filter that is not there is refused also
+// where no mailbox is left to search (RFC 7377 §2, RFC 5466 §3.1).
+func (c *multi) Check(ctx *view.Context) (reply view.Reply, err error) {
+	if reply, err = c.expand(ctx); reply.Cond == "" && err == nil && c.charset != "" {
+		if _, known := message.Decoder(c.charset); !known {
+			reply = badCharset
+		}
+	}
+	c.end(ctx, reply, err)
+	return reply, err
+}
 
 // Search is for view.MultiJob.
 func (c *multi) Search(ctx *view.Context, name string, selected bool) (reply view.Reply, err error) {

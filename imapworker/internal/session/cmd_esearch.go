@@ -153,6 +153,9 @@ func (c *esearch) run(s *Session) (view.Reply, error) {
 	var broken error // of the first mailbox that could not be searched
 	searched, updated := map[mailstore.GUID]bool{}, false
 	ctx := s.context(c.tag, true)
+	if reply, err := c.search.Check(ctx); reply.Cond != "" || err != nil {
+		return reply, err
+	}
 	progress := ctx.Progress
 	for i, name := range names {
 		selected := s.view != nil && name == s.view.Box().Info().Name

@@ -169,6 +169,9 @@ type MultiJob interface {
 	// Updates reports whether the changes of the result are to be told, which is
 	// done for the selected mailbox alone.
 	Updates() bool
+	// Check finds what is wrong whatever mailboxes there are to search: charset and
+	// filters. A Reply with Cond ends the command.
+	Check(ctx *Context) (Reply, error)
 	// Search searches the mailbox of ctx.View and writes what there is to say of it
 	// under the name that the client knows it by. selected says that it is the
 	// selected one. A Reply with Cond ends the command.
