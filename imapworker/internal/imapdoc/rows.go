@@ -43,7 +43,7 @@ var Rows = []Row{
 	{"CONDSTORE", "RFC 7162", "", "In every mailbox. SELECT tells HIGHESTMODSEQ whether it was asked to or not."},
 	{"QRESYNC", "RFC 7162", "", "The code CLOSED is told whether anything was enabled or not."},
 	{"UIDONLY", "RFC 9586", "", ""},
-	{"OBJECTID", "RFC 8474", "", "MAILBOXID is `F` and the GUID of the mailbox, which stays through RENAME and a conversion. EMAILID is `M` and 200 bits of the SHA-256 of the message's octets in CRLF form, THREADID `T` and as much of the hash of the first identifier of References, else of In-Reply-To, else of its own: both the same in every mailbox, after COPY, MOVE, RENAME, a conversion, or the loss of an index. A message without any identifier has the THREADID NIL. Subjects join no threads here, and a reply that names its parent alone is called after that: whatever was told never changes. In an mbox the octets are those without the headers that the format keeps for itself."},
+	{"OBJECTID", "RFC 8474", "", "MAILBOXID is `F` and the GUID of the mailbox, which stays through RENAME and a conversion. EMAILID is `M` and 200 bits of the SHA-256 of the message's octets in CRLF form, whatever its INTERNALDATE is (Appendix A), THREADID `T` and as much of the hash of the first identifier of References, else of In-Reply-To, else of its own: both the same in every mailbox, after COPY, MOVE, RENAME, a conversion, or the loss of an index. A message without any identifier has the THREADID NIL. Subjects join no threads here, and a reply that names its parent alone is called after that: whatever was told never changes. In an mbox the octets are those without the headers that the format keeps for itself."},
 	{"SAVEDATE", "RFC 8514", "", "In every mailbox. Of mail that another program brought, the time that its file tells."},
 	{"PARTIAL", "RFC 9394", "", "In UID FETCH before CHANGEDSINCE, in whatever order they stand; in FETCH without UID it is BAD."},
 	{"UIDBATCHES", "RFC 10022", "", "Batches of 10 messages and more; fewer are `TOOFEW`. There is no upper bound, `TOOMANY` does not occur. The ranges leave no gap between them, and the last one of the mailbox ends at 1."},
@@ -63,7 +63,7 @@ var Rows = []Row{
 	{"THREAD=ORDEREDSUBJECT", "RFC 5256", "", ""},
 	{"THREAD=REFERENCES", "RFC 5256", "", ""},
 	{"THREAD=REFS", "draft-ietf-morg-inthread", "", ""},
-	{"I18NLEVEL=1", "RFC 5255", "", "Texts are compared by i;unicode-casemap."},
+	{"I18NLEVEL=1", "RFC 5255", "", "Texts are compared by i;unicode-casemap. In SORT and THREAD those that cannot be converted to UTF-8 (a charset that is not known, octets that are none of theirs) come behind all others, by their octets. SEARCH reads such octets as windows-1252."},
 	{"LANGUAGE", "RFC 5255", both, "English, German, French, Spanish and Japanese, for the texts of OK, NO and BYE; those of BAD stay English. What was chosen before the login holds after it. `default` is i-default."},
 }
 

@@ -3,6 +3,9 @@ package sorting
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"slices"
+	"strings"
+	"unicode/utf8"
 
 	"rookery/imapworker/internal/opened"
 	"rookery/imapworker/internal/thread"
@@ -13,8 +16,8 @@ import (
 // The derived facts of a message in the mailbox's cache.
 //
 //	imap.sort   sent date (8 bytes, little-endian, Unix seconds), then a byte:
-//	            1 = the date is known, 2 = the subject has marks of a reply,
-//	            then six texts, each as a length in a byte and that many bytes
+//	            1 = the date is known, 2 = the subject has marks of a reply, 4 in
+//	            any case, then six texts, each as a length in a byte and that many bytes
 //	imap.refs   identifiers of 16 bytes: its own (zero if it has none), then its
 //	            ancestors', the parent last
 const (
@@ -38,6 +41,7 @@ const (
 const (
 	hasDate = 1 << iota
 	isReply
+	todaysForm // where it is not set, texts in unknown charsets stand among the others
 )
 
 // factsHead is the length of what is not text.
@@ -52,31 +56,49 @@ const maxRefs = 100
 
 // appendFacts makes the fact imap.sort of a message's envelope.
 func appendFacts(dst []byte, e *message.Envelope) []byte {
-	var flags byte
+	flags := byte(todaysForm)
 	date, ok := message.ParseDate(e.Date)
 	var sent int64
 	if ok {
-		sent, flags = date.Unix(), hasDate
+		sent, flags = date.Unix(), flags|hasDate
 	}
-	base, reply := message.BaseSubject(e.Subject)
+	title, converted := message.DecodeForOrder(e.Subject)
+	base, reply := message.BaseOfDecoded(title)
 	if reply {
 		flags |= isReply
 	}
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(sent))
 	dst = append(dst, flags)
 	sender, receiver := first(e.From), first(e.To)
-	for _, s := range [texts]string{subject: base, from: mailbox(sender), to: mailbox(receiver), cc: mailbox(first(e.Cc)),
+	for _, s := range [texts]string{subject: behind(base, converted), from: mailbox(sender), to: mailbox(receiver), cc: mailbox(first(e.Cc)),
 		displayFrom: display(sender), displayTo: display(receiver)} {
 		dst = appendText(dst, s)
 	}
 	return dst
 }
 
+// unconverted begins a text that could not be converted to UTF-8: no text of UTF-8
+// does, and all of them stand before it.
+const unconverted = "\xff"
+
+// behind gives a text its place: one that could not be converted comes behind all
+// others, by its octets (RFC 5255 §4.6).
+func behind(s string, converted bool) string {
+	if converted || s == "" {
+		return s
+	}
+	return unconverted + s
+}
+
 // appendText folds a text of UTF-8 as its collation compares it (RFC 5051) and
-// appends it with its length.
+// appends it with its length; what could not be converted it appends as it is.
 func appendText(dst []byte, s string) []byte {
 	at := len(dst)
-	dst = message.AppendFolded(append(dst, 0), s)
+	if dst = append(dst, 0); strings.HasPrefix(s, unconverted) {
+		dst = append(dst, s...)
+	} else {
+		dst = message.AppendFolded(dst, s)
+	}
 	if n := len(dst) - at - 1; n > keepText {
 		sum := sha256.Sum256(dst[at+1:])
 		dst = append(dst[:at+1+keepText-len(sum)], sum[:]...)
@@ -101,7 +123,7 @@ func mailbox(a *message.Address) string {
 	if a == nil {
 		return ""
 	}
-	return a.Mailbox
+	return behind(a.Mailbox, utf8.ValidString(a.Mailbox))
 }
 
 // display is the DISPLAY sort value of an address (RFC 5957 §3).
@@ -110,14 +132,15 @@ func display(a *message.Address) string {
 	case a == nil:
 		return ""
 	case a.Name != "":
-		if name := message.DecodeHeaderString(a.Name); name != "" {
-			return name
+		if name, converted := message.DecodeForOrder(a.Name); name != "" {
+			return behind(name, converted)
 		}
 	}
-	if a.Host == "" {
-		return a.Mailbox
+	address := a.Mailbox
+	if a.Host != "" {
+		address += "@" + a.Host
 	}
-	return a.Mailbox + "@" + a.Host
+	return behind(address, utf8.ValidString(address))
 }
 
 // facts is the fact imap.sort.
@@ -125,7 +148,7 @@ type facts []byte
 
 // valid reports whether the cache gave a fact in the form of today.
 func (f facts) valid() bool {
-	if len(f) < factsHead {
+	if len(f) < factsHead || f[factsHead-1]&todaysForm == 0 {
 		return false
 	}
 	at := factsHead
@@ -157,13 +180,14 @@ var referencesName = []string{"References"}
 // appendRefs makes the fact imap.refs (RFC 5256 §3, THREAD=REFERENCES).
 func appendRefs(dst []byte, e *message.Envelope, references string) []byte {
 	var own thread.ID
-	if ids := message.MessageIDs(e.MessageID, 1); len(ids) > 0 {
+	if ids := validIDs(e.MessageID); len(ids) > 0 {
 		own = identifier(ids[0])
 	}
 	dst = append(dst, own[:]...)
-	refs := message.MessageIDs(references, manyIDs)
+	refs := validIDs(references)
 	if len(refs) == 0 {
-		refs = message.MessageIDs(e.InReplyTo, 1)
+		refs = validIDs(e.InReplyTo)
+		refs = refs[:min(len(refs), 1)]
 	}
 	for _, ref := range refs[max(0, len(refs)-maxRefs):] {
 		id := identifier(ref)
@@ -174,6 +198,15 @@ func appendRefs(dst []byte, e *message.Envelope, references string) []byte {
 
 // manyIDs is more than a header has room for.
 const manyIDs = 1 << 20
+
+// validIDs gives the message identifiers that are valid: with something on both sides
+// of an "@" (RFC 5322 §3.6.4, msg-id). RFC 5256 §3 passes over the others.
+func validIDs(value string) []string {
+	return slices.DeleteFunc(message.MessageIDs(value, manyIDs), func(id string) bool {
+		at := strings.LastIndexByte(id, '@')
+		return at <= 0 || at == len(id)-1
+	})
+}
 
 // identifier gives the ID of a message identifier. A quoted local part is the
 // same as one without quotes (RFC 5256 §3).

@@ -26,6 +26,23 @@ func TestFacts(t *testing.T) {
 	}
 }
 
+// RFC 5255 §4.6: what could not be converted is compared by its octets, behind the rest.
+func TestUnconvertedTexts(t *testing.T) {
+	f := facts(appendFacts(nil, &message.Envelope{Subject: "Re: =?nope?q?b=FF?=", From: "=?nope?q?Z?= <\xe9@b>", To: "\xe9@d", Cc: "=?nope?q?Z?= <c@d>"}))
+	for key, want := range map[text]string{subject: "\xffb\xff", from: "\xff\xe9", to: "\xff\xe9", cc: "C", displayFrom: "\xffZ", displayTo: "\xff\xe9@d"} {
+		if got := string(f.text(key)); got != want {
+			t.Errorf("%d is %q, want %q", key, got, want)
+		}
+	}
+	if f := facts(appendFacts(nil, &message.Envelope{Subject: "Re: =?nope?q??="})); len(f.text(subject)) != 0 || !f.reply() {
+		t.Errorf("%q", f)
+	}
+	f[factsHead-1] &^= todaysForm
+	if f.valid() {
+		t.Error("facts of an older form are taken")
+	}
+}
+
 func TestLongTextsDiffer(t *testing.T) {
 	long := strings.Repeat("x", 5000)
 	a, b := appendText(nil, long+"a"), appendText(nil, long+"b")
@@ -54,6 +71,7 @@ func TestRefs(t *testing.T) {
 	}{
 		{"References count", "<a@x>", "References: <b@x> <c@x>\r\n\r\n", "<d@x>", ids("b@x", "c@x")},
 		{"else the first of In-Reply-To", "<a@x>", "References: none\r\n\r\n", "Message <d@x> of <e@x>", ids("d@x")},
+		{"what is no identifier does not count", "<a@x>", "References: <noon> <@x> <b@>\r\n\r\n", "<noon> <d@x> <e@x>", ids("d@x")},
 		{"nothing", "<a@x>", "\r\n", "yesterday", nil},
 		{"no identifier of its own", "none", "\r\n", "", nil},
 		{"quotes do not count", `<"a"@x>`, "References: <\"b\\\"c\"@x> <bc@x>\r\n\r\n", "", ids(`b"c@x`, "bc@x")},
