@@ -47,6 +47,7 @@ type peer struct {
 	kicked   func() string // Config.Kicked
 	await    func(line []byte) (stop func())
 	clock    func() time.Time
+	disk     *memfs.Clock // the store's, where it goes with the sessions'
 	ids      shownIDs
 }
 
@@ -91,6 +92,9 @@ func openPeer(t *testing.T, given []string) transcript.Peer {
 			p.settings.SaveLimit = n
 		case "message-limit":
 			p.settings.MessageLimit = n
+		case "clock": // what passes for the sessions passes for the store
+			p.disk = memfs.NewClock(start)
+			opt.Now = p.disk.Now
 		case "compress":
 			p.compress = func() {}
 		case "unauthenticate":
@@ -119,11 +123,19 @@ func openPeer(t *testing.T, given []string) transcript.Peer {
 	return p
 }
 
+// diskClock is the clock of a new disk.
+func (p *peer) diskClock() func() time.Time {
+	if p.disk != nil {
+		return p.disk.Now
+	}
+	return memfs.NewClock(start).Now
+}
+
 // openMaildir opens an empty Maildir on a disk in memory, whose clock goes on
 // a little with each look, as a real one does.
 func (p *peer) openMaildir(space mailstore.Namespace) mailstore.Store {
 	p.t.Helper()
-	disk := memfs.New(memfs.Options{Now: memfs.NewClock(start).Now})
+	disk := memfs.New(memfs.Options{Now: p.diskClock()})
 	if err := disk.Mkdir("Maildir", 0o700); err != nil {
 		p.t.Fatal(err)
 	}
@@ -138,7 +150,7 @@ func (p *peer) openMaildir(space mailstore.Namespace) mailstore.Store {
 // openEngine opens an empty store of one of the formats that share an engine.
 func (p *peer) openEngine(driver string) mailstore.Store {
 	p.t.Helper()
-	disk := memfs.New(memfs.Options{Now: memfs.NewClock(start).Now})
+	disk := memfs.New(memfs.Options{Now: p.diskClock()})
 	note := func(text string) { p.t.Log(text) }
 	store, err := pack.Open(pack.Options{FS: disk, MailPath: "mail", Note: note, Step: 4096, JournalStep: 4096})
 	if driver == "mbox" {
@@ -212,6 +224,9 @@ func (p *peer) Event(words string) {
 // advance moves the clock and calls Tick whenever a session has asked for it.
 func (p *peer) advance(d time.Duration) {
 	end := p.Now.Add(d)
+	if p.disk != nil {
+		p.disk.Jump(d)
+	}
 	for {
 		next := end
 		p.Each(func(s *Session) {
