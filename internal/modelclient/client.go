@@ -124,7 +124,7 @@ type Client struct {
 	opening   bool   // the cache's messages have no sequence numbers yet
 	quick     bool   // SELECT has QRESYNC
 	seen      uint64 // the highest MODSEQ since the last answer
-	coded     uint64 // HIGHESTMODSEQ of the command under way, 0 for none
+	coded     uint64 // HIGHESTMODSEQ since the last answer, 0 for none
 }
 
 // verbOf gives the command's name, with UID before it where it has that.
@@ -139,7 +139,7 @@ func verbOf(command string) string {
 // Begin says that a command is being sent. cache is what SELECT and EXAMINE begin
 // with, NewCache without QRESYNC.
 func (c *Client) Begin(tag, command string, cache *Cache, quiet *Quiet) {
-	c.Tag, c.Verb, c.Tagged, c.quiet, c.coded = tag, verbOf(command), Response{}, quiet, 0
+	c.Tag, c.Verb, c.Tagged, c.quiet = tag, verbOf(command), Response{}, quiet
 	c.Told = map[uint32]Message{}
 	if c.selecting() {
 		c.next, c.quick = cache, strings.Contains(command, "QRESYNC (")

@@ -137,6 +137,10 @@ func TestResync(t *testing.T) {
 	learn("* 1 FETCH (UID 2 FLAGS () MODSEQ (11))", "* 2 FETCH (UID 4 FLAGS () MODSEQ (12))", `* 3 FETCH (UID 6 FLAGS (\Seen) MODSEQ (20))`, "t OK x")
 	begin("NOOP")
 	learn("* 4 EXISTS", "* 1 FETCH (UID 2 FLAGS () MODSEQ (30))", "t OK [HIGHESTMODSEQ 25] x")
+	c.Unasked = NoExpunges
+	learn("* 2 FETCH (UID 4 FLAGS () MODSEQ (31))", "* OK [HIGHESTMODSEQ 25] x")
+	begin("NOOP")
+	learn("t OK x") // what came before the command counts (RFC 7162 §6)
 	begin("NOOP")
 	learn("* 4 FETCH (UID 9 FLAGS () MODSEQ (40))") // and the connection is lost
 	c.Lost()

@@ -157,21 +157,28 @@ func doRights(w *world, _ *conn, n [6]uint32) {
 		command = fmt.Sprintf("DELETEACL %s \"%s\"", w.wire(wire), id)
 	}
 	wide := (id == "anyone" || id == "authenticated") && rights != "" && op != "-" && !remove
+	after := grants{}
+	if b != nil {
+		after = maps.Clone(b.grants)
+	}
+	if after.change(id, op, rights); remove {
+		delete(after, id)
+	}
+	may := b != nil && hasAll(c.may(b), "a")
+	if may && b == c.box && c.user == bob && !hasAll(after.bob(), "lr") && (!wide || w.sharing.wide()) {
+		b.grants = after // who takes it from himself may be sent away before he is answered
+	}
 	c.do(command, func(a *answer) {
 		switch {
 		case b == nil:
 			c.want(a, "NO")
 			return
-		case !hasAll(c.may(b), "a"), wide && !w.sharing.wide():
+		case !may, wide && !w.sharing.wide():
 			c.want(a, "NO NOPERM")
 			return
 		}
 		c.want(a, "OK")
-		if remove {
-			delete(b.grants, id)
-		} else {
-			b.grants.change(id, op, rights)
-		}
+		b.grants = after
 	})
 }
 

@@ -86,7 +86,14 @@ func (s *Session) tellIdle(disk bool) {
 	}
 	s.tellMetadata()
 	// RFC 5465 §6.1.2: SELECTED-DELAYED keeps sequence numbers between commands.
+	before := s.enc.Len()
 	s.tell(view.May{Expunge: s.idle != nil || !s.notify.delayed, Exists: true}, disk)
+	if v := s.view; s.end == Running && s.enc.Len() > before && s.qresync && v != nil && v.HasModSeqs() && v.Behind() {
+		// RFC 7162 §3.2: who is told mod-sequences while a lower one of an expunge has to
+		// wait "MUST" be told HIGHESTMODSEQ. The next command may be UNSELECT, whose
+		// answer says nothing of the mailbox.
+		s.writeHighestModSeq(v)
+	}
 	s.flush()
 }
 
