@@ -30,7 +30,9 @@ import (
 // UID is a unique identifier (RFC 3501 §2.3.1.1), at least 1.
 type UID = uint32
 
-// ModSeq orders changes (RFC 7162): one counter per user, at least 1, below 2^63.
+// ModSeq orders the changes of one mailbox (RFC 7162), at least 1, below 2^63. Each
+// mailbox counts by itself, one for each change: who shares one learns nothing of how
+// busy the others are. A mailbox begins, after any doubt too, above all that any had.
 type ModSeq uint64
 
 // GUID names a message or mailbox for ever, in every copy of the store.

@@ -77,9 +77,10 @@ func (b boxWithoutModSeqs) Sync() (mailstore.Snapshot, error) {
 }
 
 // shownModSeqs makes mod-sequences fit for transcripts. Only their order means
-// something, and they follow the clock: the first that a server tells is shown as
-// 1000, each that is above all told before 10 above the highest, and one that is
-// between two stands in the middle. What a client sends is turned back.
+// something, and mailboxes begin to count by the clock: the first that a server tells
+// is shown as 1000, each that is told of the same mailbox later 10 above the highest,
+// one that is between two stands in the middle, and the next mailbox is shown from 2000
+// on. What a client sends is turned back.
 type shownModSeqs struct {
 	told  []toldModSeq // ascending
 	alike bool         // all are shown as the first: several stores, each with a clock's numbers
@@ -116,7 +117,10 @@ type sentLine struct {
 	digits []byte // of a mod-sequence that is not sent yet
 }
 
-const shownFirst, shownStep = 1000, 10
+const (
+	shownFirst, shownStep = 1000, 10
+	shownApart            = 1 << 15 // mailboxes begin to count farther apart than one gets
+)
 
 var (
 	inAnswer  = regexp.MustCompile(`(MODSEQ \(?)(\d+)`)
@@ -145,19 +149,27 @@ func (m *shownModSeqs) show(p []byte) []byte {
 
 func (m *shownModSeqs) shownAs(n uint64) uint64 {
 	at, there := slices.BinarySearchFunc(m.told, n, func(t toldModSeq, n uint64) int { return cmp.Compare(t.real, n) })
+	below := at > 0 && n-m.told[max(at-1, 0)].real < shownApart
+	above := !there && at < len(m.told) && m.told[at].real-n < shownApart
+	t := toldModSeq{real: n}
 	switch {
 	case there:
 		return m.told[at].shown
 	case len(m.told) == 0:
-		m.told = []toldModSeq{{n, shownFirst}}
+		t.shown = shownFirst
+	case below && !above:
+		t.shown = m.told[at-1].shown + shownStep
+	case above && !below:
+		t.shown = m.told[at].shown - shownStep
 	case at == len(m.told):
-		m.told = append(m.told, toldModSeq{n, m.told[at-1].shown + shownStep})
+		t.shown = (m.told[at-1].shown/shownFirst + 1) * shownFirst
 	case at == 0:
-		m.told = slices.Insert(m.told, 0, toldModSeq{n, m.told[0].shown - shownStep})
+		t.shown = m.told[0].shown - shownFirst/10
 	default:
-		m.told = slices.Insert(m.told, at, toldModSeq{n, (m.told[at-1].shown + m.told[at].shown) / 2})
+		t.shown = (m.told[at-1].shown + m.told[at].shown) / 2
 	}
-	return m.told[at].shown
+	m.told = slices.Insert(m.told, at, t)
+	return t.shown
 }
 
 // real gives what is shown as n; one that was not told is a little above the one

@@ -173,6 +173,10 @@ func (p *peer) fill(words []string) {
 	if _, err := p.store.Create(words[0], use); err != nil && !errkind.Is(err, errkind.Exists) && words[0] != "INBOX" {
 		p.t.Fatal(err)
 	}
+	// Some stores begin to count a mailbox's changes only when somebody looks.
+	if _, err := p.store.Status(words[0], mailstore.StatusWant{}); err != nil {
+		p.t.Fatal(err)
+	}
 	n, err := strconv.Atoi(words[len(words)-1])
 	if err != nil || n == 0 {
 		return

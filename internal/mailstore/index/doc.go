@@ -75,8 +75,9 @@
 //   - View.At, Find and the like take no lock and make no system call, and may be
 //     called with any lock held. Views are immutable, and a session keeps its own
 //     as long as it likes.
-//   - One MODSEQ for each transaction that changes what clients see. It is above
-//     every MODSEQ that any process gave before, in any mailbox of the user.
+//   - One MODSEQ for each transaction that changes what clients see: the number
+//     after the mailbox's last. One that begins empty takes a number above every
+//     MODSEQ that any process gave before, in any mailbox of the user.
 //     Bits, Loc, Facts, State, Next and Validity are no change for clients.
 //   - After Reset, loss, damage or an unclean end, View is not Built: it shows what
 //     was known last (nothing, in a process that knew nothing), and the first

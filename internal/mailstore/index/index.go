@@ -117,14 +117,9 @@ func Open(o Options) (*User, error) {
 
 func join(dir, name string) string { return vfs.Join(dir, name) }
 
-// NextModSeq gives a number above all that were handed out to this user, by any
-// process, as far as the log was read. A transaction takes its own; this is for
-// what is no message's.
-func (u *User) NextModSeq() uint64 { return u.modseq.next() }
-
 // RaiseModSeq makes every later MODSEQ greater than m (a mailbox restored from
 // elsewhere, whose clients hold numbers up to m).
-func (u *User) RaiseModSeq(m uint64) { u.modseq.see(m) }
+func (u *User) RaiseModSeq(m uint64) { u.modseq.raise(m) }
 
 // Poll reads the log on, without a lock, and gives the mailboxes that other
 // processes have changed since the last Poll, in no order; of those that are open

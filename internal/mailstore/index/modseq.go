@@ -27,32 +27,53 @@ const (
 	clockLead = time.Second
 )
 
-// modseqs is the user's counter. Numbers are handed out below a ceiling in
-// modseqFile; a process that needs more takes a block above it, so that two
-// processes never hand out the same. The counter starts at, and after any doubt
-// jumps to, max(ceiling, Unix time in microseconds): clients of an adopted store
-// hold another server's numbers, and a low start would hide changes from them.
+// modseqs hands out the user's MODSEQs. Each mailbox counts by itself: its next
+// number is one above its last, so that who shares one mailbox cannot tell how busy
+// the others are. All stay below a ceiling in modseqFile, of which each process takes
+// blocks. A mailbox starts at, and after any doubt jumps to, max(ceiling, Unix time in
+// microseconds), which is above all that any process handed out: clients of an adopted
+// store hold another server's numbers, and a low start would hide changes from them.
 type modseqs struct {
-	u     *User
-	mu    sync.Mutex
-	last  uint64 // handed out, or seen
-	limit uint64 // may be handed out
-	file  vfs.File
-	dirty bool // written and not synced
-	bad   bool // a Note said that it cannot be kept
+	u      *User
+	mu     sync.Mutex
+	last   uint64 // the highest handed out, or seen
+	limit  uint64 // may be handed out
+	raised uint64 // a mailbox that is not above it jumps
+	file   vfs.File
+	dirty  bool // written and not synced
+	bad    bool // a Note said that it cannot be kept
 
 	lineage [16]byte
 	seq     uint64
 	noted   bool // lineage and seq are to be written
 }
 
-// next gives a number above all before.
-func (m *modseqs) next() uint64 {
+// after gives the number that follows the last of one mailbox.
+func (m *modseqs) after(last uint64) uint64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.last >= m.limit {
+	if last < m.raised || last >= maxModseq {
+		return m.start()
+	}
+	m.last = max(m.last, last+1)
+	if m.last > m.limit {
 		m.reserve()
 	}
+	return last + 1
+}
+
+// jump gives a number above all that any process handed out, and above seen.
+func (m *modseqs) jump(seen uint64) uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.last = max(m.last, min(seen, maxModseq))
+	return m.start()
+}
+
+// start is jump; m.mu is held. What is left of the block is given up: others' numbers
+// may not be known, and the ceiling alone is above them.
+func (m *modseqs) start() uint64 {
+	m.reserve()
 	m.last++
 	return m.last
 }
@@ -64,11 +85,15 @@ func (m *modseqs) see(n uint64) {
 	m.last = max(m.last, min(n, maxModseq))
 }
 
-// used gives up what is left of the block.
-func (m *modseqs) used() {
+// raise makes numbers greater than n, in every mailbox.
+func (m *modseqs) raise(n uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.limit = 0
+	m.raised = max(m.raised, min(n, maxModseq))
+	m.last = max(m.last, m.raised)
+	if m.last > m.limit {
+		m.reserve()
+	}
 }
 
 // control is what modseqFile says.

@@ -56,19 +56,19 @@ func TestSyncsOfModseqs(t *testing.T) {
 		open(w.mem).Close() // the file is there, certain
 		w.mem = w.mem.Survive(memfs.Kept, 0)
 		u := open(w.mem)
-		last := u.modseq.next()
+		last := u.modseq.jump(0)
 		if clean {
 			u.Close()
 			w.now = w.now.Add(-24 * time.Hour)
 		} else {
 			for range 40 * modseqBlock { // far ahead of the clock
-				last = u.modseq.next()
+				last = u.modseq.after(last)
 			}
 			defer u.Close()
 			w.now = w.now.Add(clockLead)
 		}
 		u = open(w.mem.Survive(memfs.Lost, 0))
-		if got := u.modseq.next(); got <= last {
+		if got := u.modseq.jump(0); got <= last {
 			t.Errorf("a clean end: %v: %d was handed out, and then %d", clean, last, got)
 		}
 		u.Close()

@@ -73,20 +73,19 @@ func newTx(b *Box, old *View) *Tx {
 // View is the picture that the transaction began with; empty after Reset.
 func (tx *Tx) View() *View { return tx.old }
 
-// ModSeq is the transaction's one MODSEQ, above all before.
+// ModSeq is the transaction's one MODSEQ, above all before in the mailbox.
 func (tx *Tx) ModSeq() uint64 {
 	if tx.modseq == 0 {
-		u := tx.b.u
-		u.modseq.see(tx.old.high)
+		u, high := tx.b.u, tx.old.high
 		if tx.before != nil {
-			u.modseq.see(tx.before.high)
+			high = max(high, tx.before.high)
 		}
 		if u.alone.Load() || !tx.old.built {
-			// Nobody reads of this number, or the log that told of others' is gone:
-			// the ceiling alone keeps numbers apart.
-			u.modseq.used()
+			// Nobody reads of this number, or the log that told of others' is gone.
+			tx.modseq = u.modseq.jump(high)
+		} else {
+			tx.modseq = u.modseq.after(high)
 		}
-		tx.modseq = u.modseq.next()
 	}
 	return tx.modseq
 }

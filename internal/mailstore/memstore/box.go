@@ -78,7 +78,8 @@ func (s *snapshot) uids() (set numset.Set) {
 func (b *box) change() *snapshot {
 	s := *b.snapshot
 	s.entries = slices.Clone(s.entries)
-	s.modseq = b.store.nextModSeq()
+	s.modseq++
+	b.store.modseq = max(b.store.modseq, s.modseq+1)
 	return &s
 }
 

@@ -25,11 +25,11 @@ func (s *Store) Restore(name mailstore.Name, id mailstore.Identity) error {
 	if len(b.snapshot.entries) > 0 {
 		return errkind.Newf("restore", errkind.Exists, "the mailbox has messages")
 	}
-	s.modseq = max(s.modseq, id.HighestModSeq)
+	s.modseq = max(s.modseq, id.HighestModSeq+1)
 	b.uidvalidity, b.guid = id.UIDValidity, id.GUID
 	s.uidvalidity = max(s.uidvalidity, id.UIDValidity)
 	next := b.change()
-	next.next = id.UIDNext
+	next.next, next.modseq = id.UIDNext, s.firstModSeq()
 	b.publish(next)
 	return nil
 }

@@ -35,7 +35,7 @@ type Store struct {
 	opt         Options
 	boxes       map[string]*box
 	subscribed  map[string]bool
-	modseq      mailstore.ModSeq
+	modseq      mailstore.ModSeq // above all in use: where the next mailbox begins
 	uidvalidity uint32
 	guids       uint64
 	notes       annotations
@@ -52,7 +52,7 @@ func New(opt Options) *Store {
 	if opt.Separator == 0 {
 		opt.Separator = '/'
 	}
-	s := &Store{opt: opt, boxes: make(map[string]*box), subscribed: make(map[string]bool), uidvalidity: 1000, modseq: 100, guids: opt.FirstGUID}
+	s := &Store{opt: opt, boxes: make(map[string]*box), subscribed: make(map[string]bool), uidvalidity: 1000, modseq: 101, guids: opt.FirstGUID}
 	s.makeBox(imapname.Inbox, 0)
 	return s
 }
@@ -63,16 +63,21 @@ func (s *Store) newGUID() (g mailstore.GUID) {
 	return g
 }
 
-func (s *Store) nextModSeq() mailstore.ModSeq {
-	s.modseq++
-	return s.modseq
+// boxModSeqs is how far apart mailboxes begin to count.
+const boxModSeqs = 1 << 16
+
+// firstModSeq is where a mailbox begins to count, above all that any has.
+func (s *Store) firstModSeq() mailstore.ModSeq {
+	first := s.modseq
+	s.modseq += boxModSeqs
+	return first
 }
 
 // makeBox needs the lock.
 func (s *Store) makeBox(name string, use mailstore.Attr) *box {
 	s.uidvalidity++
 	b := &box{store: s, name: name, use: use, uidvalidity: s.uidvalidity, guid: s.newGUID(), watchers: make(map[chan<- struct{}]int)}
-	b.born = s.nextModSeq()
+	b.born = s.firstModSeq()
 	b.snapshot = &snapshot{next: 1, modseq: b.born, sets: [][]string{nil}}
 	s.boxes[name] = b
 	return b

@@ -323,6 +323,42 @@ func testReopen(e *env) {
 	e.see(mb, want+fmt.Sprintf(" %d:", next))
 }
 
+// The MODSEQs of one mailbox tell nothing of how busy the others are.
+func testModSeqsAlone(e *env) {
+	p := e.start()
+	e.create(p, "quiet", "busy")
+	high := func(name string) mailstore.ModSeq {
+		e.Helper()
+		s, err := p.open(name).Sync()
+		e.must(err)
+		return s.HighestModSeq()
+	}
+	p.add("quiet", mailstore.AppendMeta{}, "1", "2")
+	first := high("quiet")
+	p.add("busy", mailstore.AppendMeta{}, "1", "2", "3")
+	for i := range 20 {
+		op := []mailstore.FlagOp{mailstore.AddFlags, mailstore.RemoveFlags}[i%2]
+		store(e, p.open("busy"), uids(1, 2), op, mailstore.Flagged)
+	}
+	_, err := p.open("busy").Expunge(uids(3))
+	e.must(err)
+	store(e, p.open("quiet"), uids(1, 2), mailstore.AddFlags, mailstore.Seen)
+	if got := high("quiet"); got != first+1 {
+		e.Fatalf("a STORE's MODSEQ is %d after %d, while another mailbox changed", got, first)
+	}
+	_, err = p.open("quiet").Expunge(uids(1))
+	e.must(err)
+	if got := high("quiet"); got != first+2 {
+		e.Fatalf("an EXPUNGE's MODSEQ is %d after %d", got, first+1)
+	}
+	_, err = p.open("busy").Expunge(uids(2))
+	e.must(err)
+	p.add("quiet", mailstore.AppendMeta{}, "3")
+	if got := high("quiet"); got != first+3 {
+		e.Fatalf("an APPEND's MODSEQ is %d after %d, while another mailbox changed", got, first+2)
+	}
+}
+
 func testModSeqs(e *env) {
 	p := e.start()
 	e.create(p, "a")

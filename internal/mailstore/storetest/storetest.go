@@ -80,7 +80,7 @@ var tests = []test{
 	{"Folders", false, testFolders}, {"FolderErrors", false, testFolderErrors}, {"UIDValidity", false, testUIDValidity},
 	{"Rename", false, testRename}, {"RenameInbox", false, testRenameInbox}, {"RenameOpen", false, testRenameOpen},
 	{"DeleteOpen", false, testDeleteOpen}, {"Subscriptions", false, testSubscriptions}, {"Status", false, testStatus},
-	{"Reopen", false, testReopen}, {"ModSeqs", false, testModSeqs}, {"TwoProcesses", true, testTwoProcesses},
+	{"Reopen", false, testReopen}, {"ModSeqs", false, testModSeqs}, {"ModSeqsAlone", false, testModSeqsAlone}, {"TwoProcesses", true, testTwoProcesses},
 	{"TwoProcessesAtOnce", true, testTwoAtOnce}, {"OtherPrograms", true, testOthers}, {"OthersAtOnce", true, testOthersAtOnce},
 	{"DropIndex", false, testDropIndex}, {"DamageIndex", false, testDamageIndex}, {"DamageUnderWay", true, testUnderWay}, {"DamageMapped", false, testMapped}, {"PowerCut", false, testPowerCut}, {"Errors", false, testErrors}, {"Killed", false, testKilled}, {"Whole", false, testWhole},
 	{"Leaks", false, testLeaks},
