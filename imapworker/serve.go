@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -33,7 +34,7 @@ type client struct {
 	ws      *worker.Session
 	changes chan struct{}          // the selected mailbox changed
 	wake    chan struct{}          // another process changed the mail
-	kicked  atomic.Pointer[string] // what to say before the end, once told
+	kicked  atomic.Pointer[string] // what to say before the end, once told, or found
 	watches atomic.Bool            // the client is told of other mailboxes than the one it has selected
 
 	mu    sync.Mutex
@@ -306,8 +307,18 @@ func (c *client) await(line []byte) (stop func()) {
 	timer = time.AfterFunc(session.ProgressAfter, func() {
 		mu.Lock()
 		defer mu.Unlock()
-		if over || c.put(line) != nil || c.layer != nil && c.layer.Flush() != nil {
-			return // the answer will find what is wrong
+		if over {
+			return
+		}
+		err := c.put(line)
+		if err == nil && c.layer != nil {
+			err = c.layer.Flush()
+		}
+		if err != nil { // nobody hears the answer any more: the work need not go on
+			text := err.Error()
+			text = strings.ToUpper(text[:1]) + text[1:]
+			c.kicked.CompareAndSwap(nil, &text)
+			return
 		}
 		timer.Reset(session.ProgressAfter)
 	})

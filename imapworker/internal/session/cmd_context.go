@@ -107,11 +107,8 @@ func (s *Session) progress(tag string) func(done, goal uint64) error {
 		last = s.cfg.Clock()
 	}
 	return func(done, goal uint64) error {
-		if s.cfg.Kicked != nil && s.kicked == "" {
-			s.kicked = s.cfg.Kicked()
-		}
-		if s.kicked != "" {
-			return errKicked
+		if err := s.goOn(); err != nil {
+			return err
 		}
 		if s.cfg.Clock == nil {
 			return nil
@@ -126,6 +123,17 @@ func (s *Session) progress(tag string) func(done, goal uint64) error {
 		inProgress(&s.enc, tag, strconv.FormatUint(done, 10)+" "+strconv.FormatUint(goal, 10))
 		return s.out.Flush(&s.enc)
 	}
+}
+
+// goOn is an error once the session has to end.
+func (s *Session) goOn() error {
+	if s.cfg.Kicked != nil && s.kicked == "" {
+		s.kicked = s.cfg.Kicked()
+	}
+	if s.kicked != "" {
+		return errKicked
+	}
+	return nil
 }
 
 // inProgress writes how far a command is: "done goal", or "NIL NIL" where nobody

@@ -98,12 +98,8 @@ func (c *copyCommand) run(s *Session) (view.Reply, error) {
 	if err != nil {
 		return badSet, nil
 	}
-	verb, transfer := "Copy", s.view.Box().Copy
-	if c.move {
-		verb, transfer = "Move", s.view.Box().Move
-		if s.view.ReadOnly() {
-			return view.Reply{}, readOnly("move")
-		}
+	if c.move && s.view.ReadOnly() {
+		return view.Reply{}, readOnly("move")
 	}
 	if err := s.view.Sync(); err != nil {
 		return view.Reply{}, err
@@ -121,10 +117,11 @@ func (c *copyCommand) run(s *Session) (view.Reply, error) {
 			}
 		}
 	}
-	// All or none, or at least one transaction of the store: it cannot be asked how far
-	// it is, and it is not left in the middle.
+	// The store cannot be asked how far it is. It can be broken off, and has then put
+	// back what it had begun.
+	transfer := mailstore.Transfer{UIDs: uids, To: string(c.mailbox), Move: c.move, Stop: s.goOn}
 	var result mailstore.CopyResult
-	s.slowly(c.tag, func() { result, err = transfer(uids, string(c.mailbox)) })
+	s.slowly(c.tag, func() { result, err = transfer.Of(s.view.Box()) })
 	if len(result.To) > 0 {
 		s.madeHere(string(c.mailbox), result.To)
 		s.changed()
@@ -133,10 +130,12 @@ func (c *copyCommand) run(s *Session) (view.Reply, error) {
 		}
 	}
 	s.view.Refresh()
-	if err != nil {
-		return s.tryCreate(err)
+	if c.move {
+		s.tellMoved(c.mailbox, result)
 	}
 	switch {
+	case err != nil:
+		return s.tryCreate(err)
 	case len(result.To) > 0:
 	case !c.uid && !uids.Empty():
 		// Expunged between the look above and the copy.
@@ -144,19 +143,31 @@ func (c *copyCommand) run(s *Session) (view.Reply, error) {
 	default:
 		return view.Done("No messages found."), nil
 	}
-	code := imapwire.Code{Name: "COPYUID", Args: fmt.Sprintf("%d %s %s", result.UIDValidity,
-		numset.FromSorted(result.From), numset.FromSorted(result.To))}
-	if !s.mayRead(c.mailbox) {
-		code = imapwire.Code{}
-	}
 	if c.move {
-		// RFC 6851 §4.3: COPYUID comes in an untagged OK before the EXPUNGEs.
-		s.removed = true
-		s.counts.Expunged += uint64(len(result.From))
-		if code.Name != "" {
-			s.enc.Status("", imapwire.OK, code, "Moved UIDs.")
-		}
-		return view.Done(verb + " completed."), nil
+		return view.Done("Move completed."), nil
 	}
-	return view.Reply{Cond: imapwire.OK, Code: code, Text: verb + " completed."}, nil
+	return view.Reply{Cond: imapwire.OK, Code: s.copyUID(c.mailbox, result), Text: "Copy completed."}, nil
+}
+
+// copyUID is the code that tells what a COPY or MOVE made; it is none where the user may
+// not look at that (RFC 9051 §6.4.7).
+func (s *Session) copyUID(to imapname.Name, result mailstore.CopyResult) (code imapwire.Code) {
+	if s.mayRead(to) {
+		code.Name = "COPYUID"
+		code.Args = fmt.Sprintf("%d %s %s", result.UIDValidity, numset.FromSorted(result.From), numset.FromSorted(result.To))
+	}
+	return code
+}
+
+// tellMoved tells what a MOVE has moved, also one that failed after that or was broken
+// off: COPYUID comes in an untagged OK before the EXPUNGEs (RFC 6851 §4.3).
+func (s *Session) tellMoved(to imapname.Name, result mailstore.CopyResult) {
+	if len(result.From) == 0 {
+		return
+	}
+	s.removed = true
+	s.counts.Expunged += uint64(len(result.From))
+	if code := s.copyUID(to, result); code.Name != "" {
+		s.enc.Status("", imapwire.OK, code, "Moved UIDs.")
+	}
 }

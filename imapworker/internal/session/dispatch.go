@@ -232,6 +232,9 @@ func (s *Session) finishCommand(tag string, cmd row, uid bool, reply view.Reply,
 		return
 	}
 	if s.kicked != "" {
+		if s.removed { // a MOVE that was broken off: what left is told before the end
+			s.tell(view.May{Expunge: true, UID: uid}, true)
+		}
 		s.sayBye(Killed, "Disconnected: "+s.kicked, s.kicked)
 		return
 	}

@@ -17,7 +17,11 @@ type appender struct {
 	mb   *mailbox
 	msgs []*draft
 	done bool
+	goOn func() error // of Commit; nil: it is not broken off
 }
+
+// StopBy is mailstore.CommitStopper's.
+func (a *appender) StopBy(goOn func() error) { a.goOn = goOn }
 
 // draft is a message being written.
 type draft struct {
@@ -95,7 +99,7 @@ func (a *appender) Commit() (mailstore.AppendResult, error) {
 	}
 	a.done = true
 	defer a.drop()
-	job := &addJob{mb: a.mb}
+	job := &addJob{mb: a.mb, goOn: a.goOn}
 	for _, d := range a.msgs {
 		switch {
 		case d.err != nil:
@@ -151,6 +155,7 @@ type addJob struct {
 	uids  []uint32
 	uidv  uint32
 	err   error
+	goOn  func() error
 	wake  chan bool // true: do the work; false: it is done
 }
 
@@ -292,7 +297,7 @@ func (f *filling) take(j *addJob) *Batch {
 		return nil
 	}
 	f.next = next
-	b := &Batch{Box: f.mb.box, Edit: f.c.Edit, Items: j.items}
+	b := &Batch{Box: f.mb.box, Edit: f.c.Edit, Items: j.items, GoOn: j.goOn}
 	f.jobs, f.list = append(f.jobs, j), append(f.list, b)
 	return b
 }

@@ -9,22 +9,26 @@ import (
 
 // Copy adds copies to another mailbox (or this one), all or none.
 func (mb *mailbox) Copy(uids numset.Set, to mailstore.Name) (mailstore.CopyResult, error) {
-	res, err := mb.transfer(uids, to, false)
-	return res, vfs.Kinded("copy", err)
+	return mb.Transfer(mailstore.Transfer{UIDs: uids, To: to})
 }
 
 // Move gives messages to another mailbox (or this one, with new UIDs).
 func (mb *mailbox) Move(uids numset.Set, to mailstore.Name) (mailstore.CopyResult, error) {
-	res, err := mb.transfer(uids, to, true)
-	return res, vfs.Kinded("move", err)
+	return mb.Transfer(mailstore.Transfer{UIDs: uids, To: to, Move: true})
 }
 
-// transfer is Copy or Move: under the user's lock both mailboxes stand still.
-func (mb *mailbox) transfer(set numset.Set, to mailstore.Name, move bool) (res mailstore.CopyResult, err error) {
+// Transfer is Copy or Move, which can be broken off until the format has done its part.
+func (mb *mailbox) Transfer(t mailstore.Transfer) (mailstore.CopyResult, error) {
+	res, err := mb.transfer(t)
+	return res, vfs.Kinded(t.Name(), err)
+}
+
+// transfer is Transfer: under the user's lock both mailboxes stand still.
+func (mb *mailbox) transfer(t mailstore.Transfer) (res mailstore.CopyResult, err error) {
 	if err := mb.alive(); err != nil {
 		return res, err
 	}
-	dst, err := mb.s.get(to)
+	dst, err := mb.s.get(t.To)
 	if err != nil {
 		return res, err
 	}
@@ -32,13 +36,13 @@ func (mb *mailbox) transfer(set numset.Set, to mailstore.Name, move bool) (res m
 	res.UIDValidity = dst.where().UIDValidity
 	err = mb.s.locked(func() error {
 		if dst == mb {
-			return mb.editing("copy", func(c *change) error { return mb.transferIn(c, c, dst, set, move, &res) })
+			return mb.editing("copy", func(c *change) error { return mb.transferIn(c, c, dst, t, &res) })
 		}
 		return dst.editing("copy", func(td *change) error {
-			if move {
-				return mb.editing("move", func(fd *change) error { return mb.transferIn(fd, td, dst, set, move, &res) })
+			if t.Move {
+				return mb.editing("move", func(fd *change) error { return mb.transferIn(fd, td, dst, t, &res) })
 			}
-			return mb.reading(func(fd *change) error { return mb.transferIn(fd, td, dst, set, move, &res) })
+			return mb.reading(func(fd *change) error { return mb.transferIn(fd, td, dst, t, &res) })
 		})
 	})
 	return res, err
@@ -66,11 +70,15 @@ func (mb *mailbox) reading(f func(c *change) error) error {
 	}
 }
 
-func (mb *mailbox) transferIn(from, to *change, dst *mailbox, set numset.Set, move bool, res *mailstore.CopyResult) error {
-	t := &Transfer{From: mb.box, To: dst.box, FromEdit: from.Edit, ToEdit: to.Edit, FromName: mb.where().Name, ToName: dst.where().Name, Move: move}
+func (mb *mailbox) transferIn(from, to *change, dst *mailbox, asked mailstore.Transfer, res *mailstore.CopyResult) error {
+	t := &Transfer{From: mb.box, To: dst.box, FromEdit: from.Edit, ToEdit: to.Edit, FromName: mb.where().Name, ToName: dst.where().Name, Move: asked.Move,
+		GoOn: asked.GoOn}
 	next, now := to.Next(), mb.s.now()
 	src := mb.where()
-	for _, u := range existing(from.tx.View(), set) {
+	for _, u := range existing(from.tx.View(), asked.UIDs) {
+		if err := t.GoOn(); err != nil {
+			return err
+		}
 		pos, _ := from.Find(u)
 		it := &Moving{Pos: pos, Old: from.At(pos)}
 		it.New = it.Old
@@ -94,7 +102,7 @@ func (mb *mailbox) transferIn(from, to *change, dst *mailbox, set numset.Set, mo
 	for _, it := range t.Items {
 		to.Add(it.New)
 		res.From, res.To = append(res.From, it.Old.UID), append(res.To, it.New.UID)
-		if move {
+		if t.Move {
 			from.Remove(it.Pos)
 		}
 	}

@@ -90,8 +90,9 @@ type Format interface {
 	// returns; it sets Addition.Loc, and Batch.Err of batches that failed alone. Its
 	// error is that of all. The boxes are locked and synced. Under the user's lock.
 	Append(batches []*Batch) error
-	// Transfer is COPY or MOVE within the store, all or none, durable. Under the
-	// user's lock; both boxes are locked and synced.
+	// Transfer is COPY or MOVE within the store, all or none, durable: none, too, where
+	// it returns the error of Transfer.GoOn. Under the user's lock; both boxes are locked
+	// and synced.
 	Transfer(t *Transfer) error
 	// Close gives up everything; boxes are closed before.
 	Close() error
@@ -182,6 +183,9 @@ type Batch struct {
 	Edit  *Edit // of the box, synced; batches of one box share it, and UIDs ascend over them
 	Items []*Addition
 	Err   error // set by the format when this batch alone failed
+	// GoOn may be asked as long as all of the batch can be taken back; with its error the
+	// batch alone fails. nil: it is not to be broken off.
+	GoOn func() error
 }
 
 // Moving is one message of a Transfer.
@@ -198,4 +202,7 @@ type Transfer struct {
 	FromName, ToName mailstore.Name
 	Items            []*Moving
 	Move             bool
+	// GoOn is asked for each message, and while one is written, as long as all can still
+	// be taken back: its error ends the transfer. It is never nil.
+	GoOn func() error
 }

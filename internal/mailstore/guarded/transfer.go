@@ -78,6 +78,9 @@ func limit(m mailstore.AppendMeta, r acl.Rights) mailstore.AppendMeta {
 	return m
 }
 
+// StopBy is mailstore.CommitStopper's.
+func (a *appender) StopBy(goOn func() error) { mailstore.StopBy(a.Appender, goOn) }
+
 // Commit needs i still.
 func (a *appender) Commit() (mailstore.AppendResult, error) {
 	if err := a.s.need("append", a.name, acl.Insert); err != nil {
@@ -89,38 +92,36 @@ func (a *appender) Commit() (mailstore.AppendResult, error) {
 
 // Copy needs r here and i there.
 func (b *box) Copy(uids numset.Set, to mailstore.Name) (mailstore.CopyResult, error) {
-	if err := b.mayRead("copy"); err != nil {
-		return mailstore.CopyResult{}, err
-	}
-	r, err := b.s.target("copy", to)
-	if err != nil {
-		return mailstore.CopyResult{}, err
-	}
-	if b.whole(uids, r) {
-		res, err := b.Mailbox.Copy(uids, to)
-		return res, b.s.hide("copy", err)
-	}
-	return b.stripped(uids, to, r)
+	return b.Transfer(mailstore.Transfer{UIDs: uids, To: to})
 }
 
 // Move needs t and e here (RFC 6851 §4.2), and i there.
 func (b *box) Move(uids numset.Set, to mailstore.Name) (mailstore.CopyResult, error) {
-	if _, err := b.may("move", acl.Deleted|acl.Expunge); err != nil {
-		return mailstore.CopyResult{}, err
+	return b.Transfer(mailstore.Transfer{UIDs: uids, To: to, Move: true})
+}
+
+// Transfer is Copy or Move, with their rights.
+func (b *box) Transfer(t mailstore.Transfer) (res mailstore.CopyResult, err error) {
+	if t.Move {
+		_, err = b.may("move", acl.Deleted|acl.Expunge)
+	} else {
+		err = b.mayRead("copy")
 	}
-	r, err := b.s.target("move", to)
 	if err != nil {
-		return mailstore.CopyResult{}, err
-	}
-	if b.whole(uids, r) {
-		res, err := b.Mailbox.Move(uids, to)
-		return res, b.s.hide("move", err)
-	}
-	res, err := b.stripped(uids, to, r)
-	if err != nil || len(res.From) == 0 {
 		return res, err
 	}
-	return b.leave(res, to)
+	r, err := b.s.target(t.Name(), t.To)
+	if err != nil {
+		return res, err
+	}
+	if b.whole(t.UIDs, r) {
+		res, err := t.Of(b.Mailbox)
+		return res, b.s.hide(t.Name(), err)
+	}
+	if res, err = b.stripped(t, r); err != nil || !t.Move || len(res.From) == 0 {
+		return res, err
+	}
+	return b.leave(res, t.To)
 }
 
 // whole reports whether no message has a flag that rights do not allow: then the
@@ -144,15 +145,18 @@ func (b *box) whole(uids numset.Set, r acl.Rights) bool {
 
 // stripped copies messages without the flags that rights do not allow, all or none.
 // Nobody ever sees a copy that has them.
-func (b *box) stripped(uids numset.Set, to mailstore.Name, r acl.Rights) (res mailstore.CopyResult, err error) {
-	app, err := b.s.inner.Append(to)
+func (b *box) stripped(t mailstore.Transfer, r acl.Rights) (res mailstore.CopyResult, err error) {
+	app, err := b.s.inner.Append(t.To)
 	if err != nil {
 		return res, b.s.hide("copy", err)
 	}
 	defer app.Abort()
 	snap := b.Mailbox.Snapshot()
 	var from []mailstore.UID
-	for e := range entries(uids, snap) {
+	for e := range entries(t.UIDs, snap) {
+		if err := t.GoOn(); err != nil {
+			return res, errkind.Wrap(t.Name(), err)
+		}
 		err := b.copyOne(app, e, snap.Keywords(e.Keywords), r)
 		if errkind.Is(err, errkind.Expunged) {
 			continue
@@ -163,9 +167,10 @@ func (b *box) stripped(uids numset.Set, to mailstore.Name, r acl.Rights) (res ma
 		from = append(from, e.UID)
 	}
 	if len(from) == 0 {
-		st, err := b.s.inner.Status(to, mailstore.StatusWant{})
+		st, err := b.s.inner.Status(t.To, mailstore.StatusWant{})
 		return mailstore.CopyResult{UIDValidity: st.UIDValidity}, b.s.hide("copy", err)
 	}
+	mailstore.StopBy(app, t.GoOn)
 	done, err := app.Commit()
 	if err != nil {
 		return res, errkind.Wrap("copy", err)

@@ -334,18 +334,20 @@ func (b *box) Expunge(uids numset.Set) (numset.Set, error) {
 
 // Copy finds nothing that is hidden.
 func (b *box) Copy(uids numset.Set, to mailstore.Name) (mailstore.CopyResult, error) {
-	if err := b.s.visible("copy", to); err != nil {
-		return mailstore.CopyResult{}, err
-	}
-	return b.Mailbox.Copy(uids, to)
+	return b.Transfer(mailstore.Transfer{UIDs: uids, To: to})
 }
 
 // Move finds nothing that is hidden.
 func (b *box) Move(uids numset.Set, to mailstore.Name) (mailstore.CopyResult, error) {
-	if err := b.s.visible("move", to); err != nil {
+	return b.Transfer(mailstore.Transfer{UIDs: uids, To: to, Move: true})
+}
+
+// Transfer is mailstore.Transferrer's.
+func (b *box) Transfer(t mailstore.Transfer) (mailstore.CopyResult, error) {
+	if err := b.s.visible(t.Name(), t.To); err != nil {
 		return mailstore.CopyResult{}, err
 	}
-	return b.Mailbox.Move(uids, to)
+	return t.Of(b.Mailbox)
 }
 
 // hold transfers messages of an open mailbox of the store inside to where they

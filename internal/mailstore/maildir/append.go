@@ -18,7 +18,11 @@ type appender struct {
 	mb   *mailbox
 	msgs []*draft
 	done bool
+	goOn func() error // of Commit; nil: it is not broken off
 }
+
+// StopBy is mailstore.CommitStopper's.
+func (a *appender) StopBy(goOn func() error) { a.goOn = goOn }
 
 // draft is a message being written.
 type draft struct {
@@ -139,8 +143,11 @@ func (a *appender) Commit() (mailstore.AppendResult, error) {
 	}
 	a.done = true
 	defer a.drop()
-	job := &addJob{}
+	job := &addJob{goOn: a.goOn}
 	for _, d := range a.msgs {
+		if err := job.stopped(); err != nil {
+			return res, errkind.Wrap("append", err)
+		}
 		switch {
 		case d.err != nil:
 			return res, errkind.Wrap("append", d.err)

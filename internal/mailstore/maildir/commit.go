@@ -3,8 +3,6 @@ package maildir
 import (
 	"errors"
 	"io"
-	"slices"
-	"sync"
 	"syscall"
 	"time"
 
@@ -42,6 +40,7 @@ type addItem struct {
 	date     time.Time // INTERNALDATE
 
 	name   string // stored name, once placed
+	synced bool   // its bytes are certain
 	more   []uint16
 	copied bool // written anew, since a link could not be made
 
@@ -54,6 +53,9 @@ type addJob struct {
 	src   *mailbox // of a move: where the messages are now
 	from  []uint32 // their UIDs there
 	away  *away
+	// goOn is asked before each file is put into its place: with its error all go back.
+	// nil: the job is not to be broken off.
+	goOn func() error
 
 	stem   string // of the base names, where there are several; see intent.go
 	intent uint64 // that is open, 0 if none
@@ -257,8 +259,15 @@ func (mb *mailbox) place(j *addJob) error {
 	if err := mb.giveNames(j); err != nil {
 		return err
 	}
+	if err := mb.syncAhead(j); err != nil {
+		return err
+	}
 	for i, it := range j.items {
-		if err := mb.placeFile(it); err != nil {
+		err := j.stopped()
+		if err == nil {
+			err = mb.placeFile(it)
+		}
+		if err != nil {
 			for _, done := range j.items[:i] {
 				mb.takeBack(done)
 			}
@@ -266,6 +275,14 @@ func (mb *mailbox) place(j *addJob) error {
 		}
 	}
 	return nil
+}
+
+// stopped is an error once the job is to be broken off.
+func (j *addJob) stopped() error {
+	if j.goOn == nil {
+		return nil
+	}
+	return j.goOn()
 }
 
 func (mb *mailbox) placeFile(it *addItem) error {
@@ -354,87 +371,6 @@ func (mb *mailbox) undo(jobs []*addJob) {
 			mb.takeBack(it)
 		}
 	}
-}
-
-// syncers bounds how many files are synced at once: they share commits of the
-// file system's journal.
-const syncers = 8
-
-// syncItems makes files and their names certain: each new file by its own sync,
-// which keeps its name, too, since it was renamed before; links and renames,
-// whose bytes are certain already, by one sync of the directory.
-func (mb *mailbox) syncItems(jobs []*addJob) error {
-	if mb.s.opt.NoSync {
-		return nil
-	}
-	var fresh, shared []*addItem
-	dirs := map[byte]bool{}
-	for _, j := range jobs {
-		for _, it := range j.items {
-			if it.kind == moveTmp {
-				fresh = append(fresh, it)
-			} else {
-				dirs[it.name[0]] = true
-				if it.unsynced && !it.copied {
-					shared = append(shared, it)
-				}
-			}
-		}
-	}
-	for _, d := range []struct {
-		letter byte
-		name   string
-	}{{'c', "cur"}, {'n', "new"}} {
-		if dirs[d.letter] {
-			if err := mb.s.fs.SyncDir(join(mb.dir, d.name)); err != nil {
-				return err
-			}
-		}
-	}
-	if err := mb.syncShared(shared); err != nil {
-		return err
-	}
-	if len(fresh) == 1 {
-		return fresh[0].file.Sync()
-	}
-	var wg sync.WaitGroup
-	errs := make([]error, len(fresh))
-	for w := range min(syncers, len(fresh)) {
-		wg.Go(func() {
-			for i := w; i < len(fresh); i += syncers {
-				errs[i] = fresh[i].file.Sync()
-			}
-		})
-	}
-	wg.Wait()
-	return errors.Join(errs...)
-}
-
-// syncShared makes the bytes of files certain that came through the journal: what
-// was linked or renamed is the same file, whose bytes the journal knows under
-// another mailbox only.
-func (mb *mailbox) syncShared(items []*addItem) error {
-	for part := range slices.Chunk(items, 128) { // files that are open at once
-		var files []vfs.File
-		var err error
-		for _, it := range part {
-			var f vfs.File
-			if f, err = mb.s.fs.OpenFile(mb.path(it.name), vfs.Read, 0); err != nil {
-				break
-			}
-			files = append(files, f)
-		}
-		if err == nil {
-			err = journal.SyncFiles(files)
-		}
-		for _, f := range files {
-			f.Close()
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // record gives UIDs, makes them certain, and shows the messages.

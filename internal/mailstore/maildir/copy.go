@@ -15,27 +15,35 @@ import (
 // Copy adds copies to another mailbox (or this one), all or none. A copy is a
 // hard link: it keeps the bytes and INTERNALDATE, and costs no disk.
 func (mb *mailbox) Copy(uids numset.Set, to mailstore.Name) (mailstore.CopyResult, error) {
-	res, err := mb.transfer(uids, to, linkFile)
-	return res, errkind.Wrap("copy", err)
+	return mb.Transfer(mailstore.Transfer{UIDs: uids, To: to})
 }
 
 // Move renames the files into the other mailbox: at each moment a message is in
 // one of them.
 func (mb *mailbox) Move(uids numset.Set, to mailstore.Name) (mailstore.CopyResult, error) {
-	res, err := mb.transfer(uids, to, moveFile)
-	return res, errkind.Wrap("move", err)
+	return mb.Transfer(mailstore.Transfer{UIDs: uids, To: to, Move: true})
 }
 
-// transfer is Copy or Move.
-func (mb *mailbox) transfer(set numset.Set, to mailstore.Name, kind addKind) (mailstore.CopyResult, error) {
+// Transfer is Copy or Move, which can be broken off until all files are in their place:
+// those that are go back then. Of a MOVE in several steps those before it have happened.
+func (mb *mailbox) Transfer(t mailstore.Transfer) (mailstore.CopyResult, error) {
+	res, err := mb.transfer(t)
+	return res, errkind.Wrap(t.Name(), err)
+}
+
+func (mb *mailbox) transfer(t mailstore.Transfer) (mailstore.CopyResult, error) {
 	var res mailstore.CopyResult
-	dst, err := mb.s.get(to)
+	set, kind := t.UIDs, linkFile
+	if t.Move {
+		kind = moveFile
+	}
+	dst, err := mb.s.get(t.To)
 	if err != nil {
 		return res, err
 	}
 	defer mb.s.put(dst)
 	for try := 0; ; try++ {
-		job, err := mb.collect(set, kind)
+		job, err := mb.collect(set, kind, t.GoOn)
 		if errors.Is(err, errPicture) && try < looks {
 			if err = mb.lookAgain(); err == nil {
 				continue
@@ -138,8 +146,8 @@ func (mb *mailbox) lookAgain() error {
 	return mb.refresh()
 }
 
-// collect makes the job for the messages of set that exist now.
-func (mb *mailbox) collect(set numset.Set, kind addKind) (*addJob, error) {
+// collect makes the job for the messages of set that exist now. goOn is asked for each.
+func (mb *mailbox) collect(set numset.Set, kind addKind, goOn func() error) (*addJob, error) {
 	mb.op.Lock()
 	defer mb.op.Unlock()
 	if mb.isDead() {
@@ -148,12 +156,15 @@ func (mb *mailbox) collect(set numset.Set, kind addKind) (*addJob, error) {
 	if kind == moveFile && mb.readOnly {
 		return nil, errkind.Newf("move", errkind.ReadOnly, "the mailbox cannot be written")
 	}
-	job := &addJob{}
+	job := &addJob{goOn: goOn}
 	if kind == moveFile {
 		job.src = mb
 	}
 	v := mb.known()
 	for _, u := range mb.existing(set) {
+		if err := goOn(); err != nil {
+			return nil, err
+		}
 		pos, ok := v.Find(u)
 		if !ok {
 			continue

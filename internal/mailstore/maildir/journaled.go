@@ -129,6 +129,10 @@ func (mb *mailbox) journalJobs(jobs []*addJob) (rest []*addJob, err error) {
 	next := mb.hdr.next
 	var took []*addJob
 	for _, j := range jobs {
+		// For the last time: its records are one write, and its files are few.
+		if j.err = j.stopped(); j.err != nil {
+			continue
+		}
 		if j.err = mb.giveNames(j); j.err != nil {
 			continue
 		}

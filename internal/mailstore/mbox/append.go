@@ -165,9 +165,13 @@ func (f *Format) Append(batches []*engine.Batch) error {
 		done[first.Box] = true
 		var letters []*letter
 		var err error
+		goOn := first.GoOn
 		for _, bt := range batches {
 			if bt.Box != first.Box {
 				continue
+			}
+			if bt != first {
+				goOn = nil // nobody breaks off what is others'
 			}
 			for _, it := range bt.Items {
 				var l *letter
@@ -178,7 +182,7 @@ func (f *Format) Append(batches []*engine.Batch) error {
 			}
 		}
 		if err == nil {
-			_, _, err = first.Box.(*box).append(first.Edit, letters)
+			_, _, err = first.Box.(*box).append(first.Edit, letters, goOn)
 		}
 		for _, bt := range batches {
 			if bt.Box == first.Box {
@@ -190,8 +194,9 @@ func (f *Format) Append(batches []*engine.Batch) error {
 }
 
 // append writes letters at the end of the locked file, durable, and sets where
-// they are. It gives where they begin and end.
-func (b *box) append(e *engine.Edit, letters []*letter) (start, end int64, err error) {
+// they are. It gives where they begin and end. goOn, if not nil, is asked while they are
+// read: with its error nothing of them stays.
+func (b *box) append(e *engine.Edit, letters []*letter, goOn func() error) (start, end int64, err error) {
 	if len(letters) == 0 {
 		return 0, 0, nil
 	}
@@ -234,7 +239,7 @@ func (b *box) append(e *engine.Edit, letters []*letter) (start, end int64, err e
 		readers = append(readers, bytes.NewReader(head), l.open(), bytes.NewReader([]byte(l.ends)))
 		total += int64(len(head)) + l.size + int64(len(l.ends))
 	}
-	if err := m.append(io.MultiReader(readers...), total); err != nil {
+	if err := m.append(&askingReader{io.MultiReader(readers...), goOn}, total); err != nil {
 		return 0, 0, err
 	}
 	at := start + int64(len(sep))
@@ -246,6 +251,21 @@ func (b *box) append(e *engine.Edit, letters []*letter) (start, end int64, err e
 		return 0, 0, err
 	}
 	return at, start + total, nil
+}
+
+// askingReader asks before each Read whether to go on.
+type askingReader struct {
+	io.Reader
+	goOn func() error
+}
+
+func (r *askingReader) Read(p []byte) (int, error) {
+	if r.goOn != nil {
+		if err := r.goOn(); err != nil {
+			return 0, err
+		}
+	}
+	return r.Reader.Read(p)
 }
 
 // place reads what was appended, and notes where each message is.
@@ -313,6 +333,9 @@ func (f *Format) Transfer(t *engine.Transfer) error {
 	var letters []*letter
 	var positions []int
 	for _, it := range t.Items {
+		if err := t.GoOn(); err != nil {
+			return err
+		}
 		p, msg, err := from.head(t.FromEdit, it.Pos, size)
 		if err != nil {
 			return err
@@ -332,9 +355,12 @@ func (f *Format) Transfer(t *engine.Transfer) error {
 		}
 		letters, positions = append(letters, l), append(positions, it.Pos)
 	}
-	start, before, err := to.append(t.ToEdit, letters)
+	start, before, err := to.append(t.ToEdit, letters, t.GoOn)
 	if err != nil || !t.Move {
 		return err
+	}
+	if err := t.GoOn(); err != nil { // for the last time: a file whose messages are being taken out is no whole one
+		return to.uncopy(start, before, err)
 	}
 	if from == to && len(letters) > 0 { // what stays keeps the number of the next UID
 		t.ToEdit.SetNext(letters[len(letters)-1].msg.UID + 1)
@@ -342,9 +368,7 @@ func (f *Format) Transfer(t *engine.Transfer) error {
 	if _, err := from.Expunge(t.FromEdit, positions); err != nil {
 		// The copies go again, if no original has gone already.
 		if now, serr := from.size(); from != to && serr == nil && now == size {
-			if m, merr := to.mover(); merr == nil {
-				err = errors.Join(err, m.apply([]splice{{from: start, to: before}}))
-			}
+			err = to.uncopy(start, before, err)
 		}
 		return err
 	}
@@ -356,4 +380,18 @@ func (f *Format) Transfer(t *engine.Transfer) error {
 		return err
 	}
 	return to.place(letters, start+after-before)
+}
+
+// uncopy takes what was just appended off the file's end again, because of an error. One
+// in doing so is the error then: of the first nobody may believe that nothing was done.
+func (b *box) uncopy(start, end int64, why error) error {
+	m, err := b.mover()
+	if err == nil {
+		err = m.apply([]splice{{from: start, to: end}})
+	}
+	if err != nil {
+		b.broken = true
+		return errkind.Wrap("take copies back", err)
+	}
+	return why
 }

@@ -292,17 +292,20 @@ func (b *box) add(list []*message, flags []mailstore.Flags, keywords [][]string)
 	return uids
 }
 
-func (b *box) copyLocked(uids numset.Set, to *box) (mailstore.CopyResult, error) {
+func (b *box) copyLocked(t mailstore.Transfer, to *box) (mailstore.CopyResult, error) {
 	result := mailstore.CopyResult{UIDValidity: to.uidvalidity}
 	var list []*message
 	var flags []mailstore.Flags
 	var keywords [][]string
-	for uid := range b.snapshot.uids().Intersect(uids).All() {
+	for uid := range b.snapshot.uids().Intersect(t.UIDs).All() {
 		pos, _ := b.snapshot.Find(uid)
 		e := b.snapshot.entries[pos]
 		names, err := to.intern(b.snapshot.sets[e.Keywords])
+		if err == nil {
+			err = t.GoOn()
+		}
 		if err != nil {
-			return result, err
+			return mailstore.CopyResult{}, err
 		}
 		m := *b.messages[uid]
 		m.cached, m.saveDate, m.uid = nil, b.store.opt.Now(), 0
@@ -316,35 +319,37 @@ func (b *box) copyLocked(uids numset.Set, to *box) (mailstore.CopyResult, error)
 }
 
 func (b *box) Copy(uids numset.Set, to mailstore.Name) (mailstore.CopyResult, error) {
+	return b.Transfer(mailstore.Transfer{UIDs: uids, To: to})
+}
+
+func (b *box) Move(uids numset.Set, to mailstore.Name) (mailstore.CopyResult, error) {
+	return b.Transfer(mailstore.Transfer{UIDs: uids, To: to, Move: true})
+}
+
+// Transfer is mailstore.Transferrer's.
+func (b *box) Transfer(t mailstore.Transfer) (mailstore.CopyResult, error) {
 	b.store.mu.Lock()
 	defer b.store.mu.Unlock()
-	target, err := b.target("copy", to)
+	target, err := b.target(t.Name(), t.To)
 	if err != nil {
 		return mailstore.CopyResult{}, err
 	}
+	if t.Move {
+		result, err := b.copyLocked(t, target)
+		if err == nil {
+			b.expungeLocked(numset.FromSorted(result.From))
+		}
+		return result, err
+	}
 	var octets, count uint64
-	for uid := range b.snapshot.uids().Intersect(uids).All() {
+	for uid := range b.snapshot.uids().Intersect(t.UIDs).All() {
 		octets += uint64(len(b.messages[uid].body))
 		count++
 	}
 	if err := b.store.roomLocked(octets, count); err != nil {
 		return mailstore.CopyResult{}, err
 	}
-	return b.copyLocked(uids, target)
-}
-
-func (b *box) Move(uids numset.Set, to mailstore.Name) (mailstore.CopyResult, error) {
-	b.store.mu.Lock()
-	defer b.store.mu.Unlock()
-	target, err := b.target("move", to)
-	if err != nil {
-		return mailstore.CopyResult{}, err
-	}
-	result, err := b.copyLocked(uids, target)
-	if err == nil {
-		b.expungeLocked(numset.FromSorted(result.From))
-	}
-	return result, err
+	return b.copyLocked(t, target)
 }
 
 // target finds where messages of b go.

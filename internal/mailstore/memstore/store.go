@@ -260,7 +260,7 @@ func (s *Store) emptyInbox(to string) error {
 	list := s.inherited(to)
 	inbox, target := s.boxes[imapname.Inbox], s.makeBox(to, 0)
 	target.acl = list
-	if _, err := inbox.copyLocked(inbox.snapshot.uids(), target); err != nil {
+	if _, err := inbox.copyLocked(mailstore.Transfer{UIDs: inbox.snapshot.uids()}, target); err != nil {
 		return err
 	}
 	inbox.expungeLocked(inbox.snapshot.uids())

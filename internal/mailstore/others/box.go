@@ -187,35 +187,35 @@ func (b *box) Expunge(uids numset.Set) (numset.Set, error) {
 
 // Copy adds copies, all or none.
 func (b *box) Copy(uids numset.Set, to mailstore.Name) (mailstore.CopyResult, error) {
-	return b.transfer("copy", uids, to, mailstore.Mailbox.Copy, spaces.Copy)
+	return b.Transfer(mailstore.Transfer{UIDs: uids, To: to})
 }
 
 // Move copies and expunges. Between two owners a power cut may leave messages in both
 // places.
 func (b *box) Move(uids numset.Set, to mailstore.Name) (mailstore.CopyResult, error) {
-	return b.transfer("move", uids, to, mailstore.Mailbox.Move, func(from mailstore.Mailbox, uids numset.Set, to mailstore.Store, name mailstore.Name) (mailstore.CopyResult, error) {
+	return b.Transfer(mailstore.Transfer{UIDs: uids, To: to, Move: true})
+}
+
+// Transfer is Copy or Move, within one owner's mail or across to another's.
+func (b *box) Transfer(t mailstore.Transfer) (mailstore.CopyResult, error) {
+	owner, inner, err := b.s.place(t.Name(), t.To)
+	if err != nil {
+		return mailstore.CopyResult{}, err
+	}
+	t.To = inner
+	if owner == b.owner {
+		return change(b, t.Name(), t.Of)
+	}
+	store, err := b.s.reach(t.Name(), owner)
+	if err != nil {
+		return mailstore.CopyResult{}, err
+	}
+	if t.Move {
 		if err := spaces.MayMove(b.s, b.Info().Name); err != nil {
 			return mailstore.CopyResult{}, err
 		}
-		return spaces.Move(from, uids, to, name)
-	})
-}
-
-// transfer does it within one owner's mail, or across to another's.
-func (b *box) transfer(op string, uids numset.Set, to mailstore.Name, within func(mailstore.Mailbox, numset.Set, mailstore.Name) (mailstore.CopyResult, error),
-	across func(mailstore.Mailbox, numset.Set, mailstore.Store, mailstore.Name) (mailstore.CopyResult, error)) (mailstore.CopyResult, error) {
-	owner, inner, err := b.s.place(op, to)
-	if err != nil {
-		return mailstore.CopyResult{}, err
 	}
-	if owner == b.owner {
-		return change(b, op, func(mb mailstore.Mailbox) (mailstore.CopyResult, error) { return within(mb, uids, inner) })
-	}
-	store, err := b.s.reach(op, owner)
-	if err != nil {
-		return mailstore.CopyResult{}, err
-	}
-	return across(b, uids, store, inner)
+	return spaces.Across(b, t, store)
 }
 
 // Message opens a message.

@@ -345,6 +345,9 @@ func (p *format) Transfer(t *engine.Transfer) error {
 	if t.Move {
 		v.kind, v.box, v.uids = recMove, t.From.(*box).guid, uids
 	}
+	if err := t.GoOn(); err != nil { // from here on it is one write
+		return err
+	}
 	if err := p.emit(now, v); err != nil {
 		return err
 	}

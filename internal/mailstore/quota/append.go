@@ -76,6 +76,9 @@ func (a *appender) Replaces(from mailstore.Name, octets int64) {
 	}
 }
 
+// StopBy is for mailstore.CommitStopper.
+func (a *appender) StopBy(goOn func() error) { mailstore.StopBy(a.Appender, goOn) }
+
 // Add begins a message if there is room for the announced size.
 func (a *appender) Add(meta mailstore.AppendMeta, size int64) (io.Writer, error) {
 	if limit := a.s.opt.Limits.MailSize; limit > 0 && size > 0 && uint64(size) > limit {

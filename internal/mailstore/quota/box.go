@@ -68,8 +68,26 @@ func (b *box) Expunge(uids numset.Set) (numset.Set, error) {
 
 // Copy adds copies if there is room for them.
 func (b *box) Copy(uids numset.Set, to mailstore.Name) (mailstore.CopyResult, error) {
-	list := sizes(b.Mailbox, uids)
-	rule := b.s.opt.Rule(to)
+	return b.Transfer(mailstore.Transfer{UIDs: uids, To: to})
+}
+
+// Move is net zero within what is counted: it is refused only where it brings
+// mail into the count.
+func (b *box) Move(uids numset.Set, to mailstore.Name) (mailstore.CopyResult, error) {
+	return b.Transfer(mailstore.Transfer{UIDs: uids, To: to, Move: true})
+}
+
+// Transfer is mailstore.Transferrer's.
+func (b *box) Transfer(t mailstore.Transfer) (mailstore.CopyResult, error) {
+	if t.Move {
+		return b.move(t)
+	}
+	return b.copy(t)
+}
+
+func (b *box) copy(t mailstore.Transfer) (mailstore.CopyResult, error) {
+	list := sizes(b.Mailbox, t.UIDs)
+	rule := b.s.opt.Rule(t.To)
 	var add Use
 	for _, m := range list {
 		add.add(Use{uint64(m.size), 1})
@@ -77,14 +95,14 @@ func (b *box) Copy(uids numset.Set, to mailstore.Name) (mailstore.CopyResult, er
 	if rule.Class != Counted {
 		add = Use{}
 	}
-	o, err := b.s.begin([]ref{{name: to}}, add, b.s.room(rule, add, Use{}))
+	o, err := b.s.begin([]ref{{name: t.To}}, add, b.s.room(rule, add, Use{}))
 	if err != nil {
 		if err == errUnknown {
-			return b.Mailbox.Copy(uids, to) // it says what is wrong with the name
+			return t.Of(b.Mailbox) // it says what is wrong with the name
 		}
 		return mailstore.CopyResult{}, err
 	}
-	res, err := b.Mailbox.Copy(uids, to)
+	res, err := t.Of(b.Mailbox)
 	b.s.end(o, arrived(list, res, err))
 	return res, err
 }
@@ -104,18 +122,16 @@ func arrived(list []sized, res mailstore.CopyResult, err error) change {
 	return c
 }
 
-// Move is net zero within what is counted: it is refused only where it brings
-// mail into the count.
-func (b *box) Move(uids numset.Set, to mailstore.Name) (mailstore.CopyResult, error) {
-	list := sizes(b.Mailbox, uids)
-	from, dest := b.s.opt.Rule(b.Info().Name), b.s.opt.Rule(to)
+func (b *box) move(t mailstore.Transfer) (mailstore.CopyResult, error) {
+	list := sizes(b.Mailbox, t.UIDs)
+	from, dest := b.s.opt.Rule(b.Info().Name), b.s.opt.Rule(t.To)
 	var add Use
 	if from.Class != Counted && dest.Class == Counted {
 		for _, m := range list {
 			add.add(Use{uint64(m.size), 1})
 		}
 	}
-	o, err := b.s.begin([]ref{b.ref(), {name: to}}, add, b.s.room(dest, add, Use{}))
+	o, err := b.s.begin([]ref{b.ref(), {name: t.To}}, add, b.s.room(dest, add, Use{}))
 	switch {
 	case err == nil:
 	case errkind.Is(err, errkind.OverQuota):
@@ -129,7 +145,7 @@ func (b *box) Move(uids numset.Set, to mailstore.Name) (mailstore.CopyResult, er
 			return mailstore.CopyResult{}, err
 		}
 	}
-	res, err := b.Mailbox.Move(uids, to)
+	res, err := t.Of(b.Mailbox)
 	in := arrived(list, res, err)
 	b.s.end(o, change{sub: in.add, doubt: in.doubt}, in)
 	return res, err

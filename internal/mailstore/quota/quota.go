@@ -425,8 +425,11 @@ func (s *Store) structural(do, then func() error) error {
 	return err
 }
 
-// benign reports whether an error says that nothing was done.
+// benign reports whether an error says that nothing was done but what the result tells.
 func benign(err error) bool {
+	if errors.Is(err, mailstore.ErrStopped) {
+		return true
+	}
 	switch errkind.Of(err) {
 	case errkind.NotFound, errkind.Exists, errkind.Invalid, errkind.Limit, errkind.OverQuota, errkind.NoPermission, errkind.ReadOnly, errkind.Expunged, errkind.TooBig:
 		return true

@@ -52,6 +52,9 @@ type calling struct {
 	answer chan *Answer
 	// first is called with the answer before any message after it is looked at.
 	first func(a *Answer)
+	// goOn, if not nil, is asked again and again: with its error the owner's end is told
+	// to break the call off.
+	goOn func() error
 }
 
 // NewClient begins. It owns fd, a SOCK_SEQPACKET socket.
@@ -168,10 +171,14 @@ func (c *Client) message(m ipc.Message) error {
 // call asks for something and waits for the answer. reply may hold what was done also
 // beside an error.
 func (c *Client) call(o op, name string, args, reply fields) error {
-	return c.callFirst(o, name, args, reply, nil)
+	return c.callWith(o, name, args, reply, calling{})
 }
 
 func (c *Client) callFirst(o op, name string, args, reply fields, first func(*Answer)) error {
+	return c.callWith(o, name, args, reply, calling{first: first})
+}
+
+func (c *Client) callWith(o op, name string, args, reply fields, p calling) error {
 	data, err := encode(args)
 	if err == nil && len(data) > maxBlob {
 		err = errors.New("too much at once")
@@ -185,8 +192,8 @@ func (c *Client) callFirst(o op, name string, args, reply fields, first func(*An
 		return unavailable(name)
 	}
 	defer func() { <-c.slots }()
-	p := &calling{answer: make(chan *Answer, 1), first: first}
-	id := c.begin(p)
+	p.answer = make(chan *Answer, 1)
+	id := c.begin(&p)
 	defer c.forget(id)
 	for len(data) > maxPart {
 		if err := c.send(&Part{ID: id, Data: data[:maxPart]}); err != nil {
@@ -197,7 +204,7 @@ func (c *Client) callFirst(o op, name string, args, reply fields, first func(*An
 	if err := c.send(&Call{ID: id, Op: uint8(o), Data: data}); err != nil {
 		return c.lost(name)
 	}
-	return c.wait(id, p, name, reply)
+	return c.wait(id, &p, name, reply)
 }
 
 // lost is the error of a call that could not be sent. The channel has ended, and who
@@ -239,12 +246,25 @@ func (c *Client) send(m ipc.Message) error {
 func (c *Client) wait(id uint32, p *calling, name string, reply fields) error {
 	timer := time.NewTimer(c.opt.Timeout)
 	defer timer.Stop()
+	var look <-chan time.Time
+	if p.goOn != nil {
+		ticker := time.NewTicker(stopLook)
+		defer ticker.Stop()
+		look = ticker.C
+	}
+	var stopped error
 	var head *Answer
 	var data []byte
 	for more := true; more; {
 		var a *Answer
 		select {
 		case a = <-p.answer:
+		case <-look:
+			if stopped = p.goOn(); stopped != nil {
+				look = nil
+				c.send(&Break{ID: id}) // where that fails the channel has ended
+			}
+			continue
 		case <-timer.C:
 			c.end(broken("call %q was not answered", name))
 			return unavailable(name)
@@ -277,8 +297,14 @@ func (c *Client) wait(id uint32, p *calling, name string, reply fields) error {
 			return unavailable(name)
 		}
 	}
-	if head.Failed {
+	switch {
+	case head.Failed && stopped != nil && head.Kind == errkind.Unavailable:
+		return errkind.New(name, head.Kind, stopped)
+	case head.Failed:
 		return errkind.New(name, head.Kind, nil)
 	}
 	return nil
 }
+
+// stopLook is how often a call that can be broken off looks whether it is to be.
+const stopLook = 50 * time.Millisecond

@@ -296,7 +296,12 @@ func (b *clientBox) picture() *snapshot {
 
 // ask makes a call about the mailbox.
 func (b *clientBox) asks(o op, name string, args, reply fields) error {
-	err := b.c.call(o, name, args, reply)
+	return b.found(b.c.call(o, name, args, reply))
+}
+
+// found forgets what was told beforehand where a call's error says that the mailbox is
+// gone.
+func (b *clientBox) found(err error) error {
 	if errkind.Is(err, errkind.NotFound) {
 		b.forget()
 	}
@@ -343,15 +348,28 @@ func (b *clientBox) gone() {
 
 // Copy is mailstore.Mailbox's.
 func (b *clientBox) Copy(uids numset.Set, to mailstore.Name) (mailstore.CopyResult, error) {
-	var out transferred
-	err := b.asks(opCopy, "copy", &transferring{b.n, uids, to}, &out)
-	return out.CopyResult, err
+	return b.Transfer(mailstore.Transfer{UIDs: uids, To: to})
 }
 
 // Move is mailstore.Mailbox's.
 func (b *clientBox) Move(uids numset.Set, to mailstore.Name) (mailstore.CopyResult, error) {
+	return b.Transfer(mailstore.Transfer{UIDs: uids, To: to, Move: true})
+}
+
+// Transfer is mailstore.Transferrer's. The owner's end is told when it is to be broken
+// off, and says in its answer what was done by then.
+func (b *clientBox) Transfer(t mailstore.Transfer) (mailstore.CopyResult, error) {
+	if err := t.GoOn(); err != nil {
+		return mailstore.CopyResult{}, errkind.Wrap(t.Name(), err)
+	}
+	o := opCopy
+	if t.Move {
+		o = opMove
+	}
 	var out transferred
-	err := b.asks(opMove, "move", &transferring{b.n, uids, to}, &out)
-	b.gone()
+	err := b.found(b.c.callWith(o, t.Name(), &transferring{b.n, t.UIDs, t.To}, &out, calling{goOn: t.GoOn}))
+	if t.Move {
+		b.gone()
+	}
 	return out.CopyResult, err
 }

@@ -212,7 +212,11 @@ type clientAppender struct {
 	buf  []byte
 	err  error // the first of a Write
 	over bool
+	goOn func() error // of Commit; nil: it is not broken off
 }
+
+// StopBy is mailstore.CommitStopper's.
+func (a *clientAppender) StopBy(goOn func() error) { a.goOn = goOn }
 
 // appendWriter takes the octets of one message.
 type appendWriter struct{ a *clientAppender }
@@ -268,7 +272,7 @@ func (a *clientAppender) Commit() (mailstore.AppendResult, error) {
 	}
 	a.over, a.buf = true, nil
 	var out appended
-	err := a.c.call(opCommit, "append", &handle{a.n}, &out)
+	err := a.c.callWith(opCommit, "append", &handle{a.n}, &out, calling{goOn: a.goOn})
 	return out.AppendResult, err
 }
 

@@ -95,6 +95,8 @@ func FuzzServe(f *testing.F) {
 		f.Add(calls(opList, &none{}, opLookup, &named{name}, opSubscriptions, &none{}, opSubscribe, &subscribing{name, true}, opQuota, &none{}, opCreate, &creating{name + "/x", 0},
 			opRename, &renaming{name, "Box/y"}, opDelete, &named{name}))
 	}
+	f.Add(append(calls(opOpen, &named{"Box"}, opCopy, &transferring{1, all, "Box"}, opMove, &transferring{1, all, "Box"}),
+		script(&Break{ID: 2}, &Break{ID: 3}, &Break{ID: 3}, &Break{ID: 9})...))
 	f.Add(script(&Part{ID: 1, Data: []byte("\x03")}, &Call{ID: 1, Op: uint8(opOpen), Data: []byte("Box")}, &More{ID: 1}, &Heard{Box: 1}, &Pong{}))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if bytes.Contains(data, []byte(secret)) {

@@ -53,7 +53,7 @@ const (
 type row struct {
 	name   string
 	effect effect
-	run    func(s *server, args []byte) (reply []byte, bad, err error)
+	run    func(s *server, id uint32, args []byte) (reply []byte, bad, err error)
 }
 
 // coded is a pointer to T that has fields.
@@ -64,13 +64,18 @@ type coded[T any] interface {
 
 // on makes a row's run of a method on decoded arguments. A method that fails may
 // still give what was done.
-func on[A, R any, PA coded[A], PR coded[R]](do func(s *server, args *A) (*R, error)) func(*server, []byte) ([]byte, error, error) {
-	return func(s *server, b []byte) (reply []byte, bad, err error) {
+func on[A, R any, PA coded[A], PR coded[R]](do func(s *server, args *A) (*R, error)) func(*server, uint32, []byte) ([]byte, error, error) {
+	return onBroken[A, R, PA, PR](func(s *server, args *A, _ func() error) (*R, error) { return do(s, args) })
+}
+
+// onBroken is on for a call that can be broken off: goOn is an error once it is to be.
+func onBroken[A, R any, PA coded[A], PR coded[R]](do func(s *server, args *A, goOn func() error) (*R, error)) func(*server, uint32, []byte) ([]byte, error, error) {
+	return func(s *server, id uint32, b []byte) (reply []byte, bad, err error) {
 		args := new(A)
 		if bad := decode(b, PA(args)); bad != nil {
 			return nil, bad, nil
 		}
-		out, err := do(s, args)
+		out, err := do(s, args, func() error { return s.goOn(id) })
 		if out == nil {
 			return nil, nil, err
 		}
@@ -106,8 +111,8 @@ func rows() [lastOp]row {
 		opExpungedSince: {"look", 0, on((*server).expungedSince)},
 		opStore:         {"store", changes, on((*server).storeFlags)},
 		opExpunge:       {"expunge", changes, on((*server).expunge)},
-		opCopy:          {"copy", changes, on((*server).copy)},
-		opMove:          {"move", changes, on((*server).move)},
+		opCopy:          {"copy", changes, onBroken((*server).copy)},
+		opMove:          {"move", changes, onBroken((*server).move)},
 		opFacts:         {"look", 0, on((*server).facts)},
 		opCached:        {"look", 0, on((*server).cached)},
 		opCachedFields:  {"look", 0, on((*server).cachedFields)},
@@ -117,7 +122,7 @@ func rows() [lastOp]row {
 		opAppend:        {"append", 0, on((*server).append)},
 		opAdd:           {"append", 0, on((*server).add)},
 		opWrite:         {"append", 0, on((*server).write)},
-		opCommit:        {"append", changes, on((*server).commit)},
+		opCommit:        {"append", changes, onBroken((*server).commit)},
 		opAbort:         {"append", 0, on((*server).abort)},
 	}
 }

@@ -27,6 +27,7 @@ var Protocol = ipc.Define(ipc.Protocol{Name: "guest", Version: 1, MaxBytes: maxP
 	{New: func() ipc.Message { return new(Heard) }, From: ipc.FromClient},
 	{New: func() ipc.Message { return new(Ping) }, From: ipc.FromServer},
 	{New: func() ipc.Message { return new(Pong) }, From: ipc.FromClient},
+	{New: func() ipc.Message { return new(Break) }, From: ipc.FromClient},
 }})
 
 // The messages' numbers.
@@ -39,6 +40,7 @@ const (
 	typeHeard
 	typePing
 	typePong
+	typeBreak
 )
 
 // Part is a piece of the arguments of a call to come that do not fit into it.
@@ -142,3 +144,13 @@ func (*Pong) Type() ipc.Type { return typePong }
 
 // Fields is for ipc.
 func (*Pong) Fields(*ipc.Codec) {}
+
+// Break asks to break a call off. The call is answered all the same, and may have been
+// before.
+type Break struct{ ID uint32 }
+
+// Type is for ipc.
+func (*Break) Type() ipc.Type { return typeBreak }
+
+// Fields is for ipc.
+func (m *Break) Fields(c *ipc.Codec) { c.U32(&m.ID) }

@@ -16,7 +16,7 @@ import (
 
 func samples() []ipc.Message {
 	return []ipc.Message{&Part{ID: 1, Data: []byte("x")}, &Call{ID: 2, Op: 3, Data: []byte("y")}, &More{ID: 4},
-		&Answer{ID: 5, More: true, Failed: true, Kind: errkind.Limit, Data: []byte("z")}, &Changed{Box: 6}, &Heard{Box: 7}, &Ping{}, &Pong{}}
+		&Answer{ID: 5, More: true, Failed: true, Kind: errkind.Limit, Data: []byte("z")}, &Changed{Box: 6}, &Heard{Box: 7}, &Ping{}, &Pong{}, &Break{ID: 8}}
 }
 
 func TestRoundTrip(t *testing.T) { ipctest.RoundTrip(t, Protocol, samples()...) }

@@ -94,11 +94,13 @@ type server struct {
 	rows  [lastOp]row
 
 	calls  sync.WaitGroup
+	gone   chan struct{} // closed once nobody hears an answer any more
 	sent   chan struct{} // something was sent: see mind
 	ponged chan struct{}
 
 	mu        sync.Mutex
 	under     map[uint32]bool   // calls under way, or with parts of the answer to come
+	stop      map[uint32]bool   // of these, those that the guest wants broken off
 	args      map[uint32][]byte // parts of calls to come
 	rest      map[uint32][]byte // parts of answers to come
 	held      int               // bytes in args and rest
@@ -124,7 +126,7 @@ func Serve(ctx context.Context, fd int, store mailstore.Sharer, opt ServeOptions
 	}
 	opt.Limits.fill()
 	s := &server{conn: conn, store: store, opt: opt, rows: rows(), sent: make(chan struct{}, 1), ponged: make(chan struct{}, 1),
-		under: map[uint32]bool{}, args: map[uint32][]byte{}, rest: map[uint32][]byte{}, boxes: map[uint32]*serverBox{},
+		gone: make(chan struct{}), under: map[uint32]bool{}, stop: map[uint32]bool{}, args: map[uint32][]byte{}, rest: map[uint32][]byte{}, boxes: map[uint32]*serverBox{},
 		messages: map[uint32]*serverMessage{}, appenders: map[uint32]*serverAppender{}}
 	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
@@ -132,6 +134,7 @@ func Serve(ctx context.Context, fd int, store mailstore.Sharer, opt ServeOptions
 	helpers.Go(func() { s.mind(ctx) })
 	helpers.Go(func() { s.follow(ctx) })
 	err = s.receive()
+	close(s.gone)
 	stop()
 	cancel()
 	conn.Close()
@@ -175,6 +178,8 @@ func (s *server) receive() error {
 			err = s.more(m)
 		case *Heard:
 			err = s.heard(m)
+		case *Break:
+			s.breakOff(m)
 		case *Pong:
 			select {
 			case s.ponged <- struct{}{}:
@@ -224,7 +229,7 @@ func (s *server) call(m *Call) error {
 // run carries a call out and answers it.
 func (s *server) run(id uint32, o op, args []byte) {
 	row := &s.rows[o]
-	reply, bad, err := row.run(s, args)
+	reply, bad, err := row.run(s, id, args)
 	if bad != nil {
 		s.end(broken("call %q: %v", row.name, bad))
 		return
@@ -270,9 +275,39 @@ func (s *server) answer(a *Answer, reply []byte) {
 	} else {
 		delete(s.under, a.ID)
 	}
+	delete(s.stop, a.ID)
 	s.mu.Unlock()
 	s.send(a)
 }
+
+// breakOff notes that the guest wants a call broken off. One that is not under way was
+// answered meanwhile.
+func (s *server) breakOff(m *Break) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.under[m.ID] && s.rest[m.ID] == nil {
+		s.stop[m.ID] = true
+	}
+}
+
+// goOn is an error once nobody wants a call any more: the guest has gone, or has said so.
+func (s *server) goOn(id uint32) error {
+	select {
+	case <-s.gone:
+		return errStopped
+	default:
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stop[id] {
+		return errStopped
+	}
+	return nil
+}
+
+// errStopped is what a call is broken off with. It has the kind of a call whose channel
+// ended.
+var errStopped = errkind.Newf("guest", errkind.Unavailable, "the guest does not want it any more")
 
 // more sends the next part of an answer.
 func (s *server) more(m *More) error {

@@ -96,8 +96,9 @@ func (s *server) write(a *writing) (*none, error) {
 	})
 }
 
-func (s *server) commit(a *handle) (out *appended, err error) {
+func (s *server) commit(a *handle, goOn func() error) (out *appended, err error) {
 	err = s.appending(a.N, func(app *serverAppender) error {
+		mailstore.StopBy(app.Appender, mailstore.Transfer{Stop: goOn}.GoOn)
 		res, err := app.Commit()
 		if err == nil {
 			out = &appended{res}

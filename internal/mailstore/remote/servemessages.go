@@ -227,7 +227,7 @@ type serverMessage struct {
 }
 
 // read answers with a chunk, which is written where it is read.
-func (s *server) read(args []byte) (reply []byte, bad, err error) {
+func (s *server) read(_ uint32, args []byte) (reply []byte, bad, err error) {
 	var a readingAt
 	if bad := decode(args, &a); bad != nil {
 		return nil, bad, nil

@@ -23,7 +23,7 @@ type serverPicture struct {
 const stepBytes = 40 << 10
 
 // picture tells what is different since the last picture, or goes on telling it.
-func (s *server) picture(args []byte) (reply []byte, bad, err error) {
+func (s *server) picture(_ uint32, args []byte) (reply []byte, bad, err error) {
 	var a picturing
 	if bad := decode(args, &a); bad != nil {
 		return nil, bad, nil

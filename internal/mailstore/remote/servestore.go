@@ -3,7 +3,6 @@ package remote
 import (
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
-	"rookery/internal/numset"
 )
 
 func (s *server) list(*none) (*folders, error) {
@@ -162,22 +161,21 @@ func (s *server) expunge(a *transferring) (out *uidSet, err error) {
 	return out, err
 }
 
-func (s *server) copy(a *transferring) (*transferred, error) {
-	return s.transfer("copy", a, mailstore.Mailbox.Copy)
+func (s *server) copy(a *transferring, goOn func() error) (*transferred, error) {
+	return s.transfer(a, mailstore.Transfer{UIDs: a.Set, To: a.To, Stop: goOn})
 }
 
-func (s *server) move(a *transferring) (*transferred, error) {
-	return s.transfer("move", a, mailstore.Mailbox.Move)
+func (s *server) move(a *transferring, goOn func() error) (*transferred, error) {
+	return s.transfer(a, mailstore.Transfer{UIDs: a.Set, To: a.To, Move: true, Stop: goOn})
 }
 
-type transferFunc func(mb mailstore.Mailbox, uids numset.Set, to mailstore.Name) (mailstore.CopyResult, error)
-
-func (s *server) transfer(op string, a *transferring, do transferFunc) (out *transferred, err error) {
+func (s *server) transfer(a *transferring, t mailstore.Transfer) (out *transferred, err error) {
+	op := t.Name()
 	if err := known(op, a.To); err != nil {
 		return nil, err
 	}
 	err = s.with(op, a.Box, func(b *serverBox) error {
-		res, err := do(b.mb, a.Set, a.To)
+		res, err := t.Of(b.mb)
 		if len(res.From) != len(res.To) {
 			return errkind.Newf(op, errkind.Other, "the store gave two lists that do not fit")
 		}

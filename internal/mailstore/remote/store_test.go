@@ -33,7 +33,7 @@ func TestStore(t *testing.T) {
 		t.Run(d.name, func(t *testing.T) {
 			storetest.Run(t, func(t *testing.T) storetest.Harness {
 				notes := &storetest.Notes{}
-				return storetest.Harness{Sampled: true, Notes: notes, Open: func(disk vfs.FS) (mailstore.Store, error) {
+				return storetest.Harness{Sampled: true, StopsLate: true, Notes: notes, Open: func(disk vfs.FS) (mailstore.Store, error) {
 					inner, err := d.open(disk, notes.Note)
 					if err != nil {
 						return nil, err

@@ -29,26 +29,25 @@ func (b *box) Info() mailstore.Info {
 
 // Copy adds copies, all or none.
 func (b *box) Copy(uids numset.Set, to mailstore.Name) (mailstore.CopyResult, error) {
-	m, inner, err := b.s.route("copy", to)
-	if err != nil {
-		return mailstore.CopyResult{}, err
-	}
-	if m == b.m {
-		return b.Mailbox.Copy(uids, inner)
-	}
-	return Copy(b.Mailbox, uids, m.Store, inner)
+	return b.Transfer(mailstore.Transfer{UIDs: uids, To: to})
 }
 
 // Move copies and expunges.
 func (b *box) Move(uids numset.Set, to mailstore.Name) (mailstore.CopyResult, error) {
-	m, inner, err := b.s.route("move", to)
+	return b.Transfer(mailstore.Transfer{UIDs: uids, To: to, Move: true})
+}
+
+// Transfer is mailstore.Transferrer's.
+func (b *box) Transfer(t mailstore.Transfer) (mailstore.CopyResult, error) {
+	m, inner, err := b.s.route(t.Name(), t.To)
 	if err != nil {
 		return mailstore.CopyResult{}, err
 	}
+	t.To = inner
 	if m == b.m {
-		return b.Mailbox.Move(uids, inner)
+		return t.Of(b.Mailbox)
 	}
-	return Move(b.Mailbox, uids, m.Store, inner)
+	return Across(b.Mailbox, t, m.Store)
 }
 
 // of finds what a member's store can do beside serving sessions.

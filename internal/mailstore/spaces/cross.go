@@ -13,25 +13,26 @@ import (
 // in both places after a power cut.
 const moveStep = 200
 
-// Copy adds copies of those of uids that exist to the mailbox name of another store,
-// all or none, in UID order.
-func Copy(from mailstore.Mailbox, uids numset.Set, to mailstore.Store, name mailstore.Name) (mailstore.CopyResult, error) {
-	return crossing{from}.across(crossing{from}.present(uids), to, name)
-}
-
-// Move is Copy and Expunge, in steps: a power cut leaves a step's messages in both
-// places at most. Of what cannot be expunged the copies go again.
-func Move(from mailstore.Mailbox, uids numset.Set, to mailstore.Store, name mailstore.Name) (all mailstore.CopyResult, err error) {
+// Across is a Transfer to the mailbox t.To of another store. A COPY adds copies, all or
+// none, in UID order. A MOVE is that and an expunge, in steps: a power cut leaves a step's
+// messages in both places at most, and of what cannot be expunged the copies go again.
+// Broken off, it ends with the step before.
+func Across(from mailstore.Mailbox, t mailstore.Transfer, to mailstore.Store) (all mailstore.CopyResult, err error) {
 	c := crossing{from}
-	todo := c.present(uids)
+	todo := c.present(t.UIDs)
+	if !t.Move {
+		return c.across(todo, t, to)
+	}
 	for {
 		step := todo[:min(len(todo), moveStep)]
 		todo = todo[len(step):]
-		res, err := c.across(step, to, name)
+		res, err := c.across(step, t, to)
 		if err == nil {
-			res, err = c.remove(res, to, name)
+			res, err = c.remove(res, to, t.To)
 		}
-		all.UIDValidity = res.UIDValidity
+		if res.UIDValidity != 0 {
+			all.UIDValidity = res.UIDValidity
+		}
 		all.From, all.To = append(all.From, res.From...), append(all.To, res.To...)
 		if err != nil || len(todo) == 0 {
 			return all, err
@@ -60,8 +61,8 @@ func (c crossing) present(uids numset.Set) (out []mailstore.Entry) {
 // across copies messages into another store. What was expunged meanwhile is left
 // out, as in a copy within one. The appender tells the UIDVALIDITY: whoever may put
 // something into a mailbox may not always look into it.
-func (c crossing) across(list []mailstore.Entry, to mailstore.Store, name mailstore.Name) (res mailstore.CopyResult, err error) {
-	app, err := to.Append(name)
+func (c crossing) across(list []mailstore.Entry, t mailstore.Transfer, to mailstore.Store) (res mailstore.CopyResult, err error) {
+	app, err := to.Append(t.To)
 	if err != nil {
 		return res, errkind.Wrap("copy", err)
 	}
@@ -69,6 +70,9 @@ func (c crossing) across(list []mailstore.Entry, to mailstore.Store, name mailst
 	snap := c.Snapshot()
 	var from []mailstore.UID
 	for _, e := range list {
+		if err := t.GoOn(); err != nil {
+			return res, errkind.Wrap("copy", err)
+		}
 		err := c.add(app, e, snap.Keywords(e.Keywords))
 		if errkind.Is(err, errkind.Expunged) {
 			continue
@@ -79,12 +83,13 @@ func (c crossing) across(list []mailstore.Entry, to mailstore.Store, name mailst
 		from = append(from, e.UID)
 	}
 	if len(from) == 0 {
-		st, err := to.Status(name, mailstore.StatusWant{})
+		st, err := to.Status(t.To, mailstore.StatusWant{})
 		if errkind.Is(err, errkind.NoPermission) {
 			err = nil
 		}
 		return mailstore.CopyResult{UIDValidity: st.UIDValidity}, errkind.Wrap("copy", err)
 	}
+	mailstore.StopBy(app, t.GoOn)
 	done, err := app.Commit()
 	if err != nil {
 		return res, errkind.Wrap("copy", err)

@@ -310,29 +310,29 @@ func (b *wholeBox) Unwrap() mailstore.Mailbox { return b.Mailbox }
 
 // Copy adds copies, all or none.
 func (b *wholeBox) Copy(uids numset.Set, to mailstore.Name) (mailstore.CopyResult, error) {
-	s, err := b.w.route("copy", to)
-	if err != nil {
-		return mailstore.CopyResult{}, err
-	}
-	if s == b.in {
-		return b.Mailbox.Copy(uids, to)
-	}
-	return Copy(b.Mailbox, uids, s, to)
+	return b.Transfer(mailstore.Transfer{UIDs: uids, To: to})
 }
 
 // Move copies and expunges.
 func (b *wholeBox) Move(uids numset.Set, to mailstore.Name) (mailstore.CopyResult, error) {
-	s, err := b.w.route("move", to)
+	return b.Transfer(mailstore.Transfer{UIDs: uids, To: to, Move: true})
+}
+
+// Transfer is mailstore.Transferrer's.
+func (b *wholeBox) Transfer(t mailstore.Transfer) (mailstore.CopyResult, error) {
+	s, err := b.w.route(t.Name(), t.To)
 	if err != nil {
 		return mailstore.CopyResult{}, err
 	}
 	if s == b.in {
-		return b.Mailbox.Move(uids, to)
+		return t.Of(b.Mailbox)
 	}
-	if err := MayMove(b.in, b.Info().Name); err != nil {
-		return mailstore.CopyResult{}, err
+	if t.Move {
+		if err := MayMove(b.in, b.Info().Name); err != nil {
+			return mailstore.CopyResult{}, err
+		}
 	}
-	return Move(b.Mailbox, uids, s, to)
+	return Across(b.Mailbox, t, s)
 }
 
 // MayMove is the error of a MOVE out of a mailbox without the rights for it (RFC 6851

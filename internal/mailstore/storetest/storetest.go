@@ -42,6 +42,9 @@ type Harness struct {
 	// MovesTwice says that a crash in the midst of a MOVE may leave messages in both
 	// mailboxes.
 	MovesTwice bool
+	// StopsLate says that a Transfer looks only now and then whether it is to be broken
+	// off.
+	StopsLate bool
 	// ExpungesLast says that expunges and flag changes survive a power cut once answered.
 	ExpungesLast bool
 }
@@ -83,6 +86,7 @@ var tests = []test{
 	{"Reopen", false, testReopen}, {"ModSeqs", false, testModSeqs}, {"ModSeqsAlone", false, testModSeqsAlone}, {"TwoProcesses", true, testTwoProcesses},
 	{"TwoProcessesAtOnce", true, testTwoAtOnce}, {"OtherPrograms", true, testOthers}, {"OthersAtOnce", true, testOthersAtOnce},
 	{"DropIndex", false, testDropIndex}, {"DamageIndex", false, testDamageIndex}, {"DamageUnderWay", true, testUnderWay}, {"DamageMapped", false, testMapped}, {"PowerCut", false, testPowerCut}, {"Errors", false, testErrors}, {"Killed", false, testKilled}, {"Whole", false, testWhole},
+	{"Stopped", false, testStopped}, {"CommitStopped", false, testCommitStopped},
 	{"Leaks", false, testLeaks},
 }
 

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,7 +10,6 @@ import (
 
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
-	"rookery/internal/numset"
 	"rookery/internal/vfs/faultfs"
 	"rookery/internal/vfs/memfs"
 )
@@ -42,6 +42,9 @@ type whole struct {
 	// where they are before and after; "" is nowhere. A copy stays where it was.
 	from, to string
 	keeps    bool
+	// stopAt breaks the work off when that is asked for the n-th time; 0: never. It must
+	// then be undone.
+	stopAt int
 }
 
 func wholeWorks() (list []*whole) {
@@ -53,23 +56,7 @@ func wholeWorks() (list []*whole) {
 		body := func(id string) string { return bigText(id, size.fill) }
 		transfer := func(move bool) func(w *whole, p *process) error {
 			return func(w *whole, p *process) error {
-				mb, err := p.Open("a")
-				if err != nil {
-					return err
-				}
-				defer mb.Close()
-				s := mb.Snapshot()
-				var set numset.Set
-				for pos := range s.Len() {
-					if e := s.At(pos); e.Flags&mailstore.Flagged != 0 {
-						set.Add(e.UID)
-					}
-				}
-				if move {
-					_, err = mb.Move(set, "b")
-				} else {
-					_, err = mb.Copy(set, "b")
-				}
+				_, _, err := transferFlagged(p, move, "b", w.stopAt)
 				return err
 			}
 		}
@@ -190,7 +177,7 @@ func (w *whole) check(e *env, p *process, told map[slot]string, done bool) {
 	if e.h.MovesTwice && w.from != "" && there == n && !done {
 		return
 	}
-	if !after && (done || !before) {
+	if !after && (done || !before) || w.stopAt > 0 && !before {
 		e.Errorf("%d of %d are in a, %d in b; answered: %v", here, n, there, done)
 	}
 }
@@ -236,14 +223,18 @@ const (
 )
 
 func testWhole(e *env) {
-	for _, w := range wholeWorks() {
+	works := wholeWorks()
+	if !e.h.StopsLate {
+		works = append(works, stoppedWorks(e)...)
+	}
+	for _, w := range works {
 		disk, told := w.prepare(e)
 		for kind := powerCut; kind <= killBeside; kind++ {
 			fates := []memfs.Fate{memfs.Lost, memfs.Kept, memfs.Torn, memfs.Torn}
 			if kind != powerCut {
 				fates = fates[1:2]
 			}
-			if e.h.Sampled || testing.Short() {
+			if e.h.Sampled || testing.Short() || w.stopAt > 0 {
 				fates = fates[len(fates)-1:]
 			}
 			for seed, fate := range fates {
@@ -291,8 +282,12 @@ func (w *whole) crash(e *env, from *memfs.FS, before map[slot]string, kind crash
 	n := k + e.sample()
 	if !f.Dead() {
 		n = f.Changes() - start
+		if w.stopAt > 0 && errors.Is(err, errStop) {
+			err = nil
+		}
 		e.must(err)
 	}
+	done := err == nil && w.stopAt == 0
 	after := disk
 	if kind == powerCut {
 		after = f.Survivor(fate, seed)
@@ -301,14 +296,14 @@ func (w *whole) crash(e *env, from *memfs.FS, before map[slot]string, kind crash
 	p.Close() // what runs in the background
 	e.clock.Jump(time.Hour)
 	if beside != nil {
-		w.check(e, beside, told, err == nil)
+		w.check(e, beside, told, done)
 		w.goOn(e, beside, told)
 		e.must(beside.Close())
 	}
 	for range 2 {
 		q, oerr := e.tryStart(after)
 		e.must(oerr)
-		w.check(e, q, told, err == nil)
+		w.check(e, q, told, done)
 		w.goOn(e, q, told)
 		e.must(q.Close())
 	}
