@@ -34,7 +34,7 @@ func newGuests() guests {
 	return guests{wake: map[*worker.Guest]chan struct{}{}, seen: map[string]*ownseen.Keeper{}}
 }
 
-func (g *guests) enter(who *worker.Guest) <-chan struct{} {
+func (g *guests) enter(who *worker.Guest) chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	c := make(chan struct{}, 1)
@@ -105,6 +105,9 @@ func (s *server) Guest(g *worker.Guest) {
 	}()
 	wake := s.guests.enter(g)
 	defer s.guests.leave(g)
+	if notes := mailstore.AnnotatorOf(s.shared); notes != nil { // also what other processes of the user change in them
+		defer notes.WatchAnnotations(wake)()
+	}
 	s.host.Log.Infof("guest=<%s> came", g.User)
 	err = remote.Serve(ctx, g.FD, guard, remote.ServeOptions{Changed: func() { s.changedBy(nil, g) }, Wake: wake, Maker: s.maker,
 		Failed: func(op string, err error) { s.host.Log.Warnf("guest=<%s> %s: %v", g.User, op, err) }})

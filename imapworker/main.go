@@ -18,6 +18,7 @@ import (
 	"rookery/internal/ipc/workermsg"
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/guarded"
+	"rookery/internal/mailstore/others"
 	"rookery/internal/message"
 	"rookery/internal/sandbox"
 	"rookery/internal/settings"
@@ -44,6 +45,7 @@ type server struct {
 	shared      *publisher     // the store as guests come to it; nil: there are none
 	guests      guests
 	directory   *directory // of what others share; nil: no namespace shows it
+	abroad      []*others.Store
 
 	mu      sync.Mutex
 	clients map[*client]struct{}

@@ -10,9 +10,11 @@ import (
 	"rookery/internal/ipc/workermsg"
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/others"
+	"rookery/internal/mailstore/ownnotes"
 	"rookery/internal/mailstore/remote"
 	"rookery/internal/mailstore/remote/usable"
 	"rookery/internal/mailstore/spaces"
+	"rookery/internal/settings"
 	"rookery/internal/worker"
 )
 
@@ -44,8 +46,8 @@ type asker interface {
 type directory struct {
 	ask     asker
 	now     func() time.Time
-	changed func()            // something of an owner's changed
-	note    func(text string) // for the log
+	changed func(owner string) // something of his changed
+	note    func(text string)  // for the log
 
 	asking sync.Mutex // one question for the list at a time
 	mu     sync.Mutex
@@ -67,7 +69,7 @@ type channel struct {
 	idle    *time.Timer
 }
 
-func newDirectory(ask asker, changed func(), note func(string)) *directory {
+func newDirectory(ask asker, changed func(owner string), note func(string)) *directory {
 	return &directory{ask: ask, now: time.Now, changed: changed, note: note, owners: map[string]*channel{}}
 }
 
@@ -210,7 +212,8 @@ func (d *directory) dial(owner string) (*remote.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := remote.NewClient(fd, remote.ClientOptions{Owner: owner, Changed: d.changed, Timeout: answerWithin, Usable: usable.Fact})
+	client, err := remote.NewClient(fd, remote.ClientOptions{Owner: owner, Changed: func() { d.changed(owner) },
+		Timeout: answerWithin, Usable: usable.Fact})
 	if err != nil {
 		return nil, errkind.New("reach the owner", errkind.Unavailable, err)
 	}
@@ -260,8 +263,8 @@ func (d *directory) close() {
 	}
 }
 
-// foreign opens the namespaces of other users' mail.
-func foreign(host *worker.Host, dir others.Directory) (out []mailstore.Sharer, err error) {
+// foreign opens the namespaces of other users' mail. notes keeps what the user notes of it.
+func foreign(host *worker.Host, dir others.Directory, notes others.Notes) (out []*others.Store, err error) {
 	hidden := []string{host.User.User}
 	for _, f := range host.Foreign() {
 		if f.Namespace.Owner != "" {
@@ -269,7 +272,7 @@ func foreign(host *worker.Host, dir others.Directory) (out []mailstore.Sharer, e
 		}
 	}
 	for _, f := range host.Foreign() {
-		opt := others.Options{Namespace: f.Namespace, Owner: f.Namespace.Owner, Hidden: hidden, Directory: dir}
+		opt := others.Options{Namespace: f.Namespace, Owner: f.Namespace.Owner, Hidden: hidden, Directory: dir, Notes: notes}
 		if opt.Owner != "" {
 			opt.Hidden = hidden[:1]
 		}
@@ -284,17 +287,29 @@ func foreign(host *worker.Host, dir others.Directory) (out []mailstore.Sharer, e
 
 // withOthers puts the namespaces of others' mail beside the user's own.
 func (s *server) withOthers(own mailstore.Sharer) (mailstore.Store, error) {
-	s.directory = newDirectory(s.outside, s.elsewhere, func(text string) { s.host.Log.Warnf("%s", text) })
-	spacesOf, err := foreign(s.host, s.directory)
+	control, err := s.outside.control()
 	if err != nil {
 		return nil, err
+	}
+	set := s.host.Settings
+	notes := ownnotes.New(control, "", mailstore.AnnotationLimits{Value: settings.IMAPMetadataMaxSize.Get(set), Entries: int(settings.IMAPMetadataMaxEntries.Get(set))})
+	s.directory = newDirectory(s.outside, s.elsewhere, func(text string) { s.host.Log.Warnf("%s", text) })
+	if s.abroad, err = foreign(s.host, s.directory, notes); err != nil {
+		return nil, err
+	}
+	var spacesOf []mailstore.Sharer
+	for _, o := range s.abroad {
+		spacesOf = append(spacesOf, o)
 	}
 	return spaces.Extend(own, spacesOf...), nil
 }
 
 // elsewhere is called when something changed in another user's mail: those who have a
 // mailbox of his selected hear it from the mailbox.
-func (s *server) elsewhere() {
+func (s *server) elsewhere(owner string) {
+	for _, o := range s.abroad {
+		o.Changed(owner)
+	}
 	s.wakeWatchers(nil)
 }
 
@@ -302,6 +317,6 @@ func (s *server) elsewhere() {
 func (s *server) SharesChanged() {
 	if s.directory != nil {
 		s.directory.sharesChanged()
-		s.elsewhere()
+		s.wakeWatchers(nil)
 	}
 }

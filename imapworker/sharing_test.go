@@ -438,7 +438,7 @@ func TestUnreachable(t *testing.T) {
 // cannot be had the one from before holds.
 func TestDirectoryList(t *testing.T) {
 	f := &fakeAsker{}
-	dir := newDirectory(f, func() {}, func(string) {})
+	dir := newDirectory(f, func(string) {}, func(string) {})
 	now := time.Now()
 	dir.now = func() time.Time { return now }
 	f.err = errkind.Newf("shares", errkind.Unavailable, "not yet")

@@ -2,6 +2,7 @@ package session
 
 import (
 	"bytes"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -303,7 +304,11 @@ func (c *setMetadata) run(s *Session) (view.Reply, error) {
 	number, err := notes.Annotate(string(c.of.mailbox), c.changes)
 	switch {
 	case errkind.Is(err, errkind.TooBig):
-		return tooLong(notes.AnnotationLimits()), nil
+		limits := notes.AnnotationLimits()
+		if other := (*mailstore.TooLong)(nil); errors.As(err, &other) {
+			limits.Value = other.Max // another user's
+		}
+		return tooLong(limits), nil
 	case errkind.Is(err, errkind.Limit):
 		return view.Reply{Cond: imapwire.NO, Code: imapwire.Code{Name: "METADATA", Args: "TOOMANY"}, Text: "There are too many annotations."}, nil
 	case errkind.Is(err, errkind.Invalid) && c.assigns():

@@ -20,8 +20,8 @@ func (s *Session) watchMetadata() {
 	if s.stopNotes != nil || notes == nil {
 		return
 	}
+	s.stopNotes = notes.WatchAnnotations(s.cfg.Changes) // first: others' changes are counted for who watches
 	_, s.notesTold = notes.AnnotatedSince(1<<64 - 1)
-	s.stopNotes = notes.WatchAnnotations(s.cfg.Changes)
 }
 
 // tellMetadata tells which annotations others have changed: their names alone
@@ -44,6 +44,17 @@ func (s *Session) tellMetadata() {
 		changes = changes[n:]
 	}
 	s.notesTold, s.ownNotes = last, nil
+}
+
+// followNotes opens the way to who changes the annotations of a mailbox, if the client
+// wants to hear of it: another user may have to be reached for that.
+func (s *Session) followNotes(f mailstore.Folder, want events) {
+	if want&mailboxMetadata == 0 || f.Attrs&unselectable != 0 {
+		return
+	}
+	if a, ok := mailstore.AnnotatorOf(s.cfg.Store).(mailstore.AnnotationFollower); ok {
+		a.FollowAnnotations(f.Name)
+	}
 }
 
 // tellEntries tells of changes in one mailbox, or of the server's entries.

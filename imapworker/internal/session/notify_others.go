@@ -107,6 +107,7 @@ func (n *notify) begin(s *Session) error {
 	names := n.wants(mailboxName)
 	for _, f := range n.folders {
 		want := n.eventsOf(s, f)
+		s.followNotes(f, want)
 		if f.Attrs&unselectable != 0 || want&messageEvents == 0 && !names {
 			continue
 		}
@@ -180,6 +181,7 @@ func (s *Session) tellOthers(touched []imapname.Name) {
 func (n *notify) tellBoxes(s *Session) error {
 	for _, f := range n.folders {
 		want := n.eventsOf(s, f)
+		s.followNotes(f, want)
 		if want&messageEvents == 0 || f.Attrs&unselectable != 0 {
 			continue
 		}

@@ -14,8 +14,11 @@ import (
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/guarded"
 	"rookery/internal/mailstore/others"
+	"rookery/internal/mailstore/ownnotes"
+	"rookery/internal/mailstore/remote/remotetest"
 	"rookery/internal/mailstore/spaces"
 	"rookery/internal/transcript"
+	"rookery/internal/vfs/memfs"
 )
 
 // community is some users, each with mail of his own and beside it that of the others,
@@ -28,6 +31,10 @@ type community struct {
 	wide    bool
 	down    bool // nobody's process can be reached
 	seen    map[string]*seenBoxes
+	disks   map[string]*memfs.FS // where users keep what they note of others' mail
+	abroad  []*others.Store
+	byLinks bool // each reaches the others by channels
+	links   []*remotetest.Link
 }
 
 var (
@@ -42,9 +49,10 @@ var (
 //	given: ann acl MAILBOX LINE;LINE;…   as in dovecot-acl
 //	given: wide                          imap_acl_allow_anyone
 //	given: private                       \Seen is each user's own
+//	given: channels                      others' mail comes by channels
 func openCommunity(t *testing.T, given []string) transcript.Peer {
 	t.Helper()
-	c := &community{mail: map[string]mailstore.Store{}, seen: map[string]*seenBoxes{}}
+	c := &community{mail: map[string]mailstore.Store{}, seen: map[string]*seenBoxes{}, disks: map[string]*memfs.FS{}}
 	var all, lists []string
 	own := map[string][]string{}
 	for _, line := range given {
@@ -54,6 +62,8 @@ func openCommunity(t *testing.T, given []string) transcript.Peer {
 			c.wide = true
 		case line == "private":
 			c.private = true
+		case line == "channels":
+			c.byLinks = true
 		case !slices.Contains(citizens, user):
 			all = append(all, line)
 		case strings.HasPrefix(rest, "acl "):
@@ -65,7 +75,7 @@ func openCommunity(t *testing.T, given []string) transcript.Peer {
 	for i, user := range citizens {
 		lines := append(slices.Clone(all), fmt.Sprintf("guids %d", 1000*i))
 		c.peer = openBoxes(t, append(lines, own[user]...)).(*peer)
-		c.mail[user] = c.store
+		c.mail[user], c.disks[user] = c.store, memfs.New(memfs.Options{})
 	}
 	for _, line := range lists {
 		words := strings.SplitN(line, " ", 4)
@@ -103,10 +113,12 @@ func (c *community) whole(user string) mailstore.Store {
 		{Namespace: mailstore.Namespace{Kind: mailstore.Shared, Prefix: "Public/", Separator: '/', Owner: "team", List: true}, Owner: "team"},
 	} {
 		opt.Directory = dir
+		opt.Notes = ownnotes.New(c.disks[user], "", mailstore.AnnotationLimits{})
 		s, err := others.Open(opt)
 		if err != nil {
 			c.t.Fatal(err)
 		}
+		c.abroad = append(c.abroad, s)
 		foreign = append(foreign, s)
 	}
 	return spaces.Extend(own, foreign...)
@@ -151,6 +163,11 @@ func (d *memberDirectory) Reach(owner string) (mailstore.Sharer, error) {
 			opt.Private = d.c.keeper(owner, d.user)
 		}
 		d.lines[owner], _ = guarded.Wrap(d.c.mail[owner], opt)
+		if d.c.byLinks {
+			link := remotetest.Connect(d.c.t, d.lines[owner], owner)
+			d.c.links = append(d.c.links, link)
+			d.lines[owner] = link.Client
+		}
 	}
 	return d.lines[owner], nil
 }
@@ -181,6 +198,10 @@ func (c *community) Event(words string) {
 		c.down = words == "down"
 	default:
 		c.peer.Event(words)
+		for _, l := range c.links {
+			l.Settle()
+		}
+		c.Settle()
 	}
 }
 
@@ -194,11 +215,29 @@ func (c *community) Take(n int) []byte {
 	})
 }
 
-// Send is the sessions': nothing is shown otherwise than it is sent.
-func (c *community) Send(n int, b []byte) { c.Peers.Send(n, b) }
+// Send is the sessions': nothing is shown otherwise than it is sent. What changed is told
+// to all.
+func (c *community) Send(n int, b []byte) {
+	c.Session(n).Input(c.Now, b)
+	for _, l := range c.links {
+		l.Settle()
+	}
+	c.Settle()
+	for _, s := range c.abroad {
+		for _, owner := range citizens {
+			s.Changed(owner)
+		}
+	}
+	c.Settle()
+}
 
 func (c *community) Close() {
 	c.Peers.Close()
+	for _, l := range c.links {
+		if err := l.End(); err != nil {
+			c.t.Error(err)
+		}
+	}
 	for _, s := range c.mail {
 		if err := s.Close(); err != nil {
 			c.t.Error(err)

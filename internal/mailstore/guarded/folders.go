@@ -12,20 +12,66 @@ import (
 
 const bare = mailstore.NoSelect | mailstore.NonExistent
 
-// List gives the mailboxes with l, and the parents that they imply (RFC 4314 §4: a
-// parent without l is as if it were not there).
-func (s *Store) List() ([]mailstore.Folder, error) {
-	list, err := s.inner.List()
-	if err != nil || s.opt.Who.Owner {
-		return list, err
+// survey is a look at all mailboxes.
+type survey struct {
+	list   []mailstore.Folder            // the store's
+	rights map[mailstore.Name]acl.Rights // of the mailboxes among them, without l too
+}
+
+// survey looks at the lists of all mailboxes. Nothing that a grantee asks for changes what
+// it does.
+func (s *Store) survey() (out survey, err error) {
+	if out.list, err = s.inner.List(); err != nil {
+		return out, err
 	}
-	there, above := map[mailstore.Name]mailstore.Attr{}, map[mailstore.Name]bool{}
-	for _, f := range list {
+	out.rights = make(map[mailstore.Name]acl.Rights, len(out.list))
+	known := map[mailstore.Name]bool{}
+	for _, f := range out.list {
 		if f.Attrs&bare != 0 {
 			continue
 		}
-		r, err := s.rights("list", f.Name)
-		if err != nil {
+		list, err := s.lists.ACL(f.Name)
+		if errkind.Is(err, errkind.NotFound) || errkind.Is(err, errkind.Invalid) {
+			continue // gone meanwhile
+		}
+		r := s.by(list, err)
+		out.rights[f.Name] = r
+		if r.Has(acl.Lookup) {
+			known[f.Name] = true
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.known = known
+	return out, nil
+}
+
+func (s *Store) knows(name mailstore.Name) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.known[name]
+}
+
+func (s *Store) forget(name mailstore.Name) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.known, name)
+}
+
+// List gives the mailboxes with l, and the parents that they imply (RFC 4314 §4: a
+// parent without l is as if it were not there).
+func (s *Store) List() ([]mailstore.Folder, error) {
+	if s.opt.Who.Owner {
+		return s.inner.List()
+	}
+	now, err := s.survey()
+	if err != nil {
+		return nil, err
+	}
+	there, above := map[mailstore.Name]mailstore.Attr{}, map[mailstore.Name]bool{}
+	for _, f := range now.list {
+		r := now.rights[f.Name]
+		if f.Attrs&bare != 0 || !r.Has(acl.Lookup) {
 			continue
 		}
 		f.Attrs &^= mailstore.HasChildren | mailstore.Subscribed
@@ -92,6 +138,9 @@ func (s *Store) Subscribe(name mailstore.Name, on bool) error {
 // below gives the user's rights on the nearest mailbox above a name that is there, or
 // those that a mailbox of that name would get by default.
 func (s *Store) below(name mailstore.Name) acl.Rights {
+	if !s.opt.Who.Owner {
+		return s.belowForGrantee(name)
+	}
 	for p := imapname.Name(name).Parent(); p != ""; p = p.Parent() {
 		list, err := s.lists.ACL(mailstore.Name(p))
 		if errkind.Is(err, errkind.NotFound) || errkind.Is(err, errkind.Invalid) {
@@ -100,6 +149,21 @@ func (s *Store) below(name mailstore.Name) acl.Rights {
 		return s.by(list, err)
 	}
 	return s.by(s.lists.DefaultACL(name))
+}
+
+// belowForGrantee is below with the same work whatever is there.
+func (s *Store) belowForGrantee(name mailstore.Name) acl.Rights {
+	now, err := s.survey()
+	otherwise := s.by(s.lists.DefaultACL(name))
+	if err != nil {
+		return 0
+	}
+	for p := imapname.Name(name).Parent(); p != ""; p = p.Parent() {
+		if r, there := now.rights[mailstore.Name(p)]; there {
+			return r
+		}
+	}
+	return otherwise
 }
 
 // by gives the rights by a list: of one that cannot be read the owner's are all, and a
@@ -179,15 +243,12 @@ func (s *Store) mayRename(from mailstore.Name, want acl.Rights) error {
 	if !errkind.Is(err, errkind.Invalid) || s.opt.Who.Owner {
 		return err
 	}
-	list, lerr := s.inner.List()
-	if lerr != nil {
-		return lerr
+	now, serr := s.survey()
+	if serr != nil {
+		return serr
 	}
-	for _, f := range list {
-		if f.Attrs&bare != 0 || !imapname.Name(f.Name).Below(imapname.Name(from)) {
-			continue
-		}
-		if r, err := s.rights("rename", f.Name); err != nil || !r.Has(acl.Delete) {
+	for name, r := range now.rights {
+		if imapname.Name(name).Below(imapname.Name(from)) && !r.Has(acl.Lookup|acl.Delete) {
 			return denied("rename")
 		}
 	}

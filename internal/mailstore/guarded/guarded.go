@@ -14,6 +14,12 @@
 // from nothing either. What a list grants beside l is of no use without it. A list
 // that cannot be read grants nothing.
 //
+// Nor does the work that a call makes tell them apart, and so its time: a name that the
+// grantee was not known to see is looked for by a look at all names and all lists, which
+// is the same whatever the name was, and files of a mailbox are touched only after it was
+// found to be one of his. The first call after a right was taken is answered by a look at
+// that mailbox's list alone: of what he was shown a moment before he may learn that.
+//
 // A right is looked up when it is needed, not kept: what the owner takes away is gone
 // with the next call, in mailboxes that are open, too; one whose l or r is taken is
 // then gone as a deleted one is. The owner's own l, r and a are his whatever the list
@@ -72,6 +78,7 @@ type Store struct {
 	opt   Options
 
 	mu       sync.Mutex
+	known    map[mailstore.Name]bool // what a grantee could see at the last survey
 	watchers ownWatchers
 	edits    atomic.Uint64 // of lists, by this Store
 }
@@ -114,22 +121,29 @@ func denied(op string) error {
 // rights gives what the user may do with a mailbox. errkind.NotFound as notFound
 // says; the owner gets the store's own errors.
 func (s *Store) rights(op string, name mailstore.Name) (acl.Rights, error) {
-	list, err := s.lists.ACL(name)
 	if s.opt.Who.Owner {
-		if errkind.Is(err, errkind.NotFound) || errkind.Is(err, errkind.Invalid) {
+		list, err := s.lists.ACL(name)
+		switch {
+		case errkind.Is(err, errkind.NotFound), errkind.Is(err, errkind.Invalid):
 			return acl.All, err
-		}
-		if err != nil {
+		case err != nil:
 			return acl.All, nil // his mail is his though his list is damaged
 		}
 		return list.Rights(s.opt.Who), nil
 	}
-	if err != nil {
-		return 0, notFound(op)
+	if !s.knows(name) {
+		now, err := s.survey()
+		if err != nil || !now.rights[name].Has(acl.Lookup) {
+			return 0, notFound(op)
+		}
 	}
-	if r := list.Rights(s.opt.Who); r.Has(acl.Lookup) {
-		return r, nil
+	list, err := s.lists.ACL(name)
+	if err == nil {
+		if r := list.Rights(s.opt.Who); r.Has(acl.Lookup) {
+			return r, nil
+		}
 	}
+	s.forget(name)
 	return 0, notFound(op)
 }
 
@@ -202,7 +216,8 @@ func (s *Store) Quota() (mailstore.Quota, bool, error) {
 func (s *Store) Close() error { return s.inner.Close() }
 
 // MyRights is mailstore.Sharer's. Whoever has l may ask (RFC 4314 §4 names more
-// rights; none of them is of use without l). It costs no look at the list of mailboxes.
+// rights; none of them is of use without l). Of a mailbox that he is known to see it costs
+// no look at the list of mailboxes.
 func (s *Store) MyRights(name mailstore.Name) (acl.Rights, error) {
 	r, err := s.rights("myrights", name)
 	if err != nil {

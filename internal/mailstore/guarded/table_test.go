@@ -12,6 +12,7 @@ import (
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/guarded"
 	"rookery/internal/mailstore/memstore"
+	"rookery/internal/mailstore/storetest"
 	"rookery/internal/numset"
 )
 
@@ -65,17 +66,7 @@ func making(r acl.Rights) errkind.Kind {
 
 // opened runs a call on the open mailbox.
 func opened(do func(mb mailstore.Mailbox) error) func(mailstore.Sharer, mailstore.Name) error {
-	return func(s mailstore.Sharer, name mailstore.Name) error {
-		mb, err := s.Open(name)
-		if err != nil {
-			return err
-		}
-		defer mb.Close()
-		if _, err := mb.Sync(); err != nil {
-			return err
-		}
-		return do(mb)
-	}
+	return func(s mailstore.Sharer, name mailstore.Name) error { return storetest.Within(s, name, do) }
 }
 
 func storing(op mailstore.FlagOp, flags mailstore.Flags, keywords ...string) func(mailstore.Sharer, mailstore.Name) error {

@@ -25,6 +25,14 @@
 // shares nothing and an owner who does not exist from each other. What is made, renamed
 // or deleted here counts before the list has it.
 //
+// # Annotations
+//
+// Those below /shared are the owner's: his end checks the rights, and keeps them within
+// his limits. Those below /private are the user's own and lie with his own mail (Notes). A
+// change by others is told while a way to the owner is open: from the first use of his
+// mail, or because somebody asked for it (FollowAnnotations). What was changed while it
+// was not is told by nothing.
+//
 // # When the owner's end goes away
 //
 // A call finds out by asking the Directory for the owner's store, and goes to the new
@@ -72,6 +80,8 @@ type Options struct {
 	// namespace of their own.
 	Hidden    []string
 	Directory Directory
+	// Notes keeps the user's own annotations; nil: he can make none.
+	Notes Notes
 }
 
 // Store is a mailstore.Sharer for others' mail.
@@ -81,6 +91,7 @@ type Store struct {
 	mu     sync.Mutex
 	shown  *picture
 	early  []amendment // what was done here and is not in the Directory's list yet
+	notes  noting
 }
 
 var _ mailstore.Sharer = (*Store)(nil)
@@ -135,6 +146,7 @@ func (s *Store) reach(op, owner string) (mailstore.Sharer, error) {
 	case err != nil:
 		return nil, errkind.Wrap(op, err)
 	}
+	s.notes.use(owner, store)
 	return store, nil
 }
 
@@ -236,12 +248,14 @@ func (s *Store) Create(name mailstore.Name, use mailstore.Attr) (mailstore.Name,
 
 // Delete removes a mailbox's mail.
 func (s *Store) Delete(name mailstore.Name) error {
+	deleted := s.forgetNotes(name)
 	_, err := once(s, "delete", name, func(store mailstore.Sharer, inner mailstore.Name) (nothing, error) {
 		return nothing{}, store.Delete(inner)
 	})
 	if err == nil {
 		owner, inner, _ := s.split(name)
 		s.amend(amendment{share: Share{owner, inner}})
+		deleted()
 	}
 	return err
 }

@@ -451,8 +451,11 @@ func TestWhole(t *testing.T) {
 	if list, err := s.Annotations("Work"); err != nil || len(list) != 1 {
 		t.Errorf("%v, %v", list, err)
 	}
-	if _, err := s.Annotations("Other Users/ann/Box"); !errkind.Is(err, errkind.NoPermission) {
-		t.Errorf("another's annotations: %v", err)
+	if list, err := s.Annotations("Other Users/ann/Box"); err != nil || len(list) > 0 {
+		t.Errorf("another's annotations: %v, %v", list, err)
+	}
+	if _, err := s.Annotations("Other Users/ann/None"); !errkind.Is(err, errkind.NotFound) {
+		t.Errorf("those of a mailbox that is not there: %v", err)
 	}
 	if mailstore.QuotaCovers(s, "Other Users/ann/Box") || !mailstore.QuotaCovers(s, "Work") {
 		t.Error("another's mail counts for bob")

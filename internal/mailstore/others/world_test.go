@@ -151,6 +151,8 @@ type line struct {
 	// dieIn, if above 0, ends the channel in that many calls.
 	dieIn int
 	late  bool // an EXPUNGE has not been done yet when its channel ends
+	// refuse, if not 0, is what SetSharedNotes answers.
+	refuse errkind.Kind
 }
 
 func (l *line) alive() error {

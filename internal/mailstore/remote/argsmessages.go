@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"time"
 
 	"rookery/internal/mailstore"
@@ -77,22 +78,23 @@ func octets(c *coder, p *int64) {
 type factList struct{ List []facts }
 
 func (a *factList) code(c *coder) {
-	n := c.count(len(a.List), maxItems)
-	if c.reading {
-		a.List = make([]facts, n)
-	}
-	last := mailstore.UID(0)
-	for i := 0; i < n && c.err == nil; i++ {
-		a.List[i].code(c)
-		ascending(c, &last, a.List[i].UID)
-	}
+	ascending(c, &a.List, maxItems, func(it *facts) mailstore.UID { it.code(c); return it.UID })
 }
 
-func ascending(c *coder, last *mailstore.UID, uid mailstore.UID) {
-	if c.reading && c.err == nil && uid <= *last {
-		c.fail("UID %d comes after %d", uid, *last)
+// ascending is a list of items, each coded by one, which gives what they ascend by.
+func ascending[T any, K cmp.Ordered](c *coder, p *[]T, limit int, one func(it *T) K) {
+	n := c.count(len(*p), limit)
+	if c.reading {
+		*p = make([]T, n)
 	}
-	*last = uid
+	var last K
+	for i := 0; i < n && c.err == nil; i++ {
+		key := one(&(*p)[i])
+		if c.reading && c.err == nil && key <= last {
+			c.fail("%v comes after %v", key, last)
+		}
+		last = key
+	}
 }
 
 // cachedOf asks for a derived fact of a message and of some that follow it.
@@ -121,18 +123,12 @@ type cached struct {
 type cachedList struct{ List []cached }
 
 func (a *cachedList) code(c *coder) {
-	n := c.count(len(a.List), maxItems)
-	if c.reading {
-		a.List = make([]cached, n)
-	}
-	last := mailstore.UID(0)
-	for i := 0; i < n && c.err == nil; i++ {
-		it := &a.List[i]
+	ascending(c, &a.List, maxItems, func(it *cached) mailstore.UID {
 		num(c, &it.UID)
 		c.flag(&it.OK)
 		c.bytes(&it.Value, maxFact)
-		ascending(c, &last, it.UID)
-	}
+		return it.UID
+	})
 }
 
 // fieldNames are names of derived facts.
@@ -172,16 +168,11 @@ func (a *messageStart) code(c *coder) {
 	num(c, &a.Handle)
 	octets(c, &a.Size)
 	c.bytes(&a.Data, maxChunk)
-	n := c.count(len(a.Ahead), maxItems)
-	if c.reading {
-		a.Ahead = make([]whole, n)
-	}
-	last := mailstore.UID(0)
-	for i := 0; i < n && c.err == nil; i++ {
-		num(c, &a.Ahead[i].UID)
-		c.bytes(&a.Ahead[i].Data, maxChunk)
-		ascending(c, &last, a.Ahead[i].UID)
-	}
+	ascending(c, &a.Ahead, maxItems, func(it *whole) mailstore.UID {
+		num(c, &it.UID)
+		c.bytes(&it.Data, maxChunk)
+		return it.UID
+	})
 	if c.reading && c.err == nil && (int64(len(a.Data)) > a.Size || (a.Handle == 0) != (int64(len(a.Data)) == a.Size)) {
 		c.fail("a message of %d octets began with %d", a.Size, len(a.Data))
 	}

@@ -15,10 +15,13 @@
 // dropped, and nobody else waits for him. The guest's end believes no length, position
 // or order that it has not checked, and holds what it was told within bounds, too.
 //
-// What crosses is mail, flags, names of mailboxes that the guest may know, lists of
-// rights that he may see, GUIDs, and of an error its kind. The text of an error stays
-// with the owner (ServeOptions.Failed): it may have paths in it. So do base names,
-// UIDLs and POP3 orders.
+// What crosses is mail, flags, names of mailboxes that the guest may know, annotations of
+// them that are everybody's, lists of rights that he may see, GUIDs, and of an error its
+// kind. The text of an error stays with the owner (ServeOptions.Failed): it may have
+// paths in it. So do base names, UIDLs, POP3 orders and private annotations.
+//
+// A guest who has gone is heard of by every call that can be broken off (a copy, a move),
+// and he may ask for that himself.
 //
 // # Pictures
 //

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"rookery/internal/errkind"
 	"rookery/internal/ipc"
 	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/annotation"
 	"rookery/internal/mailstore/memstore"
 	"rookery/internal/numset"
 )
@@ -46,6 +48,14 @@ func secretive(t testing.TB) *memstore.Store {
 		put(secret, secret, secret)
 	}
 	put("Box", string(bytes.Repeat([]byte("0123456789"), 20_000)))
+	for _, name := range []mailstore.Name{"INBOX", "Box", "Look", secret} {
+		notes := []mailstore.Annotation{{Entry: "/private/" + secret, Value: []byte(secret)}, {Entry: "/shared/comment", Value: []byte(secret)}}
+		if name == "Box" || name == "Look" {
+			notes[1].Value = []byte("for all")
+		}
+		_, err := s.Annotate(name, notes)
+		must(t, err)
+	}
 	give(t, s, "Box", "# "+secret+";user=bob lrswipkxtea")
 	give(t, s, "Look", "# "+secret+";user=bob lr")
 	give(t, s, secret, "user="+secret+" lr")
@@ -94,6 +104,8 @@ func FuzzServe(f *testing.F) {
 			opDeleteACL, &granting{Name: name, ID: acl.ID{Kind: acl.Owner}}, opGrantable, &granting{Name: name, ID: acl.ID{Kind: acl.User, Name: "x"}}))
 		f.Add(calls(opList, &none{}, opLookup, &named{name}, opSubscriptions, &none{}, opSubscribe, &subscribing{name, true}, opQuota, &none{}, opCreate, &creating{name + "/x", 0},
 			opRename, &renaming{name, "Box/y"}, opDelete, &named{name}))
+		f.Add(calls(opNotes, &named{name}, opSetNotes, &noting{name, []mailstore.Annotation{{Entry: "/shared/comment", Value: []byte("x")}, {Entry: "/shared/a"}}}, opNotes, &named{name},
+			opSetNotes, &noting{name, []mailstore.Annotation{{Entry: "/private/comment"}}}, opNotesSince, &number{0}, opNotesSince, &number{3}, opNotedBoxes, &none{}))
 	}
 	f.Add(append(calls(opOpen, &named{"Box"}, opCopy, &transferring{1, all, "Box"}, opMove, &transferring{1, all, "Box"}),
 		script(&Break{ID: 2}, &Break{ID: 3}, &Break{ID: 3}, &Break{ID: 9})...))
@@ -159,6 +171,9 @@ func FuzzServe(f *testing.F) {
 			if snap.Len() != 3 || snap.At(0).Flags|snap.At(1).Flags|snap.At(2).Flags != 0 || text(t, mb, 2) != secret {
 				t.Fatalf("%s was changed", name)
 			}
+			if notes, err := store.Annotations(name); err != nil || len(notes) != 2 || string(notes[1].Value) != secret {
+				t.Fatalf("of %s %v is noted, %v", name, notes, err)
+			}
 		}
 	})
 }
@@ -209,6 +224,19 @@ func routine(t testing.TB, s mailstore.Sharer) {
 			w.Write([]byte("x\r\n"))
 		}
 		a.Commit()
+	}
+	if n, is := s.(mailstore.SharedNotes); is {
+		noted, err := n.SharedNotes("Box")
+		if err == nil {
+			for _, a := range noted.Entries {
+				if annotation.Check(a.Entry) != nil || a.Value == nil || !strings.HasPrefix(annotation.Fold(a.Entry), "/shared/") {
+					t.Fatalf("the annotation %+v", a)
+				}
+			}
+		}
+		n.SetSharedNotes("Box", []mailstore.Annotation{{Entry: "/shared/comment", Value: []byte("x")}, {Entry: "/shared/none"}})
+		n.SharedNotesSince(0)
+		n.NotedBoxes()
 	}
 	s.Create("Box/x", 0)
 	s.Rename("Box/x", "Box/y")

@@ -38,6 +38,10 @@ const (
 	opWrite
 	opCommit
 	opAbort
+	opNotes
+	opSetNotes
+	opNotesSince
+	opNotedBoxes
 	lastOp
 )
 
@@ -124,5 +128,9 @@ func rows() [lastOp]row {
 		opWrite:         {"append", 0, on((*server).write)},
 		opCommit:        {"append", changes, onBroken((*server).commit)},
 		opAbort:         {"append", 0, on((*server).abort)},
+		opNotes:         {"annotations", 0, on((*server).notes)},
+		opSetNotes:      {"annotate", changes, on((*server).setNotes)},
+		opNotesSince:    {"annotations", 0, on((*server).notesSince)},
+		opNotedBoxes:    {"annotations", 0, on((*server).notedBoxes)},
 	}
 }

@@ -56,7 +56,12 @@ func argumentSamples() []fields {
 		&cachedOf{1, 2, "f", 3}, &cachedList{[]cached{{1, true, []byte("v")}, {2, false, nil}}}, &fieldNames{[]string{"f"}}, &opening{1, 2, 3},
 		&messageStart{1, 4, []byte("ab"), []whole{{1, []byte("x")}, {2, []byte("y")}}}, &readingAt{1, 2, 3}, &chunk{[]byte("c")},
 		&adding{1, mailstore.AppendMeta{Flags: mailstore.Seen, Keywords: []string{"k"}, InternalDate: zoned, SaveDate: time.Unix(9, 0).UTC(), GUID: mailstore.GUID{1}, UID: 5}, -1},
-		&writing{1, []byte("w")}, &appended{mailstore.AppendResult{UIDValidity: 1, UIDs: []mailstore.UID{2, 3}}}}
+		&writing{1, []byte("w")}, &appended{mailstore.AppendResult{UIDValidity: 1, UIDs: []mailstore.UID{2, 3}}},
+		&noted{mailstore.Noted{GUID: mailstore.GUID{1}, Limits: mailstore.AnnotationLimits{Value: 2, Entries: 3},
+			Entries: []mailstore.Annotation{{Entry: "/shared/a", Value: []byte{}}, {Entry: "/shared/B", Value: []byte("v")}}}},
+		&noting{"a", []mailstore.Annotation{{Entry: "/shared/b", Value: []byte("v")}, {Entry: "/shared/a"}}}, &number{4},
+		&notesChanged{[]mailstore.Annotated{{Mailbox: "a", Entry: "/shared/a", Number: 4}, {Mailbox: "a", Entry: "/shared/b", Number: 3}, {Mailbox: "a/b", Entry: "/shared/a", Number: 4}}, 4},
+		&guids{[]mailstore.GUID{{1}, {2}}}}
 }
 
 // What is written comes back, and nothing that is cut or longer is taken.
@@ -87,31 +92,39 @@ func TestArguments(t *testing.T) {
 
 // What cannot be is refused, each for its own reason.
 func TestRefusedArguments(t *testing.T) {
-	long := strings.Repeat("x", 10)
+	long, guid := strings.Repeat("x", 10), strings.Repeat("g", 16)
 	for _, c := range []struct {
 		to   fields
 		text string
 		want string
 	}{
-		{&uidSet{}, "\x01\x00\x00", "not in order"},                            // UID 0
-		{&uidSet{}, "\x02\x01\x00\x01\x00", "not in order"},                    // ranges that touch
-		{&uidSet{}, "\x01\xff\xff\xff\xff\x0f\x01", "not in order"},            // beyond the last UID
-		{&uidSet{}, "\x7f\x01\x00", "a list has 127 items"},                    // fewer than announced
-		{&appended{}, "\x01\x02\x01\x00", "not in order"},                      // a UID twice
-		{&transferred{}, "\x01\x01\x01\x00", "1 messages became 0"},            //
-		{&rights{}, "\xff\x7f", "rights"},                                      //
-		{&subscribing{}, "\x01a\x02", "a boolean is 2"},                        //
-		{&handle{}, "\xff\xff\xff\xff\x1f", "too large"},                       //
-		{&named{}, "\xff\xff\x7f" + long, "its limit is 4096"},                 //
-		{&granting{}, "\x01a\x09\x00\x00\x00\x00", "identifier of kind 9"},     //
-		{&granting{}, "\x01a\x02\x00\x00\x00\x00", "identifier of kind 2"},     // a group without a name
-		{&granting{}, "\x01a\x00\x00\x00\x07\x00", "a change of rights"},       //
-		{&factList{}, "\x02\x05\x00\x00\x00\x00\x05\x00\x00\x00\x00", "after"}, //
-		{&messageStart{}, "\x00\x05\x02ab\x00", "began with 2"},                // cut, and not open
-		{&messageStart{}, "\x01\x02\x02ab\x00", "began with 2"},                // whole, and open
-		{&messageStart{}, "\x01\x01\x02ab\x00", "began with 2"},                // more than it has
-		{&storing{}, "\x01\x00\x07\x00\x00\x00", "a change of flags"},          //
-		{&storing{}, "\x01\x00\x00\x80\x01\x00\x00", "flags"},                  //
+		{&uidSet{}, "\x01\x00\x00", "not in order"},                                          // UID 0
+		{&uidSet{}, "\x02\x01\x00\x01\x00", "not in order"},                                  // ranges that touch
+		{&uidSet{}, "\x01\xff\xff\xff\xff\x0f\x01", "not in order"},                          // beyond the last UID
+		{&uidSet{}, "\x7f\x01\x00", "a list has 127 items"},                                  // fewer than announced
+		{&appended{}, "\x01\x02\x01\x00", "not in order"},                                    // a UID twice
+		{&transferred{}, "\x01\x01\x01\x00", "1 messages became 0"},                          //
+		{&rights{}, "\xff\x7f", "rights"},                                                    //
+		{&subscribing{}, "\x01a\x02", "a boolean is 2"},                                      //
+		{&handle{}, "\xff\xff\xff\xff\x1f", "too large"},                                     //
+		{&named{}, "\xff\xff\x7f" + long, "its limit is 4096"},                               //
+		{&granting{}, "\x01a\x09\x00\x00\x00\x00", "identifier of kind 9"},                   //
+		{&granting{}, "\x01a\x02\x00\x00\x00\x00", "identifier of kind 2"},                   // a group without a name
+		{&granting{}, "\x01a\x00\x00\x00\x07\x00", "a change of rights"},                     //
+		{&factList{}, "\x02\x05\x00\x00\x00\x00\x05\x00\x00\x00\x00", "after"},               //
+		{&messageStart{}, "\x00\x05\x02ab\x00", "began with 2"},                              // cut, and not open
+		{&messageStart{}, "\x01\x02\x02ab\x00", "began with 2"},                              // whole, and open
+		{&messageStart{}, "\x01\x01\x02ab\x00", "began with 2"},                              // more than it has
+		{&storing{}, "\x01\x00\x07\x00\x00\x00", "a change of flags"},                        //
+		{&storing{}, "\x01\x00\x00\x80\x01\x00\x00", "flags"},                                //
+		{&noted{}, guid + "\x01\x02\x01\x09/shared/a\x00", "is not there"},                   // no value
+		{&noted{}, guid + "\x01\x02\x01\x0a/private/a\x01\x00", "no shared annotation"},      //
+		{&noted{}, guid + "\x01\x02\x01\x09/shared/*\x01\x00", "no shared annotation"},       //
+		{&noted{}, guid + "\x01\x02\x02\x09/shared/a\x01\x00\x09/shared/A\x01\x00", "after"}, // twice
+		{&notesChanged{}, "\x01\x01\x01a\x09/shared/a\x02", "the change 2"},                  // beyond the last
+		{&notesChanged{}, "\x01\x01\x00\x09/shared/a\x01", "the change 1"},                   // of no mailbox
+		{&notesChanged{}, "\x01\x01\x01a\x0a/private/a\x01", "no shared annotation"},         //
+		{&guids{}, "\x02" + guid, "a field of 16 bytes"},                                     // cut
 		{&since{}, "\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "too large"},
 	} {
 		err := decode([]byte(c.text), c.to)

@@ -12,22 +12,13 @@ import (
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/guarded"
 	"rookery/internal/mailstore/memstore"
+	"rookery/internal/mailstore/storetest"
 	"rookery/internal/numset"
 )
 
 // within runs a call on an open mailbox.
 func within(do func(mb mailstore.Mailbox) error) func(mailstore.Sharer, mailstore.Name) error {
-	return func(s mailstore.Sharer, name mailstore.Name) error {
-		mb, err := s.Open(name)
-		if err != nil {
-			return err
-		}
-		defer mb.Close()
-		if _, err := mb.Sync(); err != nil {
-			return err
-		}
-		return do(mb)
-	}
+	return func(s mailstore.Sharer, name mailstore.Name) error { return storetest.Within(s, name, do) }
 }
 
 func flagging(op mailstore.FlagOp, flags mailstore.Flags, keywords ...string) func(mailstore.Sharer, mailstore.Name) error {
@@ -122,6 +113,18 @@ var requests = []struct {
 		_, _, err := s.Grantable(n, acl.ID{Kind: acl.User, Name: "carol"})
 		return err
 	}},
+	{"get notes", func(s mailstore.Sharer, n mailstore.Name) error {
+		_, err := s.(mailstore.SharedNotes).SharedNotes(n)
+		return err
+	}},
+	{"set notes", func(s mailstore.Sharer, n mailstore.Name) error {
+		_, err := s.(mailstore.SharedNotes).SetSharedNotes(n, []mailstore.Annotation{{Entry: "/shared/comment", Value: []byte("new")}})
+		return err
+	}},
+	{"set private notes", func(s mailstore.Sharer, n mailstore.Name) error {
+		_, err := s.(mailstore.SharedNotes).SetSharedNotes(n, []mailstore.Annotation{{Entry: "/private/comment"}})
+		return err
+	}},
 	{"nonsense", func(s mailstore.Sharer, n mailstore.Name) error {
 		_, err := s.Status("../"+n, mailstore.StatusWant{})
 		return err
@@ -146,6 +149,8 @@ func granted(t testing.TB, r acl.Rights) *memstore.Store {
 	}
 	give(t, s, "Box", "user=bob "+r.String())
 	give(t, s, "Full", "user=bob lrswipkxtea")
+	_, err := s.Annotate("Box", []mailstore.Annotation{{Entry: "/private/comment", Value: []byte("hers")}, {Entry: "/shared/comment", Value: []byte("all")}})
+	must(t, err)
 	return s
 }
 
@@ -166,6 +171,11 @@ func dump(t testing.TB, s mailstore.Store) string {
 		mb, snap, err := mailstore.Look(s, f.Name)
 		must(t, err)
 		out += string(l.Format())
+		if notes := mailstore.AnnotatorOf(s); notes != nil {
+			list, err := notes.Annotations(f.Name)
+			must(t, err)
+			out += fmt.Sprintf("  %q\n", list)
+		}
 		for pos := range snap.Len() {
 			e := snap.At(pos)
 			fact, err := mb.Facts(e.UID, mailstore.FactsWant{GUID: true})

@@ -25,6 +25,7 @@ func (a *abroad) root() mailstore.Name { return strings.TrimSuffix(a.prefix, ima
 type Whole struct {
 	own     mailstore.Sharer
 	foreign []*abroad
+	notes   wholeNotes
 }
 
 var (
@@ -405,57 +406,4 @@ func (w *Whole) Grantable(name mailstore.Name, id acl.ID) (always, can acl.Right
 		return 0, 0, err
 	}
 	return s.Grantable(name, id)
-}
-
-// notes gives who keeps annotations of a mailbox: of others' mailboxes nobody does.
-func (w *Whole) notes(mailbox mailstore.Name) (mailstore.Annotator, error) {
-	if w.abroad(mailbox) != nil || w.isRoot(mailbox) {
-		return nil, errkind.Newf("annotations", errkind.NoPermission, "others' mailboxes have no annotations here")
-	}
-	if a := mailstore.AnnotatorOf(w.own); a != nil {
-		return a, nil
-	}
-	return nil, errkind.Newf("annotations", errkind.Unavailable, "this store keeps no annotations")
-}
-
-// Annotations is mailstore.Annotator's.
-func (w *Whole) Annotations(mailbox mailstore.Name) ([]mailstore.Annotation, error) {
-	a, err := w.notes(mailbox)
-	if err != nil {
-		return nil, err
-	}
-	return a.Annotations(mailbox)
-}
-
-// Annotate is mailstore.Annotator's.
-func (w *Whole) Annotate(mailbox mailstore.Name, changes []mailstore.Annotation) (uint64, error) {
-	a, err := w.notes(mailbox)
-	if err != nil {
-		return 0, err
-	}
-	return a.Annotate(mailbox, changes)
-}
-
-// AnnotationLimits is mailstore.Annotator's.
-func (w *Whole) AnnotationLimits() mailstore.AnnotationLimits {
-	if a := mailstore.AnnotatorOf(w.own); a != nil {
-		return a.AnnotationLimits()
-	}
-	return mailstore.AnnotationLimits{}
-}
-
-// AnnotatedSince is mailstore.Annotator's.
-func (w *Whole) AnnotatedSince(number uint64) ([]mailstore.Annotated, uint64) {
-	if a := mailstore.AnnotatorOf(w.own); a != nil {
-		return a.AnnotatedSince(number)
-	}
-	return nil, number
-}
-
-// WatchAnnotations is mailstore.Annotator's.
-func (w *Whole) WatchAnnotations(c chan<- struct{}) (stop func()) {
-	if a := mailstore.AnnotatorOf(w.own); a != nil {
-		return a.WatchAnnotations(c)
-	}
-	return func() {}
 }
