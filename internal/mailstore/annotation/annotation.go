@@ -251,7 +251,9 @@ func (s *Store) Annotate(mailbox mailstore.Name, changes []mailstore.Annotation)
 	if err != nil {
 		return 0, err
 	}
+	s.raise(mailbox)
 	for _, name := range others {
+		s.raise(name)
 		s.feed.Add(name, SpecialUse)
 	}
 	entries := make([]string, len(changes))
@@ -259,6 +261,18 @@ func (s *Store) Annotate(mailbox mailstore.Name, changes []mailstore.Annotation)
 		entries[i] = c.Entry
 	}
 	return s.feed.Add(mailbox, entries...), nil
+}
+
+// raise raises a mailbox's HIGHESTMODSEQ (RFC 7162 §3.2: "MUST increment the
+// per-mailbox mod-sequence when SETMETADATA successfully changes an annotation on the
+// corresponding mailbox"). The annotation is certain by then, whatever becomes of this.
+func (s *Store) raise(mailbox mailstore.Name) {
+	if mailbox == "" {
+		return
+	}
+	if err := mailstore.RaiseModSeq(s.Store, mailbox); err != nil && !errkind.Is(err, errkind.NotFound) {
+		s.note("a change of annotations raised no MODSEQ: " + err.Error())
+	}
 }
 
 // mayChange refuses what cannot be set, whatever is there.

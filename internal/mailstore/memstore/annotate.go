@@ -65,6 +65,10 @@ func (s *Store) Annotate(mailbox mailstore.Name, changes []mailstore.Annotation)
 	if s.notes.lists[guid] == nil {
 		s.notes.lists[guid] = map[string]mailstore.Annotation{}
 	}
+	if mailbox != "" {
+		b, _ := s.lookup("annotate", mailbox)
+		b.publish(b.change())
+	}
 	entries := make([]string, len(changes))
 	for i, c := range changes {
 		entries[i] = c.Entry

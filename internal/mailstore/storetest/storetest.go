@@ -86,7 +86,7 @@ var tests = []test{
 	{"Reopen", false, testReopen}, {"ModSeqs", false, testModSeqs}, {"ModSeqsAlone", false, testModSeqsAlone}, {"TwoProcesses", true, testTwoProcesses},
 	{"TwoProcessesAtOnce", true, testTwoAtOnce}, {"OtherPrograms", true, testOthers}, {"OthersAtOnce", true, testOthersAtOnce},
 	{"DropIndex", false, testDropIndex}, {"DamageIndex", false, testDamageIndex}, {"DamageUnderWay", true, testUnderWay}, {"DamageMapped", false, testMapped}, {"PowerCut", false, testPowerCut}, {"Errors", false, testErrors}, {"Killed", false, testKilled}, {"Whole", false, testWhole},
-	{"Stopped", false, testStopped}, {"CommitStopped", false, testCommitStopped},
+	{"Stopped", false, testStopped}, {"CommitStopped", false, testCommitStopped}, {"RaiseModSeq", false, testRaise},
 	{"Leaks", false, testLeaks},
 }
 
