@@ -11,6 +11,9 @@ func doForeign(w *world, c *conn, n [6]uint32) {
 	name := names[int(n[1])%len(names)]
 	if b := w.mail[ann].boxes[name]; b != nil && c.room(b) {
 		w.foreign(name, modelclient.FlagText(pickFlags(n[2])))
+		for i := uint32(1); n[4]%5 == 0 && i < 8; i++ { // several at once
+			w.foreign(name, modelclient.FlagText(pickFlags(n[2]>>i)))
+		}
 		if n[3]%2 == 0 {
 			w.wake()
 		}

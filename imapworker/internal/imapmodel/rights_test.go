@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"rookery/internal/acl"
+	"rookery/internal/mailstore"
 	"rookery/internal/modelclient"
 )
 
@@ -127,14 +129,27 @@ func hasAll(rights, want string) bool {
 }
 
 // identifiers are those that lists get, of bob and of others.
-var identifiers = []string{"bob", "bob", "bob", "$staff", "$off", "$staff", "!$off", "anyone", "authenticated",
-	"-bob", "-$staff", "-anyone", "-!$staff", "-authenticated", "carol", "$others", "-carol", "!$others"}
+var identifiers = []string{"bob", "bob", "$staff", "$staff", "$off", "$off", "!$off", "!$staff", "anyone", "authenticated",
+	"-bob", "-$staff", "-anyone", "-!$staff", "-authenticated", "carol", "$others", "-carol"}
 
 // rightsOf are what identifiers get, taken those that are taken away.
 var (
 	rightsOf = []string{everything, "lrswite", "lr", "lrs", "lrst", "lrwi", "l", "", "lrsiek", "lrte", everything, everything, "lrswitekx", "rswi", "li", "lrp"}
 	taken    = []string{"w", "s", "te", "r", "l", "i", "x", "a", "k", "", "p", "swi"}
 )
+
+// begin shares ann's INBOX with bob, by two groups of his.
+func (w *world) begin() {
+	b := w.mail[ann].boxes["INBOX"]
+	b.grants["$staff"], b.grants["$off"] = "lr", "swite"
+	for id, rights := range b.grants {
+		who, err := acl.ParseID(id)
+		w.must(err)
+		change, err := acl.ParseChange(rights)
+		w.must(err)
+		w.must(w.worker.guard[ann].(mailstore.Sharer).SetACL("INBOX", who, change))
+	}
+}
 
 // doRights changes a list, by whoever may.
 func doRights(w *world, _ *conn, n [6]uint32) {
@@ -152,7 +167,7 @@ func doRights(w *world, _ *conn, n [6]uint32) {
 		rights = taken[int(n[4]%256)%len(taken)]
 	}
 	command := fmt.Sprintf("SETACL %s \"%s\" \"%s%s\"", w.wire(wire), id, op, rights)
-	remove := n[3]/256%4 == 0 || id[0] == '-' && n[3]/256%2 == 0
+	remove := n[3]/256%4 == 0 || (id[0] == '-' || id == "bob") && n[3]/256%2 == 0
 	if remove {
 		command = fmt.Sprintf("DELETEACL %s \"%s\"", w.wire(wire), id)
 	}

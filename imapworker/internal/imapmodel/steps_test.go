@@ -368,7 +368,7 @@ func doSync(w *world, c *conn, n [6]uint32) {
 		}
 	}
 	c.checkPicture()
-	if !c.loose() {
+	if c.user == ann || !w.sharing.channel() {
 		c.checkPermanent()
 	}
 	if n[2]%2 == 0 {

@@ -87,6 +87,7 @@ func newWorld(driver string, how sharing) *world {
 		w.other = w.process()
 	}
 	w.share()
+	w.begin()
 	w.sep = string(rune(w.worker.store.Namespaces()[0].Separator))
 	for i, user := range []int{ann, ann, ann, bob, bob} {
 		w.conns = append(w.conns, &conn{w: w, n: i, user: user, device: newDevice()})
