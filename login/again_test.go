@@ -23,12 +23,35 @@ func (w *worker) rest(t *testing.T) string {
 	return string(p)
 }
 
+// greeted is a rig with a client over TLS that was greeted.
+func greeted(t *testing.T, o options) (*rig, *client) {
+	t.Helper()
+	r := start(t, o)
+	return r, r.greet("imaps")
+}
+
+// greet gives a client over TLS that was greeted.
+func (r *rig) greet(name string) *client {
+	c := r.dialTLS(name, nil)
+	c.hear("* OK")
+	return c
+}
+
+// loggedIn is greeted, and ann logged in, as a1.
+func loggedIn(t *testing.T, o options) (*rig, *client, *worker) {
+	t.Helper()
+	r, c := greeted(t, o)
+	c.say("a1 LOGIN ann pass")
+	w := r.next()
+	w.say("a1 OK x\r\n")
+	c.hear("a1 OK")
+	return r, c, w
+}
+
 // Two users on one connection, all in one write: the first one's worker reads what is
 // his, the second one's password is nobody's but authd's.
 func TestUnauthenticate(t *testing.T) {
-	r := start(t, options{})
-	c := r.dialTLS("imaps", nil)
-	c.hear("* OK")
+	r, c := greeted(t, options{})
 	c.say("a1 LOGIN ann pass\r\na2 NOOP\r\na3 UNAUTHENTICATE\r\na4 LOGIN bob pass\r\na5 NOOP\r\na6 UNAUTHENTICATE")
 	first := r.next()
 	if !first.Go.Unauthenticate || len(first.Go.Pending) > 0 {
@@ -70,13 +93,7 @@ func TestUnauthenticate(t *testing.T) {
 
 // However the bytes come, the next one's password is in nobody's stream.
 func TestUnauthenticateByteByByte(t *testing.T) {
-	r := start(t, options{})
-	c := r.dialTLS("imaps", nil)
-	c.hear("* OK")
-	c.say("a1 LOGIN ann pass")
-	w := r.next()
-	w.say("a1 OK x\r\n")
-	c.hear("a1 OK")
+	r, c, w := loggedIn(t, options{})
 	for _, b := range []byte("a2 APPEND x {20+}\r\na3 UNAUTHENTICATE\r\n\r\na4 unauthenticate \r\na5 LOGIN bob pass\r\n") {
 		c.Write([]byte{b})
 	}
@@ -132,9 +149,7 @@ func TestUnauthenticateOfBadWorkers(t *testing.T) {
 			if test.name == "without an end" {
 				timeouts.Half = time.Minute // Finish alone ends it
 			}
-			r := start(t, options{relay: timeouts})
-			c := r.dialTLS("imaps", nil)
-			c.hear("* OK")
+			r, c := greeted(t, options{relay: timeouts})
 			c.say("a1 LOGIN ann pass\r\na2 UNAUTHENTICATE\r\na3 LOGIN bob pass\r\na4 NOOP")
 			w := r.next()
 			if got := w.rest(t); got != "a2 UNAUTHENTICATE\r\n" {
@@ -180,13 +195,7 @@ func TestWorkerThatMisleads(t *testing.T) {
 		"+ go\r\n",
 		"a3 NO x\r\n", // before it was asked
 	} {
-		r := start(t, options{})
-		c := r.dialTLS("imaps", nil)
-		c.hear("* OK")
-		c.say("a1 LOGIN ann pass")
-		w := r.next()
-		w.say("a1 OK x\r\n")
-		c.hear("a1 OK")
+		r, c, w := loggedIn(t, options{})
 		w.say(said)
 		r.wait("is ended: the worker")
 		c.Write([]byte("a3 LOGIN bob pass\r\n")) // may fail: the connection is gone
@@ -201,9 +210,7 @@ func TestWorkerThatMisleads(t *testing.T) {
 
 // A worker that has said all may still read: it gets nothing.
 func TestNothingAfterTheLastWord(t *testing.T) {
-	r := start(t, options{})
-	c := r.dialTLS("imaps", nil)
-	c.hear("* OK")
+	r, c := greeted(t, options{})
 	c.say("a1 LOGIN ann pass")
 	w := r.next()
 	w.say("a1 OK x\r\n")
@@ -220,9 +227,7 @@ func TestNothingAfterTheLastWord(t *testing.T) {
 // What counts against a client stays: failed logins and bad commands; its places and
 // login_timeout begin anew.
 func TestStrangerAgain(t *testing.T) {
-	r := start(t, options{config: func(c *config) { c.badCommands, c.timeout = 4, 500*time.Millisecond }})
-	c := r.dialTLS("imaps", nil)
-	c.hear("* OK")
+	r, c := greeted(t, options{config: func(c *config) { c.badCommands, c.timeout = 4, 500*time.Millisecond }})
 	c.say("a1 LOGIN ann wrong")
 	c.hear("a1 NO")
 	for range 3 {
@@ -266,8 +271,7 @@ func (r *rig) strangers() int {
 // again gives a client that has logged in and said UNAUTHENTICATE.
 func (r *rig) again(t *testing.T, name string) *client {
 	t.Helper()
-	c := r.dialTLS(name, nil)
-	c.hear("* OK")
+	c := r.greet(name)
 	c.say("b1 LOGIN ann pass\r\nb2 UNAUTHENTICATE")
 	w := r.next()
 	w.say("b1 OK x\r\n")
@@ -280,9 +284,7 @@ func (r *rig) again(t *testing.T, name string) *client {
 
 // Whom a trusted client speaks for, its ID and its language are forgotten.
 func TestUnauthenticateForgets(t *testing.T) {
-	r := start(t, options{config: func(c *config) { c.trusted = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")} }})
-	c := r.dialTLS("imaps", nil)
-	c.hear("* OK")
+	r, c := greeted(t, options{config: func(c *config) { c.trusted = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")} }})
 	c.say(`a0 ID ("name" "web" "x-originating-ip" "192.0.2.9" "x-session-id" "theirs")`)
 	c.hear("* ID")
 	c.hear("a0 OK")
@@ -310,13 +312,7 @@ func TestUnauthenticateForgets(t *testing.T) {
 
 // After Shutdown nobody logs in again, though the session before was let finish.
 func TestUnauthenticateInShutdown(t *testing.T) {
-	r := start(t, options{})
-	c := r.dialTLS("imaps", nil)
-	c.hear("* OK")
-	c.say("a1 LOGIN ann pass")
-	w := r.next()
-	w.say("a1 OK x\r\n")
-	c.hear("a1 OK")
+	r, c, w := loggedIn(t, options{})
 	r.master.Send(&handoffmsg.Shutdown{Within: 20 * time.Second}, -1)
 	stranger := r.isLeaving()
 	if !stranger {
@@ -356,8 +352,7 @@ func TestNoUnauthenticate(t *testing.T) {
 			c.hear("* OK")
 			c.say("a1 LOGIN ann pass\r\na2 UNAUTHENTICATE\r\na3 x")
 		case "imaps":
-			c = r.dialTLS(name, nil)
-			c.hear("* OK")
+			c = r.greet(name)
 			c.say("a1 LOGIN ann pass\r\na2 UNAUTHENTICATE\r\na3 x")
 		default:
 			c = r.dial(name)

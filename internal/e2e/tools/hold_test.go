@@ -2,7 +2,6 @@ package tools
 
 import (
 	"bufio"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"rookery/internal/child/childtest"
 	"rookery/internal/e2e/harness"
 )
 
@@ -40,7 +40,14 @@ func TestHoldLastsAsLongAsTheTool(t *testing.T) {
 	if err := syscall.Kill(tools[0].PID, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	d.Eventually("all threads of the tool have stopped", func() bool { return stopped(t, tools[0].PID) })
+	// A thread that has not heard of the signal yet may see that rookeryctl has gone.
+	d.Eventually("all threads of the tool have stopped", func() bool {
+		still, err := childtest.Stopped(tools[0].PID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return still
+	})
 	cmd.Process.Kill()
 	cmd.Wait()
 	for range 10 {
@@ -59,23 +66,6 @@ func TestHoldLastsAsLongAsTheTool(t *testing.T) {
 		t.Errorf("let in before the tool ended: %v", left)
 	}
 	d.NoCrash(t)
-}
-
-// stopped reports whether no thread of a process runs any more: one that has not
-// heard of the signal yet may see that rookeryctl has gone.
-func stopped(t *testing.T, pid int) bool {
-	t.Helper()
-	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("the threads of %d: %q, %v", pid, files, err)
-	}
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if _, rest, ok := strings.Cut(string(text), ") "); err != nil || !ok || !strings.HasPrefix(rest, "T") {
-			return false
-		}
-	}
-	return true
 }
 
 // When a command that has a user's mail for itself has ended, so has all it kept

@@ -5,12 +5,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"rookery/internal/child/childtest"
 	"rookery/internal/vfs"
 )
 
@@ -65,21 +64,15 @@ func mount(t *testing.T, img, options string) string {
 	return at
 }
 
-// stopped waits until all threads of a process stand still: SIGSTOP does not stop them
-// at once, and the copy of the device takes its time.
+// stopped waits until all threads of a process stand still: the copy of the device takes
+// its time.
 func stopped(t *testing.T, pid int) {
 	t.Helper()
 	for range 1000 {
-		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
-		if err != nil {
+		switch still, err := childtest.Stopped(pid); {
+		case err != nil:
 			t.Fatal(err)
-		}
-		running := slices.ContainsFunc(threads, func(path string) bool {
-			stat, err := os.ReadFile(path)
-			at := strings.LastIndexByte(string(stat), ')') // the name may have blanks
-			return err == nil && at >= 0 && !strings.HasPrefix(string(stat[at:]), ") T")
-		})
-		if !running {
+		case still:
 			return
 		}
 		time.Sleep(time.Millisecond)
