@@ -10,6 +10,9 @@ import (
 	"rookery/internal/errkind"
 	"rookery/internal/ipc/toolmsg"
 	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/guarded"
+	"rookery/internal/mailstore/ownnotes"
+	"rookery/internal/mailstore/ownseen"
 	"rookery/internal/numset"
 	"rookery/internal/vfs"
 	"rookery/internal/worker"
@@ -331,6 +334,55 @@ func TestConvertCarries(t *testing.T) {
 		if data, err := vfs.ReadFile(h.fs, "m/rookery-store-1/"+name, 1<<10); string(data) != "of "+name {
 			t.Errorf("%q %v", data, err)
 		}
+	}
+}
+
+// What guests have seen of the user's mailboxes, and what he noted of others', is found
+// after a conversion and after the old mail went: by the same GUIDs and UIDVALIDITYs, in
+// the same place.
+func TestConvertKeepsOwn(t *testing.T) {
+	h := newHome(t)
+	source := h.current(t)
+	for range 3 {
+		put(t, source, "INBOX", "Subject: old\r\n\r\n", mailstore.AppendMeta{})
+	}
+	control, err := h.fs.Sub("m")
+	if err != nil {
+		t.Fatal(err)
+	}
+	was, err := source.Status("INBOX", mailstore.StatusWant{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := guarded.Own{}.Changed(numset.Of(1, 3), numset.Set{}, was.HighestModSeq)
+	if err := ownseen.New(control, "", "bob").Change(was.GUID, was.UIDValidity, func(guarded.Own) guarded.Own { return seen }); err != nil {
+		t.Fatal(err)
+	}
+	if err := ownnotes.New(control, "", mailstore.AnnotationLimits{}).Change("carol", mailstore.GUID{9}, []mailstore.Annotation{{Entry: "/private/comment", Value: []byte("his")}}); err != nil {
+		t.Fatal(err)
+	}
+	check := func(what string) {
+		t.Helper()
+		st, err := h.current(t).Status("INBOX", mailstore.StatusWant{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		own, err := ownseen.New(control, "", "bob").Own(st.GUID, st.UIDValidity)
+		if err != nil || !own.Seen.Equal(seen.Seen) || len(own.Marks) != 1 {
+			t.Errorf("%s: bob has seen %v, %v", what, own, err)
+		}
+		notes, err := ownnotes.New(control, "", mailstore.AnnotationLimits{}).Own("carol", mailstore.GUID{9})
+		if err != nil || len(notes) != 1 {
+			t.Errorf("%s: %v is noted, %v", what, notes, err)
+		}
+	}
+	c := dial(t, h)
+	for _, driver := range []string{"new", "third"} {
+		c.must(toolmsg.Convert, []string{driver}, "phase=copy")
+		c.must(toolmsg.Convert, []string{driver}, "phase=finish")
+		check(driver)
+		c.must(toolmsg.Convert, nil, "phase=discard")
+		check("without the old mail")
 	}
 }
 

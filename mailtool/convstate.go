@@ -145,7 +145,9 @@ func (c controls) replace(name string, data []byte) error {
 
 // carried are control files that belong to no format and say what the mail alone
 // cannot: where held messages come from, what clients noted of mailboxes. The count
-// of the quota is made anew.
+// of the quota is made anew. What guests have seen (package ownseen) and what the user
+// noted of others' mailboxes (ownnotes) lies where the settings have control files, whatever
+// the place of the store: it stays, and names mailboxes by what stays as well.
 var carried = [...]string{"rookery-held", annotation.File}
 
 const maxCarried = 64 << 20
