@@ -122,7 +122,7 @@ var table = []row{
 	{"The selected mailbox was not searched.", [4]string{"Das geöffnete Postfach wurde nicht durchsucht.", "La boîte ouverte n'a pas été parcourue.", "No se buscó en el buzón abierto.", "選択中のメールボックスは検索されませんでした。"}},
 	{"There is no such event here.", [4]string{"Dieses Ereignis gibt es hier nicht.", "Cet événement n'existe pas ici.", "Ese evento no existe aquí.", "そのイベントはありません。"}},
 	{"Batches are larger than that.", [4]string{"So klein sind die Bereiche nicht.", "Les lots sont plus grands que cela.", "Los lotes son mayores.", "範囲が小さすぎます。"}},
-	{"DEFLATE is active already.", [4]string{"DEFLATE ist schon aktiv.", "DEFLATE est déjà actif.", "DEFLATE ya está activo.", "DEFLATE は既に有効です。"}},
+	{"DEFLATE is active already, by COMPRESS.", [4]string{"DEFLATE ist schon aktiv, durch COMPRESS.", "DEFLATE est déjà actif, par COMPRESS.", "DEFLATE ya está activo, por COMPRESS.", "DEFLATE は COMPRESS により既に有効です。"}},
 	{"Mailbox names begin with % here.", [4]string{"Namen von Postfächern beginnen hier mit %.", "Les noms de boîtes commencent ici par %.", "Los nombres de buzones empiezan aquí por %.", "ここではメールボックス名は % で始まります。"}},
 	{"Mailbox name is empty or has an empty part.", [4]string{"Der Name ist leer oder hat eine leere Ebene.", "Le nom est vide ou a une partie vide.", "El nombre está vacío o tiene una parte vacía.", "名前が空か、空の階層があります。"}},
 	{"Mailbox name begins with / or ~.", [4]string{"Der Name beginnt mit / oder ~.", "Le nom commence par / ou ~.", "El nombre empieza por / o ~.", "名前が / か ~ で始まっています。"}},

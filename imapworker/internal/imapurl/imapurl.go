@@ -22,7 +22,10 @@ import (
 type URL struct {
 	// Mailbox is the name in UTF-8, levels parted as the server's names on the wire
 	// have it; "" stands for the selected mailbox.
-	Mailbox     string
+	Mailbox string
+	// Relative says that the name stands below the level of the selected mailbox, if
+	// there is one: it does not begin with a slash (RFC 4469 §3, RFC 3986 §5.2.3).
+	Relative    bool
 	UIDValidity uint32 // 0: not given
 	UID         uint32
 	Section     imapwire.Section // its zero value is the whole message
@@ -63,6 +66,7 @@ func Parse(text string) (u URL, err error) {
 		if !u.mailbox(params[0]) {
 			return URL{}, ErrSyntax
 		}
+		u.Relative = !absolute
 		params = params[1:]
 	} else {
 		params = strings.Split(path[1:], "/;")

@@ -22,9 +22,9 @@ func TestParse(t *testing.T) {
 		"/Drafts/;UID=3002": {Mailbox: "Drafts", UID: 3002, Length: all},
 		// RFC 5092 §9.1
 		";UID=20":                                                 {UID: 20, Length: all},
-		"..;UIDVALIDITY=385759045/;UID=20":                        {Mailbox: "..", UIDValidity: 385759045, UID: 20, Length: all},
+		"..;UIDVALIDITY=385759045/;UID=20":                        {Mailbox: "..", Relative: true, UIDValidity: 385759045, UID: 20, Length: all},
 		";uid=20/;SECTION=1.2/;PARTIAL=0.1024":                    {UID: 20, Section: imapwire.Section{Part: []uint32{1, 2}}, Length: 1024},
-		"a/b/;UID=1/;partial=7":                                   {Mailbox: "a/b", UID: 1, Offset: 7, Length: all},
+		"a/b/;UID=1/;partial=7":                                   {Mailbox: "a/b", Relative: true, UID: 1, Offset: 7, Length: all},
 		"/~peter/&=@:%2F%3B%25/;UID=4294967295":                   {Mailbox: "~peter/&=@:/;%", UID: 4294967295, Length: all},
 		"/Entw%C3%BCrfe/;UID=1":                                   {Mailbox: "Entwürfe", UID: 1, Length: all},
 		"/a/;UID=1/;SECTION=HEADER.FIELDS%20(Subject%20%22To%22)": {Mailbox: "a", UID: 1, Section: imapwire.Section{Text: imapwire.HeaderFields, Fields: []string{"Subject", "To"}}, Length: all},

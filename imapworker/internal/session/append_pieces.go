@@ -1,10 +1,13 @@
 package session
 
 import (
+	"strings"
+
 	"rookery/imapworker/internal/imapurl"
 	"rookery/imapworker/internal/opened"
 	"rookery/imapworker/internal/view"
 	"rookery/internal/errkind"
+	"rookery/internal/imapname"
 	"rookery/internal/imapwire"
 	"rookery/internal/mailstore"
 	"rookery/internal/message"
@@ -186,8 +189,8 @@ func (s *Session) carryOut(pc *piece, lit *imapwire.Announced) (refused view.Rep
 			if lit.Size == 0 {
 				return emptyMessage()
 			}
-			if refused := s.tooBig(lit.Size); refused.Cond != "" {
-				return refused
+			if refused := s.tooBig(lit.Size); refused.Cond != "" || lit.Binary && lit.Size > maxBinary {
+				return view.No("TOOBIG", "Message is too big.")
 			}
 		}
 		if refused := s.appendFailure(); refused.Cond != "" {
@@ -267,7 +270,7 @@ func (s *Session) openURL(u *imapurl.URL) (box mailstore.Mailbox, done func(), e
 	} else {
 		dialect := s.names
 		dialect.UTF8 = true // RFC 5092 §8: names are UTF-8 in URLs
-		name, err := dialect.Parse(u.Mailbox, false)
+		name, err := dialect.Parse(s.baseOf(u)+u.Mailbox, false)
 		if err == nil {
 			err = s.inNamespace(name)
 		}
@@ -288,6 +291,19 @@ func (s *Session) openURL(u *imapurl.URL) (box mailstore.Mailbox, done func(), e
 		return nil, nil, err
 	}
 	return box, done, nil
+}
+
+// baseOf gives what stands before the name in a URL: while a mailbox is selected "the base
+// URL is considered "imap://user@server/mailbox"" (RFC 4469 §3), whose last level is
+// replaced.
+func (s *Session) baseOf(u *imapurl.URL) string {
+	if !u.Relative || s.view == nil || s.separator() != imapname.Separator {
+		return ""
+	}
+	dialect := s.names
+	dialect.UTF8 = true
+	shown, _ := dialect.Show(imapname.Name(s.view.Box().Info().Name))
+	return shown[:strings.LastIndex(shown, imapname.Separator)+1]
 }
 
 // addPart writes a section's octets to the present message. The store's errors

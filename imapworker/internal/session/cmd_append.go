@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"rookery/imapworker/internal/tobase64"
 	"rookery/imapworker/internal/view"
 	"rookery/internal/imapname"
 	"rookery/internal/imapwire"
@@ -28,16 +29,17 @@ import (
 type appending struct {
 	appendTarget
 	appender mailstore.Appender
-	to       io.Writer  // of the present message
-	binary   bool       // the present literal is a literal8 and may hold NUL
-	nul      bool       // a NUL came where none may be
-	err      error      // the store's first; the rest of the bytes is dropped
-	inList   bool       // the present message is made of the parts of CATENATE
-	size     int64      // octets of it so far
-	begun    uint64     // messages
-	inUTF8   bool       // the present literal stands in the parentheses of UTF8
-	ascii    bool       // header fields must be US-ASCII
-	header   headerScan // of the present message
+	to       io.Writer        // of the present message
+	binary   bool             // the present literal is a literal8 and may hold NUL
+	coder    *tobase64.Writer // what the present message goes through, nil for nothing
+	nul      bool             // a NUL came where none may be
+	err      error            // the store's first; the rest of the bytes is dropped
+	inList   bool             // the present message is made of the parts of CATENATE
+	size     int64            // octets of it so far
+	begun    uint64           // messages
+	inUTF8   bool             // the present literal stands in the parentheses of UTF8
+	ascii    bool             // header fields must be US-ASCII
+	header   headerScan       // of the present message
 }
 
 // appendTarget is what stands before the messages.
@@ -197,13 +199,22 @@ func (s *Session) beginMessage(meta mailstore.AppendMeta, size int64) (refused v
 	if meta.InternalDate.After(s.now.Add(futureLimit)) {
 		meta.InternalDate = time.Time{}
 	}
+	if a.binary {
+		size = -1 // what the encoding adds is not known
+	}
 	to, err := a.appender.Add(meta, size)
 	if err != nil {
 		return s.failure(err)
 	}
-	a.to = to
+	if a.to = to; a.binary {
+		a.coder = tobase64.New(to)
+		a.to = a.coder
+	}
 	return view.Reply{}
 }
+
+// maxBinary is what a literal8 may have: its octets in base64 are within maxOctets.
+const maxBinary = maxOctets / 3 * 2
 
 // tooBig refuses a message that would have more octets than it may.
 func (s *Session) tooBig(octets int64) (refused view.Reply) {
@@ -232,6 +243,12 @@ func (a *appending) write(p []byte) {
 }
 
 func (a *appending) endMessage() {
+	if a.coder != nil {
+		if err := a.coder.Close(); a.err == nil {
+			a.err = err
+		}
+		a.coder = nil
+	}
 	if !a.inList {
 		a.to = nil
 	}
@@ -303,6 +320,7 @@ func (s *Session) commitAppend() (view.Reply, error) {
 	if a.replace != nil {
 		return a.replace.commit(s)
 	}
+	s.aboutToAdd(string(a.mailbox))
 	result, err := a.appender.Commit()
 	if err != nil {
 		return s.tryCreate(err)

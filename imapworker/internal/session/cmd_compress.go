@@ -29,8 +29,8 @@ func (c *compress) run(s *Session) (view.Reply, error) {
 	case s.compressed:
 		// RFC 4978 §3 has NO with this code where the same mechanism is active, and
 		// names BAD for a second COMPRESS as well. NO says more, and does not count
-		// among a client's bad commands.
-		return view.No("COMPRESSIONACTIVE", "DEFLATE is active already."), nil
+		// among a client's bad commands. The text "SHOULD say which layer compresses".
+		return view.No("COMPRESSIONACTIVE", "DEFLATE is active already, by COMPRESS."), nil
 	}
 	// §3: "the server MUST compress starting immediately after the CRLF which ends
 	// the tagged OK response": nothing else may go out with it.

@@ -104,10 +104,9 @@ func (c *list) parseReturn(p *parser) bool {
 		case "STATUS":
 			return p.WantSP() && c.status.parse(p)
 		case "METADATA":
-			if c.metadata != nil {
-				return p.Fail("METADATA once")
+			if c.metadata == nil { // else they are all asked for (RFC 5258 §3: "as if it received the option only once")
+				c.metadata = &getMetadata{options: true} // it has none here
 			}
-			c.metadata = &getMetadata{options: true} // it has none here
 			return p.WantSP() && c.metadata.parseEntries(p)
 		case "MYRIGHTS":
 			if _, ok := p.s.sharer(); !ok {
@@ -264,10 +263,16 @@ func (c *list) write(s *Session, f mailstore.Folder, child bool, head *listHead)
 	}
 	s.enc.Append(head.text).Mailbox(name)
 	if child {
+		// RFC 5258 §3.5: it "describes the selection criteria that has caused it to be
+		// returned": all, where there are several.
 		s.enc.SP().Open().Quoted("CHILDINFO").SP().Open()
 		if c.subscribed {
 			s.enc.Quoted("SUBSCRIBED")
-		} else {
+		}
+		if c.subscribed && c.special {
+			s.enc.SP()
+		}
+		if c.special {
 			s.enc.Quoted("SPECIAL-USE")
 		}
 		s.enc.Close().Close()

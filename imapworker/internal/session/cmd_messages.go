@@ -119,6 +119,7 @@ func (c *copyCommand) run(s *Session) (view.Reply, error) {
 	}
 	// The store cannot be asked how far it is. It can be broken off, and has then put
 	// back what it had begun.
+	s.aboutToAdd(string(c.mailbox))
 	transfer := mailstore.Transfer{UIDs: uids, To: string(c.mailbox), Move: c.move, Stop: s.goOn}
 	var result mailstore.CopyResult
 	s.slowly(c.tag, func() { result, err = transfer.Of(s.view.Box()) })

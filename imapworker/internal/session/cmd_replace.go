@@ -115,6 +115,7 @@ func (r *replacing) commit(s *Session) (view.Reply, error) {
 	if err := r.gone(s); err != nil {
 		return view.Reply{}, err
 	}
+	s.aboutToAdd(string(s.append.mailbox))
 	result, err := s.append.appender.Commit()
 	if err != nil {
 		return s.tryCreate(err)

@@ -7,6 +7,7 @@ import (
 	"rookery/internal/errkind"
 	"rookery/internal/imapname"
 	"rookery/internal/imapwire"
+	"rookery/internal/numset"
 )
 
 // select  = "SELECT" SP mailbox [select-params]           RFC 3501 §6.3.1
@@ -148,7 +149,9 @@ func (c closeCommand) run(s *Session) (view.Reply, error) {
 		// mailbox that EXAMINE opened. What is \Deleted is looked up: another process
 		// may have taken the flag away since the session was told of it.
 		if err = s.view.Sync(); err == nil {
-			_, err = s.expunge(s.deleted(nil, false))
+			var gone numset.Set
+			gone, err = s.expunge(s.deleted(nil, false))
+			s.closes(gone)
 		}
 		if lacksRight(err) || errkind.Is(err, errkind.NotFound) {
 			// RFC 4314 §4: without "e" CLOSE "MUST ignore the expunge request"; and what

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -238,16 +239,25 @@ func (c *notifyCommand) run(s *Session) (view.Reply, error) {
 	case c.tooComplex:
 		return view.No("NOTIFICATIONOVERFLOW", "Too many mailboxes."), nil
 	}
-	// What has gathered is told, whatever is told from now on.
+	// What has gathered is told, whatever is told from now on; of other mailboxes, too: a
+	// client that says NOTIFY SET without STATUS goes on from what it was told.
+	before := s.notify
+	if c.set {
+		s.tellOthers(nil)
+	}
 	s.notify = nil
 	if c.set {
 		s.tell(view.May{Expunge: true, Exists: true, UID: true}, true)
 	}
-	n := &notify{notifyCommand: *c, boxes: map[mailstore.Name]*toldStatus{}, guids: map[mailstore.GUID]mailstore.Name{}}
-	if s.cfg.Watching != nil {
-		s.cfg.Watching(n.wants(^events(0))) // before the first look: nothing falls between
-	}
+	n := newNotify(c)
+	s.watching(n)
 	if err := n.begin(s); err != nil {
+		// Only a successful NOTIFY changes what is told (RFC 5465 §3.1).
+		s.notify = before
+		s.watching(before)
+		if errors.Is(err, errOverflow) {
+			return view.No("NOTIFICATIONOVERFLOW", "Too many mailboxes."), nil
+		}
 		return view.Reply{}, err
 	}
 	s.notify = n
@@ -257,14 +267,36 @@ func (c *notifyCommand) run(s *Session) (view.Reply, error) {
 	return view.Done("Notify completed."), nil
 }
 
+func newNotify(c *notifyCommand) *notify {
+	return &notify{notifyCommand: *c, boxes: map[mailstore.Name]*toldStatus{}, denied: map[mailstore.Name]bool{}, guids: map[mailstore.GUID]mailstore.Name{}}
+}
+
+// watching has others wake the session when they change what n speaks of: before the
+// first look, so that nothing falls between.
+func (s *Session) watching(n *notify) {
+	if s.cfg.Watching != nil {
+		s.cfg.Watching(n.hears(^events(0)))
+	}
+}
+
+// endNotify tells nothing any more, as if NOTIFY NONE had been received (RFC 5465 §5.8:
+// MUST, and MUST say so).
+func (s *Session) endNotify() {
+	s.notify = newNotify(&notifyCommand{})
+	s.watching(s.notify)
+	s.enc.Status("", imapwire.OK, imapwire.Code{Name: "NOTIFICATIONOVERFLOW"}, "Too many mailboxes.")
+}
+
 // notify is what a client has asked to be told without asking again.
 type notify struct {
 	notifyCommand
-	own numset.Set // messages of the selected mailbox that this session added
+	own    numset.Set // messages of the selected mailbox that this session added
+	closed numset.Set // messages of it that CLOSE has expunged
 
-	// Of other mailboxes, see notify_others.go:
+	// Of other mailboxes, see notify_others.go and notify_known.go:
 	folders []mailstore.Folder // what the client knows of names
 	boxes   map[mailstore.Name]*toldStatus
+	denied  map[mailstore.Name]bool           // those of which the client was told that it may not read them
 	guids   map[mailstore.GUID]mailstore.Name // where a mailbox was: it may get another name
 	looked  time.Time                         // when others were looked at last
 	due     time.Time                         // when they are to be looked at again

@@ -1,59 +1,14 @@
 package session
 
 import (
-	"fmt"
+	"errors"
 	"slices"
 	"strings"
 	"time"
 
-	"rookery/imapworker/internal/view"
-	"rookery/internal/errkind"
 	"rookery/internal/imapname"
 	"rookery/internal/mailstore"
 )
-
-// toldStatus is what the client knows of a mailbox that is not selected.
-type toldStatus struct {
-	messages, unseen, uidNext, validity uint32
-	modSeq                              mailstore.ModSeq
-	// loose says that the session itself has changed the mailbox: what it did
-	// to unseen and modSeq is not known and is no news.
-	loose bool
-}
-
-func statusTold(st *mailstore.Status) *toldStatus {
-	return &toldStatus{messages: st.Messages, unseen: st.Unseen, uidNext: st.UIDNext, validity: st.UIDValidity, modSeq: st.HighestModSeq}
-}
-
-// news gives the STATUS items that tell what is new (RFC 5465 §5.1 to §5.3).
-func (k *toldStatus) news(st *mailstore.Status, want events, condstore bool) (items statusItems) {
-	moved := k.messages != st.Messages || k.uidNext != st.UIDNext
-	flags := want&flagChange != 0 && !k.loose
-	modSeq := condstore && k.modSeq != st.HighestModSeq && (moved || flags)
-	unseen := flags && k.unseen != st.Unseen
-	remade := k.validity != st.UIDValidity
-	add := func(name string, on bool) {
-		if on {
-			items = append(items, name)
-		}
-	}
-	add("MESSAGES", moved || remade)
-	add("UIDNEXT", moved || remade)
-	add("UIDVALIDITY", remade || modSeq && flags)
-	add("UNSEEN", unseen)
-	add(highestModSeq, modSeq)
-	return items
-}
-
-// initial gives the items of the STATUS that NOTIFY SET STATUS asks for (RFC 5465
-// §3.1).
-func initial(want events) statusItems {
-	items := statusItems{"MESSAGES", "UIDNEXT", "UIDVALIDITY"}
-	if want&flagChange != 0 {
-		items = append(items, "UNSEEN", highestModSeq)
-	}
-	return items
-}
 
 // eventsOf gives what the client is told of a mailbox.
 func (n *notify) eventsOf(s *Session, f mailstore.Folder) (out events) {
@@ -101,22 +56,19 @@ func (n *notify) begin(s *Session) error {
 		return err
 	}
 	if len(t.folders) > maxNotifyFolders {
-		return errkind.New("notify", errkind.Limit, fmt.Errorf("more than %d mailboxes", maxNotifyFolders))
+		return errOverflow
 	}
 	n.folders = t.folders
 	names := n.wants(mailboxName)
 	for _, f := range n.folders {
 		want := n.eventsOf(s, f)
 		s.followNotes(f, want)
-		if f.Attrs&unselectable != 0 || want&messageEvents == 0 && !names {
+		if f.Attrs&unselectable != 0 || want&^serverMetadata == 0 && !names {
 			continue
 		}
 		st, err := s.cfg.Store.Status(f.Name, mailstore.StatusWant{})
-		if lacksRight(err) && want&messageEvents != 0 {
-			// RFC 5465 §3.1: what can be listed and not be read is told so
-			if shown, ok := s.names.Show(imapname.Name(f.Name)); ok {
-				s.enc.Untagged().Atom("LIST").SP().FlagList([]string{`\NoAccess`}).SP().Quoted(s.separator()).SP().Mailbox(shown).CRLF()
-			}
+		if lacksRight(err) && want&^serverMetadata != 0 {
+			n.denies(s, f.Name)
 		}
 		if err != nil {
 			continue // it is gone, or cannot be read: there is nothing to tell of it
@@ -134,6 +86,29 @@ func (n *notify) begin(s *Session) error {
 		}
 	}
 	return nil
+}
+
+// errOverflow says that there are more mailboxes than are watched.
+var errOverflow = errors.New("too many mailboxes to be watched")
+
+// denies tells of a mailbox that can be listed and not be read, which every event needs
+// (RFC 5465 §3.1: "MUST respond with an untagged extended LIST response containing the
+// \NoAccess name attribute"; §5).
+func (n *notify) denies(s *Session, name mailstore.Name) {
+	n.denied[name] = true
+	s.writeName([]string{`\NoAccess`}, imapname.Name(name), "")
+}
+
+// allows tells of one that can be read again (RFC 5465 §5.9: SHOULD).
+func (n *notify) allows(s *Session, f mailstore.Folder) {
+	delete(n.denied, f.Name)
+	s.writeName(shownChange(f), imapname.Name(f.Name), "")
+}
+
+// shownChange gives the attributes of a name that NOTIFY tells of: all, and they "MUST be
+// accurately computed" (RFC 5465 §5.5).
+func shownChange(f mailstore.Folder) []string {
+	return (&list{extended: true, returnSubscribed: true}).attributes(f)
 }
 
 func (s *Session) isSelected(name mailstore.Name) bool {
@@ -166,6 +141,10 @@ func (s *Session) tellOthers(touched []imapname.Name) {
 		return
 	}
 	t, err := s.loadTree()
+	if err == nil && len(t.folders) > maxNotifyFolders {
+		s.endNotify()
+		return
+	}
 	if err == nil {
 		err = n.tellNames(s, t.folders, touched)
 	}
@@ -182,29 +161,40 @@ func (n *notify) tellBoxes(s *Session) error {
 	for _, f := range n.folders {
 		want := n.eventsOf(s, f)
 		s.followNotes(f, want)
-		if want&messageEvents == 0 || f.Attrs&unselectable != 0 {
+		if f.Attrs&unselectable != 0 || want&messageEvents == 0 && !n.denied[f.Name] {
 			continue
 		}
-		st, err := s.cfg.Store.Status(f.Name, mailstore.StatusWant{})
-		if err != nil {
-			continue // gone: its name is told of next time
-		}
-		old := n.boxes[f.Name]
-		if old == nil { // it is new: what came into it is
-			old = &toldStatus{uidNext: st.UIDNext, validity: st.UIDValidity, modSeq: st.HighestModSeq}
-		}
-		n.boxes[f.Name] = statusTold(&st)
-		if s.isSelected(f.Name) {
-			continue // SELECTED says what is told of it (RFC 5465 §3.1)
-		}
-		if items := old.news(&st, want, s.condstore); len(items) > 0 {
-			s.writeStatusOf(imapname.Name(f.Name), items, &st)
-			if err := s.flushSome(); err != nil {
-				return err
-			}
+		n.tellBox(s, f, want)
+		if err := s.flushSome(); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// tellBox tells of changes in one.
+func (n *notify) tellBox(s *Session, f mailstore.Folder, want events) {
+	st, err := s.cfg.Store.Status(f.Name, mailstore.StatusWant{})
+	switch {
+	case lacksRight(err) && !n.denied[f.Name]:
+		n.denies(s, f.Name)
+	case err == nil && n.denied[f.Name]:
+		n.allows(s, f)
+	}
+	if err != nil || want&messageEvents == 0 {
+		return // may not be read: it is told of again once it may (§5.9); or gone: its name is told of next time
+	}
+	old := n.boxes[f.Name]
+	if old == nil { // it is new: what came into it is
+		old = &toldStatus{uidNext: st.UIDNext, validity: st.UIDValidity, modSeq: st.HighestModSeq}
+	}
+	n.boxes[f.Name] = statusTold(&st)
+	if s.isSelected(f.Name) {
+		return // SELECTED says what is told of it (RFC 5465 §3.1)
+	}
+	if items := old.news(&st, want, s.condstore); len(items) > 0 {
+		s.writeStatusOf(imapname.Name(f.Name), items, &st)
+	}
 }
 
 // tellNames tells of mailboxes that were made, deleted, renamed, and of
@@ -220,20 +210,26 @@ func (n *notify) tellNames(s *Session, folders []mailstore.Folder, touched []ima
 	n.folders = folders
 	d.renamed()
 	for _, f := range folders {
-		switch was, ok := d.old[f.Name]; {
-		case exists(f) && !(ok && exists(was)):
+		was, ok := d.old[f.Name]
+		if exists(f) && !(ok && exists(was)) {
 			d.affected(f.Name, mailboxName, "")
-		case (was.Attrs^f.Attrs)&mailstore.Subscribed != 0:
+		}
+		if (was.Attrs^f.Attrs)&mailstore.Subscribed != 0 {
 			d.affected(f.Name, subscriptionChange, "")
 		}
 	}
 	for name, was := range d.old {
 		f, ok := d.now[name]
-		switch {
-		case exists(was) && !(ok && exists(f)):
-			delete(n.boxes, name)
+		if exists(was) && !(ok && exists(f)) {
+			// What the client knows of it is kept: should another mailbox get the name, it
+			// has to hear of the other UIDVALIDITY (RFC 5465 §5.1: MUST).
+			if d.told[name] || len(n.boxes) > maxNotifyFolders {
+				delete(n.boxes, name)
+			}
+			delete(n.denied, name)
 			d.affected(name, mailboxName, "")
-		case !ok && was.Attrs&mailstore.Subscribed != 0:
+		}
+		if !ok && was.Attrs&mailstore.Subscribed != 0 {
 			d.affected(name, subscriptionChange, "")
 		}
 	}
@@ -265,10 +261,11 @@ type nameLine struct {
 	oldName mailstore.Name
 }
 
-// affected notes a name for a LIST response if the client wants to hear of it. With
-// a mailbox that is made or deleted its parent is affected too.
+// affected notes a name for a LIST response if the client wants to hear of it: of a
+// mailbox that was renamed by either name. With a mailbox that is made or deleted its
+// parent is affected too.
 func (d *nameChanges) affected(name mailstore.Name, event events, oldName mailstore.Name) {
-	if !d.told[name] && d.wants(name, event) {
+	if !d.told[name] && (d.wants(name, event) || oldName != "" && d.wants(oldName, event)) {
 		d.told[name] = true
 		d.lines = append(d.lines, nameLine{name, oldName})
 	}
@@ -286,7 +283,7 @@ func (d *nameChanges) wants(name mailstore.Name, event events) bool {
 }
 
 // renamed finds mailboxes that have another name now. Those below go with it
-// and are not told of (RFC 5465 §5.4).
+// and are not told of (RFC 5465 §5.4), unless the client hears nothing of it.
 func (d *nameChanges) renamed() {
 	n := d.notify
 	var fresh []mailstore.Name
@@ -306,15 +303,18 @@ func (d *nameChanges) renamed() {
 		if f, ok := d.now[from]; !known || from == name || ok && exists(f) && from != "INBOX" {
 			continue
 		}
+		if !d.told[name] { // else its parent was renamed, and it with it
+			d.affected(name, mailboxName, from)
+		}
+		knows := d.told[name] || d.told[from] // the client, where it went
+		d.told[name], d.told[from] = true, true
+		if !knows {
+			continue
+		}
 		if box := n.boxes[from]; box != nil && from != "INBOX" {
 			n.boxes[name] = box
 			delete(n.boxes, from)
 		}
-		above := d.told[name] // its parent was renamed, and it with it
-		if !above {
-			d.affected(name, mailboxName, from)
-		}
-		d.told[name], d.told[from] = true, true
 		for below := range d.now {
 			if rest, ok := strings.CutPrefix(below, name+imapname.Separator); ok {
 				if was, ok := d.old[from+imapname.Separator+rest]; ok && exists(was) {
@@ -328,7 +328,6 @@ func (d *nameChanges) renamed() {
 // write writes the LIST responses, names in order.
 func (d *nameChanges) write() error {
 	slices.SortFunc(d.lines, func(a, b nameLine) int { return strings.Compare(a.name, b.name) })
-	shape := &list{extended: true, returnSubscribed: true}
 	s := d.session
 	for _, l := range d.lines {
 		f, ok := d.now[l.name]
@@ -339,7 +338,7 @@ func (d *nameChanges) write() error {
 		if l.oldName != "" {
 			old, _ = s.names.Show(imapname.Name(l.oldName))
 		}
-		s.writeName(shape.attributes(f), imapname.Name(l.name), old)
+		s.writeName(shownChange(f), imapname.Name(l.name), old)
 		if err := s.flushSome(); err != nil {
 			return err
 		}
@@ -347,58 +346,9 @@ func (d *nameChanges) write() error {
 	return nil
 }
 
-// madeHere notes messages that this session has added to a mailbox: they are no news
-// to its client.
-func (s *Session) madeHere(name mailstore.Name, uids []mailstore.UID) {
-	n := s.notify
-	if n == nil || len(uids) == 0 {
-		return
-	}
-	if s.isSelected(name) {
-		for _, uid := range uids {
-			n.own.Add(uid)
-		}
-		return
-	}
-	if k := n.boxes[name]; k != nil {
-		k.messages += uint32(len(uids))
-		if uids[0] == k.uidNext {
-			k.uidNext = uids[len(uids)-1] + 1
-		}
-		k.loose = true
-	}
-}
-
-// notSelected notes what the client knows of a mailbox that it leaves.
-func (s *Session) notSelected(v *view.View) {
-	if s.notify == nil {
-		return
-	}
-	info, told := v.Box().Info(), v.Told()
-	if k := s.notify.boxes[info.Name]; k != nil {
-		*k = toldStatus{messages: uint32(told.Len()), uidNext: told.UIDNext(), validity: info.UIDValidity, loose: true}
-	}
-}
-
 // writeStatusOf writes a STATUS response of what was looked up.
 func (s *Session) writeStatusOf(name imapname.Name, items statusItems, st *mailstore.Status) {
 	if shown, ok := s.names.Show(name); ok {
 		s.writeItems(shown, items, st, 0)
 	}
-}
-
-// touches gives the names of mailboxes that a command makes, deletes, renames or
-// subscribes to.
-func touches(req request) []imapname.Name {
-	switch c := req.(type) {
-	case *create:
-		return []imapname.Name{c.mailbox}
-	case *deleteCommand:
-		return []imapname.Name{c.mailbox}
-	case *rename:
-		return []imapname.Name{c.from, c.to}
-	case *subscribe:
-		return []imapname.Name{c.mailbox}
-	}
-	return nil
 }

@@ -81,6 +81,21 @@ func (v *View) ReadOnly() bool { return v.readOnly }
 // Len is how many messages the client knows of.
 func (v *View) Len() uint32 { return uint32(v.told.Len()) }
 
+// Unseen is how many messages have no \Seen as far as the client knows.
+func (v *View) Unseen() (n uint32) {
+	all := mailstore.EntryWindow{Of: v.told}
+	for i := range v.told.Len() {
+		e := all.At(i)
+		if last, ok := v.flags[e.UID]; ok {
+			e.Flags = last.flags
+		}
+		if e.Flags&mailstore.Seen == 0 {
+			n++
+		}
+	}
+	return n
+}
+
 // Told is the snapshot whose positions are the client's sequence numbers less one.
 func (v *View) Told() mailstore.Snapshot { return v.told }
 
