@@ -30,6 +30,7 @@ func picture(t *testing.T, c *harness.Client) string {
 	for _, name := range []string{"INBOX", "Open", "Seen", mark + "-box"} {
 		out = append(out, c.OK("EXAMINE %s", name)...)
 		out = append(out, c.OK("GETACL %s", name)...)
+		out = append(out, c.OK("GETMETADATA (DEPTH infinity) %s (/private /shared/comment)", name)...)
 		out = append(out, c.IMAP("UID FETCH 1:* (FLAGS RFC822.SIZE BODY.PEEK[])")...)
 		c.OK("UNSELECT")
 	}
@@ -69,7 +70,9 @@ func TestGuest(t *testing.T) {
 			}
 			must(t, ann.Append(name, "", text))
 		}
+		ann.OK(`SETMETADATA %s (/private/comment "%s")`, name, mark)
 	}
+	ann.OK(`SETMETADATA %s-box (/shared/comment "%s")`, mark, mark)
 	must(t, ann.Append("INBOX", "", "Subject: "+mark+"\r\n\r\n"+mark+"\r\n"))
 	ann.OK("SETACL Open u2@example.test lr")
 	ann.OK("SETACL Seen u2@example.test l")

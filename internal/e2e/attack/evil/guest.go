@@ -180,8 +180,16 @@ func (e evilServer) calls(f *guestFindings, fd int, mark string) {
 		say("create below "+name, nil, err)
 		l, err := c.GetACL(name)
 		say("getacl "+name, l, err)
+		n, err := c.SharedNotes(name)
+		say("annotations "+name, n, err)
+		_, err = c.SetSharedNotes(name, []mailstore.Annotation{{Entry: "/shared/comment", Value: []byte("x")}})
+		say("annotate "+name, nil, err)
 		say("setacl "+name, nil, c.SetACL(name, acl.ID{Kind: acl.User, Name: "u2@example.test"}, acl.Change{Op: '+', Rights: acl.All}))
 	}
+	_, err = c.SetSharedNotes("Open", []mailstore.Annotation{{Entry: "/shared/x"}, {Entry: "/private/comment"}})
+	say("annotate the owner's own", nil, err)
+	told, _, err := c.SharedNotesSince(0)
+	say("list: annotations since", told, err)
 	box, err := c.Open("Open")
 	if err != nil {
 		f.Answers["open Open"] = kindOf(err)
@@ -214,8 +222,8 @@ func (e evilServer) brute(f *guestFindings, owner, mark string) error {
 	join := func(parts ...[]byte) []byte { return slices.Concat(parts...) }
 	// What calls take: each decoder refuses all but its own, and that ends the channel.
 	shapes := [][]byte{{}, {1}, secret, join(secret, []byte{1}), join(text("Open"), secret), join([]byte{1}, secret), {1, 1},
-		{1, 0, 1}, join([]byte{1, 1, 1, 2}, secret)}
-	for op := uint8(0); op < 36; op++ {
+		{1, 0, 1}, join([]byte{1, 1, 1, 2}, secret), join(secret, []byte{1}, text("/shared/comment"), []byte{1}, text("y"))}
+	for op := uint8(0); op < 40; op++ {
 		for channel := range shapes {
 			fd, err := e.reach(owner)
 			if err != nil {
