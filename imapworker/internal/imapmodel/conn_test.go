@@ -41,6 +41,7 @@ type conn struct {
 	notify   notifying
 	knows    map[*mailbox]known // of mailboxes that NOTIFY watches; nil: of none
 	updates  map[string]*update // searches whose changes are told, by tag
+	heard    string             // the mailbox's name when the last command was answered
 	shaken   bool               // ann's worker ended: a call may be refused
 	cut      int                // the connection breaks after so many responses; 0: not
 }
@@ -190,6 +191,9 @@ func (c *conn) take(effect func(a *answer)) *answer {
 		}
 		c.w.say("S%d: %s", c.n+1, r.Raw)
 		c.learn(r)
+	}
+	if c.box != nil && a.tagged.Tag != "" {
+		c.heard = c.box.name
 	}
 	c.compare()
 	return a

@@ -164,7 +164,11 @@ func (w *world) kill() {
 	w.worker = w.process()
 	w.share()
 	for _, c := range w.conns {
-		c.shaken = c.s != nil
+		if c.shaken = c.s != nil; c.box != nil && c.box.name != c.heard {
+			// Its end knows the mailbox by a name that is gone: it would say that so is
+			// the mailbox.
+			c.lose()
+		}
 	}
 }
 
