@@ -61,6 +61,35 @@ func Run(t *testing.T, pattern string, open func(t *testing.T, given []string) P
 	}
 }
 
+// Variant is another Peer that transcripts are replayed against, too.
+type Variant struct {
+	Name  string
+	Given []string               // lines that come before those of the transcript
+	But   func(name string) bool // transcripts that are left out; nil: none
+}
+
+// RunIn is Run, and then once more for each variant.
+func RunIn(t *testing.T, pattern string, open func(t *testing.T, given []string) Peer, variants ...Variant) {
+	t.Helper()
+	Run(t, pattern, open)
+	paths, err := filepath.Glob(pattern)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range variants {
+		t.Run(v.Name, func(t *testing.T) {
+			for _, path := range paths {
+				if v.But != nil && v.But(strings.TrimSuffix(filepath.Base(path), ".txt")) {
+					continue
+				}
+				Run(t, path, func(t *testing.T, given []string) Peer {
+					return open(t, append(v.Given[:len(v.Given):len(v.Given)], given...))
+				})
+			}
+		})
+	}
+}
+
 func replay(t *testing.T, path string, open func(t *testing.T, given []string) Peer) {
 	text, err := os.ReadFile(path)
 	if err != nil {

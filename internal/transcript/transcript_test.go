@@ -91,3 +91,26 @@ func TestUpdate(t *testing.T) {
 		t.Errorf("%q", text)
 	}
 }
+
+// Each variant replays all but what it leaves out, with its lines before the transcript's.
+func TestRunIn(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"a", "b"} {
+		if err := os.WriteFile(filepath.Join(dir, name+".txt"), []byte("given: "+name+"\nC: x\nS: got x\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seen := map[string]int{}
+	RunIn(t, filepath.Join(dir, "*.txt"), func(_ *testing.T, given []string) Peer {
+		seen[strings.Join(given, " ")]++
+		return &echo{}
+	}, Variant{Name: "all", Given: []string{"v"}}, Variant{Name: "some", Given: []string{"w", "x"}, But: func(name string) bool { return name == "a" }})
+	for given, n := range map[string]int{"a": 2, "b": 2, "v a": 2, "v b": 2, "w x b": 2} {
+		if seen[given] != n {
+			t.Errorf("%q was given %d times", given, seen[given])
+		}
+	}
+	if len(seen) != 5 {
+		t.Errorf("there was %v", seen)
+	}
+}

@@ -60,14 +60,7 @@ func openShared(t *testing.T, given []string) transcript.Peer {
 }
 
 func TestACL(t *testing.T) {
-	transcript.Run(t, "testdata/acl/*.txt", openShared)
-	for _, driver := range []string{"maildir", "mbox", "pack"} {
-		t.Run(driver, func(t *testing.T) {
-			transcript.Run(t, "testdata/acl/*.txt", func(t *testing.T, given []string) transcript.Peer {
-				return openShared(t, append([]string{"driver " + driver, "as-memory"}, given...))
-			})
-		})
-	}
+	everywhereWith(t, "testdata/acl/*.txt", openShared)
 }
 
 // A store that keeps no lists has none of the commands, and says so.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"rookery/imapworker/internal/sessiontest/stores"
 	"rookery/internal/mailstore"
 	"rookery/internal/numset"
 	"rookery/internal/transcript"
@@ -17,28 +18,16 @@ import (
 // Each transcript is there for the store in memory and for Maildir; in the other
 // formats those for the store in memory hold to the letter.
 func TestCondstore(t *testing.T) {
-	transcript.Run(t, "testdata/condstore/*.txt", openPeer)
-	for _, driver := range []string{"mbox", "pack"} {
-		t.Run(driver, func(t *testing.T) {
-			transcript.Run(t, "testdata/condstore/[^m]*.txt", func(t *testing.T, given []string) transcript.Peer {
-				return openPeer(t, append([]string{"driver " + driver}, given...))
-			})
-		})
-	}
+	transcript.RunIn(t, "testdata/condstore/*.txt", openPeer, stores.Variants(func(format, name string) bool {
+		return format == "maildir" || strings.HasPrefix(name, "maildir_")
+	})...)
 }
 
 // everywhere replays transcripts of the store in memory in all formats.
 func everywhere(t *testing.T, pattern string) { everywhereWith(t, pattern, openPeer) }
 
 func everywhereWith(t *testing.T, pattern string, open func(*testing.T, []string) transcript.Peer) {
-	transcript.Run(t, pattern, open)
-	for _, driver := range []string{"maildir", "mbox", "pack"} {
-		t.Run(driver, func(t *testing.T) {
-			transcript.Run(t, pattern, func(t *testing.T, given []string) transcript.Peer {
-				return open(t, append([]string{"driver " + driver, "as-memory"}, given...))
-			})
-		})
-	}
+	transcript.RunIn(t, pattern, open, stores.Variants(nil, "as-memory")...)
 }
 
 func TestQresync(t *testing.T) { everywhere(t, "testdata/qresync/*.txt") }

@@ -3,7 +3,6 @@ package session
 import (
 	"fmt"
 	"io"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -12,16 +11,14 @@ import (
 	"rookery/imapworker/internal/fetch"
 	"rookery/imapworker/internal/search"
 	"rookery/imapworker/internal/sessiontest/peers"
+	"rookery/imapworker/internal/sessiontest/stores"
 	"rookery/imapworker/internal/sorting"
 	"rookery/imapworker/internal/view"
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/annotation"
-	"rookery/internal/mailstore/engine"
-	"rookery/internal/mailstore/maildir"
-	"rookery/internal/mailstore/mbox"
 	"rookery/internal/mailstore/memstore"
-	"rookery/internal/mailstore/pack"
+	"rookery/internal/mailstore/nametree"
 	"rookery/internal/message"
 	"rookery/internal/transcript"
 	"rookery/internal/vfs/memfs"
@@ -95,6 +92,8 @@ func openPeer(t *testing.T, given []string) transcript.Peer {
 		case "clock": // what passes for the sessions passes for the store
 			p.disk = memfs.NewClock(start)
 			opt.Now = p.disk.Now
+		case "no-utf8":
+			p.settings.UTF8 = false
 		case "compress":
 			p.compress = func() {}
 		case "unauthenticate":
@@ -107,12 +106,9 @@ func openPeer(t *testing.T, given []string) transcript.Peer {
 	}
 	p.store = memstore.New(opt)
 	switch driver {
-	case "maildir":
-		p.shown = &shownModSeqs{asMemory: asMemory}
-		p.store = p.openMaildir(space)
-	case "mbox", "pack":
-		p.shown = &shownModSeqs{asMemory: true}
-		p.store = p.openEngine(driver)
+	case "maildir", "mbox", "pack":
+		p.shown = &shownModSeqs{asMemory: asMemory || driver != "maildir"}
+		p.store = p.open(driver, space)
 	}
 	for _, box := range boxes {
 		p.fill(box)
@@ -131,35 +127,12 @@ func (p *peer) diskClock() func() time.Time {
 	return memfs.NewClock(start).Now
 }
 
-// openMaildir opens an empty Maildir on a disk in memory, whose clock goes on
-// a little with each look, as a real one does.
-func (p *peer) openMaildir(space mailstore.Namespace) mailstore.Store {
+// open opens an empty store of a format, on a disk whose clock goes on a little with
+// each look, as a real one does.
+func (p *peer) open(format string, space mailstore.Namespace) mailstore.Store {
 	p.t.Helper()
-	disk := memfs.New(memfs.Options{Now: p.diskClock()})
-	if err := disk.Mkdir("Maildir", 0o700); err != nil {
-		p.t.Fatal(err)
-	}
-	special := []maildir.Special{{Name: prefixOf(space) + "Sent", Use: mailstore.UseSent}}
-	store, err := maildir.Open(maildir.Options{FS: disk, MailPath: "Maildir", Namespace: space, Special: special, Note: func(text string) { p.t.Log(text) }})
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return store
-}
-
-// openEngine opens an empty store of one of the formats that share an engine.
-func (p *peer) openEngine(driver string) mailstore.Store {
-	p.t.Helper()
-	disk := memfs.New(memfs.Options{Now: p.diskClock()})
-	note := func(text string) { p.t.Log(text) }
-	store, err := pack.Open(pack.Options{FS: disk, MailPath: "mail", Note: note, Step: 4096, JournalStep: 4096})
-	if driver == "mbox" {
-		store, err = mbox.Open(mbox.Options{Options: engine.Options{FS: disk, Note: note}, MailPath: "mail", Zone: time.UTC, JournalSize: 24 << 10})
-	}
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return store
+	return stores.Open(p.t, format, stores.Options{Now: p.diskClock(), Namespace: space,
+		Special: []nametree.Special{{Name: prefixOf(space) + "Sent", Use: mailstore.UseSent}}})
 }
 
 // fill makes a mailbox: its name, its special use if any, its number of messages.
@@ -254,24 +227,9 @@ func (p *peer) Close() {
 }
 
 func TestTranscripts(t *testing.T) {
-	transcript.Run(t, "testdata/*.txt", openPeer)
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, driver := range []string{"maildir", "mbox", "pack"} {
-		t.Run(driver, func(t *testing.T) {
-			for _, file := range files {
-				name := strings.TrimSuffix(filepath.Base(file), ".txt")
-				if inMemory[name] != "" || strings.HasPrefix(name, "maildir_") || driver != "maildir" && name == "list" { // their rig has no special uses
-					continue
-				}
-				transcript.Run(t, file, func(t *testing.T, given []string) transcript.Peer {
-					return openPeer(t, append([]string{"driver " + driver, "as-memory"}, given...))
-				})
-			}
-		})
-	}
+	transcript.RunIn(t, "testdata/*.txt", openPeer, stores.Variants(func(_, name string) bool {
+		return inMemory[name] != "" || strings.HasPrefix(name, "maildir_")
+	}, "as-memory")...)
 }
 
 // inMemory are transcripts that only the store in memory plays, and why; Maildir has

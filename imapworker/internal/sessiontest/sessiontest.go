@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -20,13 +19,10 @@ import (
 
 	"rookery/imapworker/internal/session"
 	"rookery/imapworker/internal/sessiontest/peers"
+	"rookery/imapworker/internal/sessiontest/stores"
 	"rookery/imapworker/internal/view"
 	"rookery/internal/mailstore"
-	"rookery/internal/mailstore/engine"
-	"rookery/internal/mailstore/maildir"
-	"rookery/internal/mailstore/mbox"
 	"rookery/internal/mailstore/memstore"
-	"rookery/internal/mailstore/pack"
 	"rookery/internal/numset"
 	"rookery/internal/transcript"
 	"rookery/internal/vfs/memfs"
@@ -39,43 +35,21 @@ var Start = time.Date(2024, 3, 1, 12, 0, 0, 0, time.UTC)
 //
 //	given: mail FILE [internaldate RFC3339] [flags \Seen $Keyword …]
 //
-// and the events "expunge UID", "flags UID \Seen …", "deliver FILE" are other
+// and "given: driver FORMAT" before them keeps the messages in a mail format, not in memory;
+// the events "expunge UID", "flags UID \Seen …", "deliver FILE" are other
 // sessions' doings. UIDVALIDITY is shown as 1001, HIGHESTMODSEQ as 1000, MAILBOXID as
 // (F1), and no $Forwarded that no message has, unless there is a line
 //
 //	given: numbers as they are
 func Opener(jobs session.Jobs) func(*testing.T, []string) transcript.Peer {
-	return opener(jobs, "memory")
-}
-
-// Everywhere replays transcripts in memory, and in each format but for those named.
-func Everywhere(t *testing.T, pattern string, jobs func() session.Jobs, but ...string) {
-	run := func(t *testing.T, pattern, driver string) {
-		transcript.Run(t, pattern, func(t *testing.T, given []string) transcript.Peer { return opener(jobs(), driver)(t, given) })
-	}
-	run(t, pattern, "memory")
-	files, err := filepath.Glob(pattern)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, driver := range []string{"maildir", "mbox", "pack"} {
-		t.Run(driver, func(t *testing.T) {
-			for _, file := range files {
-				if !slices.Contains(but, strings.TrimSuffix(filepath.Base(file), ".txt")) {
-					run(t, file, driver)
-				}
-			}
-		})
-	}
-}
-
-func opener(jobs session.Jobs, driver string) func(*testing.T, []string) transcript.Peer {
 	return func(t *testing.T, given []string) transcript.Peer {
-		p := &peer{t: t, store: openStore(t, driver), jobs: jobs}
+		p := &peer{t: t, jobs: jobs, store: memstore.New(memstore.Options{Now: func() time.Time { return Start }})}
 		p.Now, p.Begin = Start, p.begin
 		for _, g := range given {
 			words := strings.Fields(g)
 			switch words[0] {
+			case "driver":
+				p.store = stores.Open(t, words[1], stores.Options{Now: memfs.NewClock(Start).Now})
 			case "mail":
 				p.forwarded = p.forwarded || slices.Contains(words, "$Forwarded")
 				p.add(words[1], words[2:])
@@ -89,29 +63,21 @@ func opener(jobs session.Jobs, driver string) func(*testing.T, []string) transcr
 	}
 }
 
-// openStore opens an empty store.
-func openStore(t *testing.T, driver string) (store mailstore.Store) {
-	t.Helper()
-	disk := memfs.New(memfs.Options{Now: memfs.NewClock(Start).Now})
-	note := func(text string) { t.Log(text) }
-	err := disk.Mkdir("mail", 0o700)
-	if err != nil {
-		t.Fatal(err)
+// opener is Opener with a store of a format, or in "memory".
+func opener(jobs session.Jobs, driver string) func(*testing.T, []string) transcript.Peer {
+	return func(t *testing.T, given []string) transcript.Peer {
+		if driver != "memory" {
+			given = append([]string{"driver " + driver}, given...)
+		}
+		return Opener(jobs)(t, given)
 	}
-	switch driver {
-	case "maildir":
-		store, err = maildir.Open(maildir.Options{FS: disk, MailPath: "mail", Note: note})
-	case "mbox":
-		store, err = mbox.Open(mbox.Options{Options: engine.Options{FS: disk, Note: note}, MailPath: "mail", Zone: time.UTC, JournalSize: 24 << 10})
-	case "pack":
-		store, err = pack.Open(pack.Options{FS: disk, MailPath: "mail", Note: note, Step: 4096, JournalStep: 4096})
-	default:
-		store = memstore.New(memstore.Options{Now: func() time.Time { return Start }})
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return store
+}
+
+// Everywhere replays transcripts in memory, and in each format but for those named.
+func Everywhere(t *testing.T, pattern string, jobs func() session.Jobs, but ...string) {
+	left := func(_, name string) bool { return slices.Contains(but, name) }
+	open := func(t *testing.T, given []string) transcript.Peer { return Opener(jobs())(t, given) }
+	transcript.RunIn(t, pattern, open, stores.Variants(left)...)
 }
 
 type peer struct {
