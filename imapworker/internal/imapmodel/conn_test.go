@@ -41,6 +41,7 @@ type conn struct {
 	notify   notifying
 	knows    map[*mailbox]known // of mailboxes that NOTIFY watches; nil: of none
 	updates  map[string]*update // searches whose changes are told, by tag
+	before   map[*mailbox]known // what was so before the last command
 	heard    string             // the mailbox's name when the last command was answered
 	shaken   bool               // ann's worker ended: a call may be refused
 	cut      int                // the connection breaks after so many responses; 0: not
@@ -181,6 +182,8 @@ func (c *conn) take(effect func(a *answer)) *answer {
 	}
 	if effect != nil {
 		c.own(func() { effect(a) })
+	} else {
+		c.before = nil
 	}
 	for i, r := range a.all {
 		if c.cut > 0 && i >= c.cut {
@@ -350,14 +353,14 @@ func knownOf(b *mailbox) known { return known{b.name, b.next, uint32(len(b.messa
 
 // own does what a client's own command does: it knows of that.
 func (c *conn) own(effect func()) {
-	before := map[*mailbox]known{}
-	for b := range c.knows {
-		before[b] = knownOf(b)
+	c.before = map[*mailbox]known{}
+	for _, b := range c.w.mail[c.user].boxes {
+		c.before[b] = knownOf(b)
 	}
 	effect()
-	for b, k := range before {
-		if now := knownOf(b); now != k && c.knows != nil {
-			c.knows[b] = now
+	for b, k := range c.before {
+		if _, is := c.knows[b]; is && knownOf(b) != k {
+			c.knows[b] = knownOf(b)
 		}
 	}
 }
@@ -369,6 +372,9 @@ func (c *conn) toldStatus(r modelclient.Response) {
 		return
 	}
 	k := known{name: b.name}
+	if was, is := c.before[b]; is && was != knownOf(b) && statusOf(r) == (known{next: was.next, messages: was.messages}) {
+		return // what was so before the client's own command did something
+	}
 	for i := 0; i+1 < len(r.Data[1].List); i += 2 {
 		switch n := r.Data[1].List[i+1].Text; r.Data[1].List[i].Text {
 		case "MESSAGES":
@@ -385,6 +391,20 @@ func (c *conn) toldStatus(r modelclient.Response) {
 	if k == knownOf(b) {
 		c.knows[b] = k
 	}
+}
+
+// statusOf gives what a STATUS response says, with the name left out that it has in it.
+func statusOf(r modelclient.Response) (k known) {
+	for i := 0; i+1 < len(r.Data[1].List); i += 2 {
+		n, _ := strconv.ParseUint(r.Data[1].List[i+1].Text, 10, 32)
+		switch r.Data[1].List[i].Text {
+		case "MESSAGES":
+			k.messages = uint32(n)
+		case "UIDNEXT":
+			k.next = uint32(n)
+		}
+	}
+	return k
 }
 
 // leave is the end of a mailbox's selection.

@@ -15,5 +15,5 @@
 // picture (conn, steps), messages that come and go (messages, elsewhere), FETCH and
 // SEARCH (asking), SORT and THREAD (order), PARTIAL and UIDBATCHES (windows), ESEARCH of
 // several mailboxes (multi), searches that tell their changes (updates), annotations
-// (notes), and the same over a compressed line (line).
+// (notes), identifiers (ids), and the same over a compressed line (line).
 package imapmodel

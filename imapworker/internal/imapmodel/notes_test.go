@@ -11,30 +11,53 @@ import (
 // entries are the names of annotations.
 var entries = []string{"/private/comment", "/shared/comment", "/private/vendor/x/a", "/private/vendor/x/b", "/shared/vendor/x/a"}
 
-// notes gives where the annotations of a name are, the server's with "". nil: the user
-// has none there, since the mailbox is not there or another's (docs/acl.md).
-func (c *conn) notes(name string) map[string]string {
-	switch at := c.where(name); {
-	case c.user == bob && c.w.sharing == byNames:
-		return nil
-	case name == "":
-		return c.w.mail[c.user].notes
-	case at.role != owner || at.of.boxes[at.name] == nil:
-		return nil
-	default:
-		return at.of.boxes[at.name].notes
+// notes gives the annotations of a name, the server's with "", as the user has them: of
+// another's mailbox those below /shared are everybody's, and the others his own
+// (docs/acl.md). ok is false where he may have none.
+func (c *conn) notes(name string) (notes map[string]string, ok bool) {
+	if c.user == bob && c.w.sharing == byNames {
+		return nil, false
+	}
+	if name == "" {
+		return c.w.mail[c.user].notes, true
+	}
+	b := c.find(name)
+	if b == nil || !strings.ContainsAny(c.may(b), "rswip") {
+		return nil, false
+	}
+	notes = map[string]string{}
+	for entry, value := range b.notes {
+		if b.of.user == c.user || strings.HasPrefix(entry, "/shared/") {
+			notes[entry] = value
+		}
+	}
+	if b.of.user != c.user {
+		maps.Copy(notes, b.own)
+	}
+	return notes, true
+}
+
+// note sets an annotation, or with "" removes it.
+func (c *conn) note(name, entry, value string) {
+	notes := c.w.mail[c.user].notes
+	if b := c.find(name); name != "" && b.of.user != c.user && !strings.HasPrefix(entry, "/shared/") {
+		notes = b.own
+	} else if name != "" {
+		if notes = b.notes; notes[entry] != value {
+			b.above = b.told // RFC 7162 §3.2
+		}
+	}
+	if delete(notes, entry); value != "" {
+		notes[entry] = value
 	}
 }
 
 // doMetadata is SETMETADATA and GETMETADATA (RFC 5464).
 func doMetadata(w *world, c *conn, n [6]uint32) {
 	name, shown := c.name(n[1]), `""`
-	switch {
-	case n[1]/64%8 == 0:
+	if n[1]/64%8 == 0 {
 		name = ""
-	case c.where(name).role == guest && w.sharing != byNames:
-		return // others' mailboxes have rules of their own
-	default:
+	} else {
 		shown = w.wire(name)
 	}
 	if n[2]%2 == 0 {
@@ -54,9 +77,9 @@ func doMetadata(w *world, c *conn, n [6]uint32) {
 		deep = func(entry string) bool { return strings.HasPrefix(entry, asked+"/") }
 	}
 	c.do(fmt.Sprintf("GETMETADATA %s%s %s", options, shown, list), func(a *answer) {
-		notes := c.notes(name)
-		c.wantOK(a, notes != nil)
-		if notes == nil {
+		notes, ok := c.notes(name)
+		c.wantOK(a, ok)
+		if !ok {
 			return
 		}
 		want := map[string]string{}
@@ -94,14 +117,11 @@ func (c *conn) setMetadata(name, shown string, n [6]uint32) {
 		list = append(list, entry+" "+text)
 	}
 	c.do(fmt.Sprintf("SETMETADATA %s (%s)", shown, strings.Join(list, " ")), func(a *answer) {
-		notes := c.notes(name)
-		c.wantOK(a, notes != nil && !server)
+		_, ok := c.notes(name)
+		c.wantOK(a, ok && !server)
 		for entry, value := range change {
-			if server {
-				break // all or none
-			}
-			if delete(notes, entry); value != "" && notes != nil {
-				notes[entry] = value
+			if ok && !server { // all or none
+				c.note(name, entry, value)
 			}
 		}
 	})

@@ -12,6 +12,7 @@ import (
 	"rookery/internal/mailstore/guarded"
 	"rookery/internal/mailstore/memstore"
 	"rookery/internal/mailstore/others"
+	"rookery/internal/mailstore/ownnotes"
 	"rookery/internal/mailstore/remote"
 	"rookery/internal/mailstore/spaces"
 )
@@ -170,7 +171,7 @@ func (w *world) share() {
 
 // foreignSpace is the namespace that bob has ann's mail in.
 func (w *world) foreignSpace(sep byte) others.Options {
-	opt := others.Options{Directory: w.reach, Hidden: []string{"bob"},
+	opt := others.Options{Directory: w.reach, Hidden: []string{"bob"}, Notes: ownnotes.New(w.disk, "bob", mailstore.AnnotationLimits{}),
 		Namespace: mailstore.Namespace{Kind: mailstore.OtherUsers, Prefix: "Other Users" + string(rune(sep)), Separator: sep, List: true}}
 	if w.sharing == byPublic {
 		opt.Owner, opt.Namespace.Kind, opt.Namespace.Prefix = "ann", mailstore.Shared, "Public"+string(rune(sep))

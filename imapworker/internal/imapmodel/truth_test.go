@@ -50,6 +50,7 @@ type mailbox struct {
 	messages []*message
 	grants   grants            // its access control list
 	notes    map[string]string // its annotations
+	own      map[string]string // bob's own of it, where it is another's
 	gone     bool              // it was deleted
 	told     [2]uint64         // by side: the highest mod-sequence that anybody was told
 	above    [2]uint64         // HIGHESTMODSEQ must be above this (RFC 7162 §3.1.2.1)
@@ -99,7 +100,7 @@ func newTruth(user int) *truth {
 }
 
 func (t *truth) make(name string, list grants) *mailbox {
-	b := &mailbox{name: name, next: 1, grants: maps.Clone(list), notes: map[string]string{}, of: t}
+	b := &mailbox{name: name, next: 1, grants: maps.Clone(list), notes: map[string]string{}, own: map[string]string{}, of: t}
 	if b.grants == nil {
 		b.grants = grants{}
 	}
