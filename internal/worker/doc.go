@@ -52,7 +52,8 @@ type Host struct {
 	Settings   *settings.Set // with the user's own
 	User       redeemmsg.Record
 	PrivateUID bool
-	// Changed tells master that this process changed the user's mail.
+	// Changed tells master that this process changed the user's mail: at once, but
+	// not more often than every 20 ms.
 	Changed func()
 	// Inbox reaches an mbox outside mail_path through rookery-dotlock; nil if
 	// master started none.

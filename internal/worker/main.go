@@ -59,7 +59,9 @@ func run(p Program) error {
 	boot := tree.BootID() // from /proc, which the sandbox takes away
 	tree.Close()
 	_ = time.Now().Local().String() // the time zone is read while there is one: From_ lines need it
-	host := &Host{Log: log, bootID: boot, Changed: func() { ctl.Send(&workermsg.Changed{}, -1) },
+	changes := &announcer{tell: func() { ctl.Send(&workermsg.Changed{}, -1) }}
+	defer changes.end()
+	host := &Host{Log: log, bootID: boot, Changed: changes.changed,
 		sharing: newSharing(func(m ipc.Message) error { return ctl.Send(m, -1) }, func(text string) { log.Warnf("%s", text) })}
 	defer host.sharing.end()
 	if err := confine(p, env, ctl, host, set); err != nil {
