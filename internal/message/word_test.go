@@ -90,5 +90,8 @@ func FuzzDecodeHeader(f *testing.F) {
 		if len(got) > 8*len(b)+8 {
 			t.Fatalf("%d bytes grew to %d", len(b), len(got))
 		}
+		if text, converted := DecodeForOrder(string(b)); converted && text != string(got) || !converted && len(text) > len(b) {
+			t.Fatalf("%q: %q, %v; decoded %q", b, text, converted, got)
+		}
 	})
 }

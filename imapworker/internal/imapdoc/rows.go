@@ -63,7 +63,7 @@ var Rows = []Row{
 	{"THREAD=ORDEREDSUBJECT", "RFC 5256", "", ""},
 	{"THREAD=REFERENCES", "RFC 5256", "", ""},
 	{"THREAD=REFS", "draft-ietf-morg-inthread", "", ""},
-	{"I18NLEVEL=1", "RFC 5255", "", "Texts are compared by i;unicode-casemap. In SORT and THREAD those that cannot be converted to UTF-8 (a charset that is not known, octets that are none of theirs) come behind all others, by their octets. SEARCH finds in them what §4.6 finds by octets, and more: those that are no UTF-8 count as windows-1252, and case does not count."},
+	{"I18NLEVEL=1", "RFC 5255", "", "Texts are compared by i;unicode-casemap, with one step more: what a character is taken apart into is put in titlecase again, so that `fi` finds its ligature. In SORT and THREAD those that cannot be converted to UTF-8 (a charset that is not known, octets that are none of theirs) come behind all others, by their octets. SEARCH finds in them what §4.6 finds by octets, and more: those that are no UTF-8 count as windows-1252, and case does not count."},
 	{"LANGUAGE", "RFC 5255", both, "English, German, French, Spanish and Japanese, for the texts of OK, NO and BYE; those of BAD stay English. What was chosen before the login holds after it. `default` is i-default."},
 }
 
