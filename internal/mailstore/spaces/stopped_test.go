@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/spaces"
 	"rookery/internal/numset"
 )
 
@@ -56,6 +57,33 @@ func TestAcrossStops(t *testing.T) {
 		}
 		if test.at == 0 && len(res.From) == 0 {
 			t.Errorf("%+v: it tells nothing", test)
+		}
+	}
+}
+
+// unread is a mailbox none of whose messages may be opened.
+type unread struct {
+	mailstore.Mailbox
+	t *testing.T
+}
+
+func (u unread) Message(uid mailstore.UID) (mailstore.Message, error) {
+	u.t.Errorf("message %d was opened", uid)
+	return u.Mailbox.Message(uid)
+}
+
+// It is asked before each message is read.
+func TestAcrossStopsAtOnce(t *testing.T) {
+	s := fresh(t)
+	if _, err := s.Create("Old/x", 0); err != nil {
+		t.Fatal(err)
+	}
+	put(t, s, "INBOX", mailstore.AppendMeta{}, "Subject: a\r\n\r\na\r\n", "Subject: b\r\n\r\nb\r\n")
+	for _, move := range []bool{false, true} {
+		_, err := spaces.Across(unread{box(t, s, "INBOX"), t}, mailstore.Transfer{UIDs: numset.Span(1, 2), To: "Old/x", Move: move,
+			Stop: func() error { return errors.New("stop") }}, s)
+		if !errors.Is(err, mailstore.ErrStopped) {
+			t.Errorf("move %v: %v", move, err)
 		}
 	}
 }
