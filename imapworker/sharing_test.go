@@ -317,7 +317,7 @@ func TestNotifyOfOthers(t *testing.T) {
 	ann.ok("SETACL New bob lr")
 	bob.until(`* LIST (\HasNoChildren) "/" "Other Users/ann/New"`)
 	ann.ok("SETACL New bob -l")
-	bob.until(`* LIST (\NonExistent \Noselect \HasNoChildren) "/" "Other Users/ann/New"`)
+	bob.until(`* LIST (\NonExistent \HasNoChildren) "/" "Other Users/ann/New"`)
 }
 
 // A public namespace shows the mail of its owner, who has it as his own.

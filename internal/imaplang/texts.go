@@ -128,6 +128,7 @@ var table = []row{
 	{"Mailbox name begins with / or ~.", [4]string{"Der Name beginnt mit / oder ~.", "Le nom commence par / ou ~.", "El nombre empieza por / o ~.", "名前が / か ~ で始まっています。"}},
 	{"Mailbox name has . or .. as a part.", [4]string{"Der Name hat . oder .. als Ebene.", "Le nom a . ou .. comme partie.", "El nombre tiene . o .. como parte.", "名前に . か .. の階層があります。"}},
 	{"Mailbox name has a control character.", [4]string{"Der Name enthält ein Steuerzeichen.", "Le nom contient un caractère de contrôle.", "El nombre contiene un carácter de control.", "名前に制御文字があります。"}},
+	{"Mailbox name has a character that Unicode does not have.", [4]string{"Der Name enthält ein Zeichen, das Unicode nicht kennt.", "Le nom contient un caractère qu'Unicode ne connaît pas.", "El nombre contiene un carácter que Unicode no tiene.", "名前にUnicodeにない文字があります。"}},
 	{"Mailbox name is too long.", [4]string{"Der Name ist zu lang.", "Le nom est trop long.", "El nombre es demasiado largo.", "名前が長すぎます。"}},
 	{"Mailbox name is not valid modified UTF-7.", [4]string{"Der Name ist kein gültiges modifiziertes UTF-7.", "Le nom n'est pas en UTF-7 modifié valide.", "El nombre no es UTF-7 modificado válido.", "名前が正しい修正 UTF-7 ではありません。"}},
 	{"Mailbox name is not valid UTF-8.", [4]string{"Der Name ist kein gültiges UTF-8.", "Le nom n'est pas en UTF-8 valide.", "El nombre no es UTF-8 válido.", "名前が正しい UTF-8 ではありません。"}},

@@ -43,7 +43,7 @@ var (
 	ErrUTF8     = errors.New("mailbox name is not valid UTF-8")
 	ErrSlash    = errors.New("mailbox name has a / that is not this namespace's separator")
 
-	ErrUnassigned = errors.New("mailbox name has a character that Unicode " + unicode.Version + " does not have")
+	ErrUnassigned = errors.New("mailbox name has a character that Unicode does not have")
 )
 
 // Name is a mailbox's name: valid UTF-8 in NFC, '/' between the levels, INBOX

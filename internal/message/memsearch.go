@@ -55,12 +55,16 @@ func (k *Key) InTextBytes(msg []byte, root *Part, lim Limits) (bool, error) {
 	if k.Empty() || k.inWholeHeaderBytes(msg[:HeaderEnd(msg)], lim) {
 		return true, nil
 	}
-	return k.InBodyBytes(msg, root, lim)
+	return k.inPartsBytes(msg, root, lim, true)
 }
 
 // InBodyBytes is InBody over a message in memory. A tree that goes beyond the
 // message, since it is another one's, is an error.
 func (k *Key) InBodyBytes(msg []byte, root *Part, lim Limits) (bool, error) {
+	return k.inPartsBytes(msg, root, lim, false)
+}
+
+func (k *Key) inPartsBytes(msg []byte, root *Part, lim Limits, headers bool) (bool, error) {
 	if k.Empty() {
 		return true, nil
 	}
@@ -72,7 +76,7 @@ func (k *Key) InBodyBytes(msg []byte, root *Part, lim Limits) (bool, error) {
 		if p.BodyEnd > int64(len(msg)) {
 			return false, errShort()
 		}
-		if p != root && k.inWholeHeaderBytes(msg[p.HeaderStart:p.BodyStart], lim) {
+		if headers && p != root && k.inWholeHeaderBytes(msg[p.HeaderStart:p.BodyStart], lim) {
 			return true, nil
 		}
 		for i := len(p.Children) - 1; i >= 0; i-- {

@@ -89,14 +89,21 @@ func (k *Key) InText(r io.ReaderAt, root *Part, lim Limits) (bool, error) {
 	if found, err := k.inWholeHeader(r, root.Header(), lim); found || err != nil {
 		return found, err
 	}
-	return k.InBody(r, root, lim)
+	return k.inParts(r, root, lim, true)
 }
 
 // InBody reports whether the key is in the body (BODY): in a text part, transfer
-// encoding and charset decoded, in the header of a part, or in that of a message
-// within. Other types are not looked into, as RFC 3501 §6.4.4 allows. Parts that
-// cannot be decoded are searched as far as they can.
+// encoding and charset decoded. It is in no header of a part or of a message within
+// (RFC 9051 §6.4.4: "Unlike TEXT …, this doesn't match any header fields"). Other types
+// are not looked into, as RFC 3501 §6.4.4 allows. Parts that cannot be decoded are
+// searched as far as they can.
 func (k *Key) InBody(r io.ReaderAt, root *Part, lim Limits) (bool, error) {
+	return k.inParts(r, root, lim, false)
+}
+
+// inParts looks for the key in the text parts, and in the headers of parts if these
+// count.
+func (k *Key) inParts(r io.ReaderAt, root *Part, lim Limits, headers bool) (bool, error) {
 	if k.Empty() {
 		return true, nil
 	}
@@ -105,7 +112,7 @@ func (k *Key) InBody(r io.ReaderAt, root *Part, lim Limits) (bool, error) {
 	for len(stack) > 0 {
 		p := stack[len(stack)-1]
 		stack = stack[:len(stack)-1]
-		if p != root {
+		if headers && p != root {
 			if found, err := k.inWholeHeader(r, p.Header(), lim); found || err != nil {
 				return found, err
 			}

@@ -206,8 +206,11 @@ func (r *run) writeBinary(o *one, p *part) error {
 	enc := r.ctx.Enc
 	enc.Append(r.labels[p.no])
 	switch {
-	case !p.Found, p.size() == 0:
-		enc.Quoted("") // as BODY[…] of a part that is not there
+	case !p.Found:
+		writeAbsent(enc)
+		return nil
+	case p.size() == 0:
+		enc.Quoted("")
 		return nil
 	case !enc.Literal(p.size(), p.nul):
 		return nil // our own bug, which the session logs

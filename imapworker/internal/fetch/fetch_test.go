@@ -17,7 +17,7 @@ import (
 func TestTranscripts(t *testing.T) {
 	parse := fetch.Parser(fetch.Config{Limits: message.DefaultLimits()})
 	sessiontest.Everywhere(t, "testdata/*.txt", func() session.Jobs { return session.Jobs{Fetch: parse} },
-		"items") // the formats keep no zone of INTERNALDATE
+		"items", "keywords") // the formats keep no zone of INTERNALDATE, and each has a UIDVALIDITY of its own
 }
 
 func FuzzParse(f *testing.F) {

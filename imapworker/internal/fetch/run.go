@@ -379,9 +379,10 @@ func (r *run) writeSection(o *one, p *part) error {
 	enc := r.ctx.Enc
 	enc.Append(r.labels[p.no])
 	switch {
-	case !p.Found, p.size() == 0:
-		// RFC 3501 leaves open what a part that is not there gives. The empty
-		// string is what clients of Dovecot know; NIL trips some.
+	case !p.Found:
+		writeAbsent(enc)
+		return nil
+	case p.size() == 0:
 		enc.Quoted("")
 		return nil
 	case !enc.Literal(p.size(), false):
@@ -415,6 +416,17 @@ func (r *run) writeSection(o *one, p *part) error {
 		plain = !nul
 	}
 	return r.ctx.Body(msg, p.Where.Start, p.Where.Len(), plain)
+}
+
+// writeAbsent writes the value of a part that is not there. RFC 3501 leaves it open: the
+// empty string is what clients of Dovecot know, and NIL trips some. RFC 9051 §4.5 has NIL,
+// which "indicates absence of the body part".
+func writeAbsent(enc *imapwire.Encoder) {
+	if enc.Options.Rev2 {
+		enc.Nil()
+		return
+	}
+	enc.Quoted("")
 }
 
 // count counts a section for the session's last line.

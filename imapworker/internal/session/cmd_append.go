@@ -92,6 +92,9 @@ func (s *Session) decide(lit imapwire.Announced) imapwire.Verdict {
 		case refused.Cond != "":
 			return refuse(refused)
 		case !is:
+			if reply, no := s.noCommand(lit); no {
+				return refuse(reply)
+			}
 			if reply, long := s.longValue(lit); long {
 				return refuse(reply)
 			}
@@ -111,7 +114,7 @@ func (s *Session) decide(lit imapwire.Announced) imapwire.Verdict {
 	if s.append == nil {
 		s.last = to.name
 		if refused, err := s.beginAppend(to); err != nil {
-			return refuse(s.failure(err))
+			return refuse(s.failure(to.mailbox, err))
 		} else if refused.Cond != "" {
 			return refuse(refused)
 		}
@@ -161,8 +164,8 @@ func refuse(reply view.Reply) imapwire.Verdict {
 }
 
 // failure is the answer to an error of the mailbox that messages go to.
-func (s *Session) failure(err error) view.Reply {
-	reply, err := s.tryCreate(err)
+func (s *Session) failure(to imapname.Name, err error) view.Reply {
+	reply, err := s.tryCreate(to, err)
 	if err != nil {
 		reply = s.refusal(err)
 	}
@@ -178,7 +181,7 @@ func (s *Session) beginAppend(to appendTarget) (refused view.Reply, err error) {
 	}
 	appender, err := s.cfg.Store.Append(string(to.mailbox))
 	if err != nil {
-		return s.tryCreate(err)
+		return s.tryCreate(to.mailbox, err)
 	}
 	if to.replace != nil {
 		to.replace.credit(s, appender)
@@ -204,7 +207,7 @@ func (s *Session) beginMessage(meta mailstore.AppendMeta, size int64) (refused v
 	}
 	to, err := a.appender.Add(meta, size)
 	if err != nil {
-		return s.failure(err)
+		return s.failure(a.mailbox, err)
 	}
 	if a.to = to; a.binary {
 		a.coder = tobase64.New(to)
@@ -262,7 +265,7 @@ func (s *Session) appendFailure() view.Reply {
 		// RFC 3501 §9: literal = "{" number "}" CRLF *CHAR8, which has no NUL
 		return view.Bad("NUL byte in a message that is no literal8.")
 	case s.append.err != nil:
-		return s.failure(s.append.err)
+		return s.failure(s.append.mailbox, s.append.err)
 	case s.append.ascii && s.append.header.high:
 		return eightBitHeader
 	}
@@ -323,7 +326,7 @@ func (s *Session) commitAppend() (view.Reply, error) {
 	s.aboutToAdd(string(a.mailbox))
 	result, err := a.appender.Commit()
 	if err != nil {
-		return s.tryCreate(err)
+		return s.tryCreate(a.mailbox, err)
 	}
 	s.counts.Appended += uint64(len(result.UIDs))
 	s.madeHere(string(a.mailbox), result.UIDs)

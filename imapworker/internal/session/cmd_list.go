@@ -285,8 +285,9 @@ func (c *list) attributes(f mailstore.Folder) []string {
 	var attrs []string
 	switch {
 	case f.Attrs&mailstore.NonExistent != 0 && c.extended:
-		// RFC 5258 §3: \NonExistent implies \Noselect; old clients know the latter only
-		attrs = append(attrs, `\NonExistent`, `\Noselect`)
+		// RFC 5258 §3: \NonExistent implies \Noselect, and of mbx-list-sflag there is "only
+		// one per LIST response" (RFC 9051 §9). Who knows the old form alone reads \Noselect.
+		attrs = append(attrs, `\NonExistent`)
 	case f.Attrs&(mailstore.NoSelect|mailstore.NonExistent) != 0:
 		attrs = append(attrs, `\Noselect`)
 	}

@@ -136,7 +136,7 @@ func (c *copyCommand) run(s *Session) (view.Reply, error) {
 	}
 	switch {
 	case err != nil:
-		return s.tryCreate(err)
+		return s.tryCreate(c.mailbox, err)
 	case len(result.To) > 0:
 	case !c.uid && !uids.Empty():
 		// Expunged between the look above and the copy.

@@ -118,7 +118,7 @@ func (r *replacing) commit(s *Session) (view.Reply, error) {
 	s.aboutToAdd(string(s.append.mailbox))
 	result, err := s.append.appender.Commit()
 	if err != nil {
-		return s.tryCreate(err)
+		return s.tryCreate(s.append.mailbox, err)
 	}
 	s.changed()
 	gone, err := s.expunge(numset.Of(r.uid))

@@ -137,7 +137,7 @@ func (s *Session) decoder(p []byte) *imapwire.Decoder {
 // command parses one command and runs it.
 func (s *Session) command(p []byte) {
 	d := s.decoder(p)
-	var tag, name string
+	var tag string
 	switch {
 	case len(p) == 0:
 		s.answer("", view.Bad("Empty command."))
@@ -145,33 +145,13 @@ func (s *Session) command(p []byte) {
 	case !d.WantTag(&tag):
 		s.answer("", view.Bad("Invalid tag."))
 		return
-	case !d.WantSP() || !d.WantAtom(&name):
-		s.answer(tag, view.Bad("Command missing."))
+	}
+	name, cmd, refused := s.find(d)
+	if refused.Cond != "" {
+		s.answer(tag, refused)
 		return
 	}
-	name = strings.ToUpper(name)
-	uid := false
-	if name == "UID" && d.SP() {
-		var second string
-		if d.WantWord(&second) {
-			uid, name = true, "UID "+strings.ToUpper(second)
-		}
-	}
-	cmd, known := commands[name]
-	switch {
-	case !known:
-		s.answer(tag, view.Bad("Unknown command."))
-		return
-	case cmd.legal == 0:
-		s.answer(tag, view.Bad("Already logged in."))
-		return
-	case cmd.legal&s.state() == 0 && cmd.legal == selected:
-		s.answer(tag, view.Bad("No mailbox selected."))
-		return
-	case cmd.legal&s.state() == 0:
-		s.answer(tag, view.Bad("Command is not allowed while a mailbox is selected."))
-		return
-	}
+	uid := strings.HasPrefix(name, "UID ")
 	s.last = name
 	if instead := outdated[name]; instead != "" && s.enc.Options.Rev2 {
 		s.answer(tag, view.Bad("IMAP4rev2 has no "+name+"; use "+instead+"."))
@@ -221,6 +201,46 @@ func (s *Session) command(p []byte) {
 		s.tellOthers(names)
 	}
 	s.finishCommand(tag, cmd, uid, reply, err)
+}
+
+// find reads what stands behind the tag up to the command's name, and gives its row;
+// refused says that there is none, or none that is legal now.
+func (s *Session) find(d *imapwire.Decoder) (name string, cmd row, refused view.Reply) {
+	if !d.WantSP() || !d.WantAtom(&name) {
+		return name, cmd, view.Bad("Command missing.")
+	}
+	name = strings.ToUpper(name)
+	if name == "UID" && d.SP() {
+		var second string
+		if d.WantWord(&second) {
+			name = "UID " + strings.ToUpper(second)
+		}
+	}
+	cmd, known := commands[name]
+	switch {
+	case !known:
+		return name, cmd, view.Bad("Unknown command.")
+	case cmd.legal == 0:
+		return name, cmd, view.Bad("Already logged in.")
+	case cmd.legal&s.state() == 0 && cmd.legal == selected:
+		return name, cmd, view.Bad("No mailbox selected.")
+	case cmd.legal&s.state() == 0:
+		return name, cmd, view.Bad("Command is not allowed while a mailbox is selected.")
+	}
+	return name, cmd, view.Reply{}
+}
+
+// noCommand refuses, before the client sends the literal that it announces, what find
+// refuses: RFC 9051 §2.2.1 has BAD "prevent the client from sending any more of the
+// command", and §7.6 shows it. Later literals of a command need no look.
+func (s *Session) noCommand(lit imapwire.Announced) (refused view.Reply, is bool) {
+	var tag string
+	d := s.decoder(lit.Prefix)
+	if lit.Index > 0 || !d.WantTag(&tag) || d.Peek() != ' ' {
+		return refused, false
+	}
+	_, _, refused = s.find(d)
+	return refused, refused.Cond != ""
 }
 
 // finishCommand tells what is new and answers.
@@ -285,8 +305,10 @@ func (p *parser) mailboxTrimmed(name *imapname.Name, trim bool) bool {
 func (p *parser) mailboxName(raw string, name *imapname.Name, trim bool) bool {
 	parsed, err := p.s.dialect(raw).Parse(raw, trim)
 	switch {
-	case err == imapname.ErrEncoding || err == imapname.ErrUTF8:
+	case err == imapname.ErrEncoding:
 		return p.Fail("a mailbox name in modified UTF-7")
+	case err == imapname.ErrUTF8:
+		return p.Fail("a mailbox name in UTF-8")
 	case p.nameErr != nil:
 	case err != nil:
 		p.nameErr = err

@@ -6,6 +6,8 @@ import (
 
 	"rookery/imapworker/internal/view"
 	"rookery/internal/errkind"
+	"rookery/internal/imapname"
+	"rookery/internal/mailstore"
 )
 
 // refusals are the answers to errors by their kind (RFC 5530 §3). Texts name
@@ -54,9 +56,17 @@ func (s *Session) refusal(err error) view.Reply {
 
 // tryCreate is refusal for commands whose target may be created by the client
 // (RFC 3501 §6.3.11, §6.4.7: TRYCREATE).
-func (s *Session) tryCreate(err error) (view.Reply, error) {
-	if errkind.Is(err, errkind.NotFound) {
+func (s *Session) tryCreate(to imapname.Name, err error) (view.Reply, error) {
+	if errkind.Is(err, errkind.NotFound) || errkind.Is(err, errkind.Invalid) && s.isParent(to) {
 		return view.No("TRYCREATE", "Mailbox does not exist."), nil
 	}
 	return view.Reply{}, err
+}
+
+// isParent reports whether a name of the user's own stands for its children alone, so
+// that CREATE can make it a mailbox. A namespace's prefix is none of these.
+func (s *Session) isParent(name imapname.Name) bool {
+	ns, _ := spaceOf(s.cfg.Store.Namespaces(), string(name))
+	f, err := s.cfg.Store.Lookup(string(name))
+	return err == nil && f.Attrs&mailstore.NonExistent != 0 && ns.Kind == mailstore.Private && prefixOf(ns) != string(name)+imapname.Separator
 }

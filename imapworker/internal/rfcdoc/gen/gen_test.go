@@ -39,13 +39,17 @@ RFC 9999                         Something                     May 2026
 
    1. Not a section MUST be seen here.
 
+1.2.  8-Bit Strings
+
+   20 of them MUST be read.
+
 Appendix B.  List
 
    MUST (specification requirement term)  Section 1
 
 B.1.  Last
 `
-	want := []section{{"1", "Introduction", 4}, {"1.1", `More\|than one`, 1}, {"B", "List", 0}, {"B.1", "Last", 0}}
+	want := []section{{"1", "Introduction", 4}, {"1.1", `More\|than one`, 1}, {"1.2", "8-Bit Strings", 1}, {"B", "List", 0}, {"B.1", "Last", 0}}
 	if got := sectionsOf(text); !slices.Equal(got, want) {
 		t.Errorf("%+v", got)
 	}

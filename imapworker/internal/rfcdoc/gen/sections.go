@@ -13,7 +13,7 @@ var rfcs = []int{9051, 3501, 2177, 2342, 2971, 3348, 3502, 3516, 3691, 4314, 431
 	5464, 5465, 5466, 5530, 5819, 5957, 6154, 6851, 6855, 7162, 7377, 7888, 7889, 8437, 8438, 8440, 8457, 8474, 8508, 8514, 8970, 9208, 9394}
 
 var (
-	heading = regexp.MustCompile(`^(?:([0-9]+(?:\.[0-9]+)*)\.?|([A-Z](?:\.[0-9]+)+)\.?|Appendix ([A-Z])[.:]?) +([A-Za-z"*\\].*)$`)
+	heading = regexp.MustCompile(`^(?:([0-9]+(?:\.[0-9]+)*)\.?|([A-Z](?:\.[0-9]+)+)\.?|Appendix ([A-Z])[.:]?) +((?:[0-9]+-)?[A-Za-z"*\\].*)$`)
 	demand  = regexp.MustCompile(`\b(MUST|SHALL|REQUIRED)\b`)
 	furnish = regexp.MustCompile(`^RFC \d+ |\[Page \d+\]$`) // a page's head and foot
 	dotted  = regexp.MustCompile(`\.\.|\. \. `)             // a line of a table of contents
