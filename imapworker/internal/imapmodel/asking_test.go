@@ -96,6 +96,21 @@ func (c *conn) checkBodies(a *answer, list []*message) {
 	}
 }
 
+// uidOf gives the UID that a FETCH response speaks of, 0 for none. Numbers are those from
+// before the answer: what comes behind an expunge names UIDs.
+func (c *conn) uidOf(r modelclient.Response) uint32 {
+	if v, ok := r.Item("UID"); ok {
+		return c.number(v.Text)
+	}
+	switch {
+	case r.Name == "UIDFETCH":
+		return r.Num
+	case r.Name == "FETCH" && int(r.Num) <= len(c.shadow) && r.Num > 0:
+		return c.shadow[r.Num-1].uid
+	}
+	return 0
+}
+
 // doChangedSince is FETCH with CHANGEDSINCE (RFC 7162 §3.1.4.1), with VANISHED too
 // (§3.2.6).
 func doChangedSince(w *world, c *conn, n [6]uint32) {
@@ -128,11 +143,7 @@ func doChangedSince(w *world, c *conn, n [6]uint32) {
 			}
 			told := map[uint32]bool{}
 			for _, r := range a.all {
-				if r.Name == "FETCH" && int(r.Num) <= len(c.shadow) && r.Num > 0 {
-					told[c.shadow[r.Num-1].uid] = true
-				} else if r.Name == "UIDFETCH" {
-					told[r.Num] = true
-				}
+				told[c.uidOf(r)] = true
 			}
 			for _, m := range live(list) {
 				switch last := c.now(m).modSeq; {

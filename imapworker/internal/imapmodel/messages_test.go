@@ -103,11 +103,7 @@ func (c *conn) answeredStore(a *answer, there, failed []*message, silent bool) {
 		if _, ok := r.Item("FLAGS"); !ok {
 			continue
 		}
-		if r.Name == "UIDFETCH" {
-			told[r.Num] = true
-		} else if int(r.Num) <= len(c.shadow) && r.Num > 0 {
-			told[c.shadow[r.Num-1].uid] = true
-		}
+		told[c.uidOf(r)] = true
 	}
 	for _, m := range there {
 		if !told[m.uid] && (!silent || slices.Contains(failed, m)) {
