@@ -1,6 +1,7 @@
 package session
 
 import (
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -162,5 +163,46 @@ func TestSharingNotesTable(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// hiddenLines are commands about a mailbox of another's that is not to be known, with how
+// often its owner is asked: about the selected mailbox, about others that NOTIFY looks at,
+// and where something is to be made. What the owner's end then does for the one that is there and
+// the one that is not, package guarded's tests compare.
+var hiddenLines = []struct {
+	line  string
+	asked int
+}{
+	{"SELECT Box", 0}, {"EXAMINE Box", 0}, {"STATUS Box (MESSAGES)", 0}, {`LIST "" Box`, 0}, {`LIST "" Box RETURN (STATUS (MESSAGES) MYRIGHTS METADATA (/shared/comment))`, 0},
+	{"APPEND Box {4+}\r\na: b", 0}, {"COPY 1 Box", 2}, {"MOVE 1 Box", 2}, {"REPLACE 1 Box {4+}\r\na: b", 2}, {"DELETE Box", 0}, {"RENAME Box Full/x", 0},
+	{"GETACL Box", 0}, {"SETACL Box bob lr", 0}, {"DELETEACL Box bob", 0}, {"LISTRIGHTS Box bob", 0}, {"MYRIGHTS Box", 0}, {"GETQUOTAROOT Box", 0},
+	{"GETMETADATA Box /shared/comment", 0}, {`SETMETADATA Box (/shared/comment "x" /private/comment "x")`, 0}, {"SUBSCRIBE Box", 0}, {"UNSUBSCRIBE Box", 0}, {`LSUB "" Box`, 0},
+	{"NOTIFY SET (MAILBOXES Box (MessageNew MessageExpunge MailboxName MailboxMetadataChange))", 1}, {"NOTIFY SET STATUS (SUBTREE Box (MessageNew MessageExpunge))", 0},
+	{"ESEARCH IN (mailboxes Box) ALL", 0}, {"CREATE Box/new", 1}, {"RENAME Full Box/new", 1},
+}
+
+// No command about a hidden mailbox goes to its owner where one about a mailbox that is not
+// there does not, and the answers are the same.
+func TestHiddenAsksNobody(t *testing.T) {
+	for _, q := range hiddenLines {
+		var answers [2]string
+		for i, name := range []string{"Box", "Nil"} {
+			c := openCommunity(t, []string{"channels", "ann mailbox INBOX 0", "ann mailbox Box 2", "ann mailbox Full 1", "ann acl Box user=bob rswipkxtea", "ann acl Full user=bob lrswipkxtea"}).(*community)
+			if needs := strings.Fields(q.line)[0]; needs == "COPY" || needs == "MOVE" || needs == "REPLACE" {
+				c.Send(2, []byte("a SELECT \"Other Users/ann/Full\"\r\n"))
+				c.Take(2)
+			}
+			before := c.reached
+			c.Session(2).Input(c.Now, []byte("b "+abroadAs(strings.ReplaceAll(q.line, "Box", name), "Other Users/ann/")+"\r\n"))
+			answers[i] = fmt.Sprintf("asked %d times: %s", c.reached-before, strings.ReplaceAll(string(c.Take(2)), name, "Box"))
+			c.Close()
+		}
+		if answers[0] != answers[1] {
+			t.Errorf("%s: %s\nof a mailbox that is not there: %s", q.line, answers[0], answers[1])
+		}
+		if want := fmt.Sprintf("asked %d times: ", q.asked); !strings.HasPrefix(answers[0], want) {
+			t.Errorf("%s: %s, want %s", q.line, answers[0], want)
+		}
 	}
 }

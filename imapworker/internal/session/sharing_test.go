@@ -35,6 +35,7 @@ type community struct {
 	abroad  []*others.Store
 	byLinks bool // each reaches the others by channels
 	links   []*remotetest.Link
+	reached int // how often somebody asked for the way to another
 }
 
 var (
@@ -154,6 +155,7 @@ func (d *memberDirectory) Shares() (out []others.Share, err error) {
 }
 
 func (d *memberDirectory) Reach(owner string) (mailstore.Sharer, error) {
+	d.c.reached++
 	if d.c.down {
 		return nil, errkind.Newf("reach", errkind.Unavailable, "the process does not start")
 	}

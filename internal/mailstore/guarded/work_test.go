@@ -190,7 +190,10 @@ func twice(t *testing.T, s mailstore.Store, done *work, name mailstore.Name, do 
 // process does for him: every call does the same work on the disk, whatever the format,
 // at the first call and later.
 func TestHiddenWork(t *testing.T) {
-	all := append(slices.Clone(calls), noteCalls...)
+	all, places := append(slices.Clone(calls), noteCalls...), hidingPlaces
+	if testing.Short() {
+		places = places[1:3]
+	}
 	onEach(t, func(t *testing.T, _ string, open opener) {
 		warm, done := hiding(t, open)
 		for range 2 { // what a process reads once
@@ -200,7 +203,7 @@ func TestHiddenWork(t *testing.T) {
 				}
 			}
 		}
-		for _, pair := range hidingPlaces {
+		for _, pair := range places {
 			cold1, done1 := hiding(t, open)
 			cold2, done2 := hiding(t, open)
 			hidden, nothing := twice(t, cold1, done1, pair[0], noteCalls[0].do), twice(t, cold2, done2, pair[1], noteCalls[0].do)
