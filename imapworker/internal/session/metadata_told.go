@@ -72,6 +72,9 @@ func (s *Session) tellEntries(changes []mailstore.Annotated) {
 		if err != nil || !s.metadata && (s.notify == nil || s.notify.eventsOf(s, f)&mailboxMetadata == 0) {
 			return
 		}
+		if !s.metadata && !s.mayRead(imapname.Name(name)) {
+			return // annotations need less, but each event of NOTIFY "l" and "r" (RFC 5465 §5)
+		}
 	}
 	s.enc.Untagged().Atom("METADATA").SP().Mailbox(shown)
 	for _, a := range changes {
