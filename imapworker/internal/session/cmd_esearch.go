@@ -213,7 +213,6 @@ func (c *esearch) one(s *Session, ctx view.Context, name mailstore.Name, selecte
 		if ctx.View, err = view.New(box, true); err != nil {
 			return view.Reply{}, err
 		}
-		ctx.Enable = nil
 	}
 	// The same mailbox under two names is searched once (RFC 7377 §2.2: "MUST defend
 	// against loops in the hierarchy").
