@@ -47,13 +47,23 @@ func written(measure func(context.Context, *bed) (outcome, error), ops int) func
 }
 
 // indexSize has a client list the folder as clients do, and adds up the index
-// files of the folder, and of the user where one serves all his folders.
+// files of the folder, and of the user where one serves all his folders. What other
+// rows had both servers keep goes first.
 func indexSize(ctx context.Context, b *bed) (outcome, error) {
 	c, err := b.opened(ctx)
 	if err != nil {
 		return outcome{}, err
 	}
-	defer c.close()
+	defer func() { c.close() }()
+	if err := b.leave(ctx, c); err != nil {
+		return outcome{}, err
+	}
+	if err := b.dropIndex(b.reader(), allIndex); err != nil {
+		return outcome{}, err
+	}
+	if c, err = b.opened(ctx); err != nil {
+		return outcome{}, err
+	}
 	for range 2 {
 		for _, f := range [][2]string{{envelope, "ENVELOPE ("}, {bodies, "BODYSTRUCTURE ("}, {headers, headersSign}} {
 			if err := b.fetchAll(c, f[0], f[1]); err != nil {
