@@ -181,16 +181,17 @@ func (s *Session) command(p []byte) {
 			s.view.AnnounceKeywords(&s.enc)
 		}
 	}
-	if j, ok := req.(*job); ok && uid && j.numbered() {
-		if s.enc.Options.UIDOnly {
-			s.answer(tag, uidRequired)
-			return
-		}
-		// RFC 7162 §3.2.10.2: no VANISHED in UID SEARCH with sequence numbers.
-		cmd.effect = keepsSeqs
+	j, isJob := req.(*job)
+	if isJob && uid && j.numbered() && s.enc.Options.UIDOnly {
+		s.answer(tag, uidRequired)
+		return
 	}
 	s.removed, s.lowest = false, 0
 	reply, err := req.run(s)
+	if isJob && uid && j.numbered() { // by a filter's keys, perhaps
+		// RFC 7162 §3.2.10.2: no VANISHED in UID SEARCH with sequence numbers.
+		cmd.effect = keepsSeqs
+	}
 	if c, ok := req.(*appendCommand); ok {
 		cmd = c.row(cmd, reply, err)
 	}
