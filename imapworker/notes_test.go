@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/ownnotes"
 	"rookery/internal/vfs"
 )
@@ -72,6 +73,11 @@ func TestNotesOfOthers(t *testing.T) {
 	ann.ok("SETMETADATA Box (/shared/late \"x\")")
 	carol.send("i IDLE\r\n")
 	carol.until(`* METADATA "Other Users/ann/Box" /shared/late`)
+	// Somebody else than a session changes the owner's.
+	if _, err := mailstore.AnnotatorOf(tn.members["ann"].server.shared).Annotate("Box", []mailstore.Annotation{{Entry: "/shared/beside", Value: []byte("x")}}); err != nil {
+		t.Fatal(err)
+	}
+	carol.until(`* METADATA "Other Users/ann/Box" /shared/beside`)
 	carol.send("DONE\r\n")
 	carol.until("i OK")
 }

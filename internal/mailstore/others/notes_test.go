@@ -254,6 +254,7 @@ func TestNotesTold(t *testing.T) {
 	number := annotate(t, bob, "Other Users/ann/Box", note("/shared/mine", "x"), note("/private/mine", "x"))
 	awake(true)
 	bob.Changed("ann")
+	bob.GatherAnnotations() // which finds what he did himself
 	if changes, _ := bob.AnnotatedSince(last); len(changes) != 2 || changes[0].Number != number || changes[1].Number != number {
 		t.Errorf("%v, want %d", changes, number)
 	}
