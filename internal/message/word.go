@@ -26,6 +26,9 @@ func DecodeHeaderString(value string) string {
 // is not known, or octets that are no text in it, or where octets between are no UTF-8.
 // text is then all of it as octets, without encoded-words, in no charset (RFC 5255 §4.6).
 func DecodeForOrder(value string) (text string, converted bool) {
+	if !strings.Contains(value, "=?") && utf8.ValidString(value) {
+		return value, true
+	}
 	d := wordDecoder{strict: true}
 	d.run([]byte(value))
 	if d.failed {
