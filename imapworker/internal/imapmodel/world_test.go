@@ -273,6 +273,7 @@ func (w *world) foreign(name, flags string) {
 
 // foreignExpunge makes room in a mailbox, as another process of ann's.
 func (w *world) foreignExpunge(b *mailbox) {
+	w.settle(0) // who is still to be told of messages that now go is told
 	list := slices.Clone(b.messages[:len(b.messages)*2/3])
 	uids := numset.FromSorted(uidsOf(list))
 	w.say("(another process expunges %s of %s)", uids, b.name)
