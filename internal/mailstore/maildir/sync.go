@@ -36,10 +36,25 @@ func (mb *mailbox) refresh() error {
 	if err != nil {
 		return err
 	}
-	if changed {
+	if changed && mb.stillChanged() {
 		return mb.renew()
 	}
 	return mb.doubts()
+}
+
+// stillChanged compares again under the user's lock. What we change ourselves, files
+// first and then the index, happens under it: a look between the two, by another session
+// or process, takes it for the work of another program, and would list the folder.
+func (mb *mailbox) stillChanged() bool {
+	if err := mb.enter(); err != nil {
+		return true // renew tells
+	}
+	defer mb.leave()
+	if !mb.loaded || mb.look {
+		return true
+	}
+	changed, err := mb.changed()
+	return changed || err != nil
 }
 
 // changed compares the disk's stamps with those that the index stands for.
