@@ -252,13 +252,10 @@ func (mb *mailbox) syncLeftNow() error {
 
 // removeCopied removes the source's files of messages that were copied.
 func (mb *mailbox) removeCopied(job *addJob, from []uint32) error {
-	if err := mb.enter(); err != nil {
+	if err := mb.enterSettled(); err != nil {
 		return err
 	}
 	defer mb.leave()
-	if err := mb.settled(); err != nil {
-		return err
-	}
 	own := mb.beginOwn()
 	var first error
 	var gone []int

@@ -26,13 +26,10 @@ func (mb *mailbox) expungeStep(uids []uint32) (done numset.Set, err error) {
 	if mb.readOnly {
 		return done, errkind.Newf("expunge", errkind.ReadOnly, "the mailbox cannot be written")
 	}
-	if err := mb.enter(); err != nil {
+	if err := mb.enterSettled(); err != nil {
 		return done, err
 	}
 	defer mb.leave()
-	if err := mb.settled(); err != nil {
-		return done, err
-	}
 	for try := 0; ; try++ {
 		left, err := mb.removeFiles(uids, &done)
 		switch {

@@ -102,13 +102,10 @@ func (mb *mailbox) storeStep(c mailstore.FlagChange, uids []uint32, res *mailsto
 	if mb.readOnly {
 		return errkind.Newf("store", errkind.ReadOnly, "the mailbox cannot be written")
 	}
-	if err := mb.enter(); err != nil {
+	if err := mb.enterSettled(); err != nil {
 		return err
 	}
 	defer mb.leave()
-	if err := mb.settled(); err != nil {
-		return err
-	}
 	keywords := c.Keywords
 	if c.Op == mailstore.RemoveFlags { // what nobody has needs no place
 		keywords = nil

@@ -126,13 +126,10 @@ func (mb *mailbox) ClaimRecent(peek bool) (got numset.Set, err error) {
 
 // claim moves what lies in new/ to cur/ and adds it to mb.recent.
 func (mb *mailbox) claim() error {
-	if err := mb.enter(); err != nil {
+	if err := mb.enterSettled(); err != nil {
 		return err
 	}
 	defer mb.leave()
-	if err := mb.settled(); err != nil {
-		return err
-	}
 	tx, err := mb.begin()
 	if err != nil {
 		return err

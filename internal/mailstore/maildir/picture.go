@@ -183,6 +183,18 @@ func (mb *mailbox) enter() error {
 	return nil
 }
 
+// enterSettled is enter for who changes messages: what a killed process began is finished.
+func (mb *mailbox) enterSettled() error {
+	if err := mb.enter(); err != nil {
+		return err
+	}
+	if err := mb.settled(); err != nil {
+		mb.leave()
+		return err
+	}
+	return nil
+}
+
 // leave ends what enter began.
 func (mb *mailbox) leave() {
 	mb.load(true)

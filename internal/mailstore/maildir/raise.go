@@ -20,13 +20,10 @@ func (s *Store) RaiseModSeq(name mailstore.Name) error {
 func (mb *mailbox) raise() error {
 	mb.op.Lock()
 	defer mb.op.Unlock()
-	if err := mb.enter(); err != nil {
+	if err := mb.enterSettled(); err != nil {
 		return err
 	}
 	defer mb.leave()
-	if err := mb.settled(); err != nil {
-		return err
-	}
 	tx, err := mb.begin()
 	if err != nil {
 		return err
