@@ -41,13 +41,24 @@ func (f *Feed) Add(mailbox mailstore.Name, entries ...string) uint64 {
 		f.changed[fed{mailbox, Fold(e)}] = f.last
 	}
 	f.shrink()
+	f.wake()
+	return f.last
+}
+
+// Wake has who watches look, as after a change.
+func (f *Feed) Wake() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.wake()
+}
+
+func (f *Feed) wake() {
 	for c := range f.watchers {
 		select {
 		case c <- struct{}{}:
 		default:
 		}
 	}
-	return f.last
 }
 
 // shrink keeps the newer half once there are too many.
@@ -86,8 +97,8 @@ func (f *Feed) Since(number uint64) (changes []mailstore.Annotated, last uint64)
 	return changes, f.last
 }
 
-// watched reports whether anybody watches.
-func (f *Feed) watched() bool {
+// Watched reports whether anybody watches.
+func (f *Feed) Watched() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return len(f.watchers) > 0

@@ -9,7 +9,7 @@ import (
 // follow notes for the sessions of this process what another one changed between
 // two looks at the file. Without a session that watches nobody needs to know.
 func (s *Store) follow(old, now *book) {
-	if !s.feed.watched() {
+	if !s.feed.Watched() {
 		return
 	}
 	changed := map[mailstore.GUID][]string{}

@@ -43,9 +43,8 @@ type noting struct {
 
 	asking sync.Mutex // held while owners are asked
 
-	mu       sync.Mutex
-	watchers map[chan<- struct{}]int
-	owners   map[string]*followed // whose mail was used
+	mu     sync.Mutex
+	owners map[string]*followed // whose mail was used
 }
 
 // followed is an owner whose changes can be told. His end counts them, and begins anew
@@ -126,8 +125,8 @@ func (s *Store) Annotate(name mailstore.Name, changes []mailstore.Annotation) (u
 			own = append(own, c)
 		}
 	}
-	defer s.notes.wake()  // who found asking locked looks again
-	s.notes.asking.Lock() // or the feed could get what the user did from elsewhere first
+	defer s.notes.feed.Wake() // who found asking locked looks again
+	s.notes.asking.Lock()     // or the feed could get what the user did from elsewhere first
 	defer s.notes.asking.Unlock()
 	found, err := s.noted(opChange, name)
 	if err != nil {
@@ -268,7 +267,7 @@ func (s *Store) FollowAnnotations(name mailstore.Name) {
 // is asked.
 func (s *Store) GatherAnnotations() {
 	n := &s.notes
-	if !n.watched() || !n.asking.TryLock() { // another session is at it, and wakes this one
+	if !n.feed.Watched() || !n.asking.TryLock() { // another session is at it, and wakes this one
 		return
 	}
 	defer n.asking.Unlock()
@@ -315,15 +314,10 @@ func (s *Store) ask(owner string, f *followed) {
 	begun, mine := f.begun, f.mine
 	f.begun, f.since, f.mine = true, last, map[uint64]bool{}
 	n.mu.Unlock()
-	told := false
 	for _, c := range changes {
 		if name := s.outer(owner, c.Mailbox); begun && !mine[c.Number] && s.shows(Share{owner, c.Mailbox}) {
 			n.feed.Add(name, c.Entry)
-			told = true
 		}
-	}
-	if told {
-		n.wake()
 	}
 }
 
@@ -337,42 +331,9 @@ func (s *Store) Changed(owner string) {
 	}
 	n.mu.Unlock()
 	if f != nil {
-		n.wake()
+		n.feed.Wake()
 	}
 }
 
 // WatchAnnotations is mailstore.Annotator's.
-func (s *Store) WatchAnnotations(c chan<- struct{}) (stop func()) {
-	n := &s.notes
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.watchers == nil {
-		n.watchers = map[chan<- struct{}]int{}
-	}
-	n.watchers[c]++
-	return sync.OnceFunc(func() {
-		n.mu.Lock()
-		defer n.mu.Unlock()
-		if n.watchers[c]--; n.watchers[c] == 0 {
-			delete(n.watchers, c)
-		}
-	})
-}
-
-func (n *noting) watched() bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return len(n.watchers) > 0
-}
-
-// wake has who watches look.
-func (n *noting) wake() {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for c := range n.watchers {
-		select {
-		case c <- struct{}{}:
-		default:
-		}
-	}
-}
+func (s *Store) WatchAnnotations(c chan<- struct{}) (stop func()) { return s.notes.feed.Watch(c) }
