@@ -186,7 +186,7 @@ func (p *parse) open(part *Part) kind {
 	b := ""
 	switch {
 	case strings.EqualFold(part.Type, "multipart"):
-		if b = cutBoundary(part.Param("boundary")); b == "" {
+		if b = CutBoundary(part.Param("boundary")); b == "" {
 			// Without a boundary nothing can be told apart: one piece of text.
 			part.Type, part.Subtype, part.Params = "text", "plain", nil
 		} else {
@@ -300,8 +300,8 @@ func (p *parse) scanBody() hit {
 	return hit{index: nothing}
 }
 
-// maxBoundary is how much of a boundary is compared. RFC 2046 §5.1.1 allows 70.
-const maxBoundary = 250
+// MaxBoundary is how many octets of a boundary are compared. RFC 2046 §5.1.1 allows 70.
+const MaxBoundary = 250
 
 // boundary is a multipart's boundary that the scan looks for.
 type boundary struct {
@@ -310,9 +310,10 @@ type boundary struct {
 	frame int // its multipart's place in parse.frames
 }
 
-func cutBoundary(s string) string {
-	if len(s) > maxBoundary {
-		s = s[:maxBoundary]
+// CutBoundary gives the boundary as lines are compared with it; "" if it can be none.
+func CutBoundary(s string) string {
+	if len(s) > MaxBoundary {
+		s = s[:MaxBoundary]
 	}
 	if strings.ContainsAny(s, "\r\n") {
 		return ""
@@ -334,7 +335,7 @@ const hashStart = 14695981039346656037
 func hashStep(h uint64, c byte) uint64 { return (h ^ uint64(c)) * 1099511628211 }
 
 // lookup holds the hashes of a line's prefixes.
-type lookup [maxBoundary + 1]uint64
+type lookup [MaxBoundary + 1]uint64
 
 // findBoundary looks whether the line at pos is a delimiter of an open
 // multipart. RFC 2046 §5.1.1: the boundary need only begin the line, so among
@@ -346,18 +347,18 @@ func (p *parse) findBoundary() hit {
 	if len(p.bounds) == 0 {
 		return none
 	}
-	w := p.at(p.pos, maxBoundary+8)
+	w := p.at(p.pos, MaxBoundary+8)
 	if len(w) < 3 || w[0] != '-' || w[1] != '-' {
 		return none
 	}
 	line := w[2:]
-	if i := bytes.IndexByte(line[:min(len(line), 2*maxBoundary)], '\n'); i >= 0 {
+	if i := bytes.IndexByte(line[:min(len(line), 2*MaxBoundary)], '\n'); i >= 0 {
 		line = line[:i]
-	} else if len(line) > 2*maxBoundary {
-		line = line[:2*maxBoundary]
+	} else if len(line) > 2*MaxBoundary {
+		line = line[:2*MaxBoundary]
 	}
 	line = bytes.TrimRight(line, " \t\r")
-	hashed := min(len(line), maxBoundary)
+	hashed := min(len(line), MaxBoundary)
 	h := uint64(hashStart)
 	p.lookFrom[0] = h
 	for i := 0; i < hashed; i++ {
@@ -375,7 +376,7 @@ func (p *parse) findBoundary() hit {
 		closing := bytes.HasPrefix(rest, []byte("--"))
 		score := n
 		if len(rest) == 0 || (closing && len(rest) == 2) {
-			score = maxBoundary + 1
+			score = MaxBoundary + 1
 		}
 		if score > bestScore {
 			best, bestScore = hit{index: i, closing: closing}, score

@@ -30,7 +30,6 @@ const (
 	maxLine   = 1000      // octets of a line that are looked at together; a delimiter has fewer
 	maxDepth  = 100       // parts within parts, as message.Limits.Depth
 	maxParts  = 10_000    // parts, as message.Limits.Parts
-	maxBound  = 250       // octets of a boundary that count, as in package message
 )
 
 // Writer is a message on its way. It is not for several goroutines at once.
@@ -179,7 +178,7 @@ func (w *Writer) begin() {
 		kind = w.def
 	}
 	unknown := typed && w.def != "" && kind == "text/plain" // perhaps: the type may be one that cannot be read
-	bound := cutBound(part.Param("boundary"))
+	bound := message.CutBoundary(part.Param("boundary"))
 	deeper := len(w.open)+1 < maxDepth
 	w.doing = inBody
 	w.parts++
@@ -239,17 +238,6 @@ func field(header []byte, name string) (at int, ok bool) {
 	return 0, false
 }
 
-// cutBound is the boundary as lines are compared with it.
-func cutBound(s string) string {
-	if len(s) > maxBound {
-		s = s[:maxBound]
-	}
-	if strings.ContainsAny(s, "\r\n") {
-		return ""
-	}
-	return strings.TrimRight(s, " \t")
-}
-
 // delimiter takes a line that divides or ends an open multipart. Among boundaries that
 // begin alike a whole line wins, then the longest, then the innermost, as in package
 // message.
@@ -268,7 +256,7 @@ func (w *Writer) delimiter(p []byte) bool {
 		ends := bytes.HasPrefix(rest, []byte("--"))
 		n := len(b)
 		if len(rest) == 0 || ends && len(rest) == 2 {
-			n = maxBound + 1
+			n = message.MaxBoundary + 1
 		}
 		if n > score {
 			best, score, closing = i, n, ends
