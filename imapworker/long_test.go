@@ -2,14 +2,11 @@ package imapworker
 
 import (
 	"io"
-	"net"
-	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"rookery/internal/ipc"
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/memstore"
 	"rookery/internal/settings"
@@ -80,21 +77,8 @@ func TestKickWhileSearching(t *testing.T) {
 
 // Each ten seconds of a command that nobody can look into, and not after it.
 func TestAwait(t *testing.T) {
-	ours, theirs, err := ipc.StreamPair()
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := os.NewFile(uintptr(ours), "client")
-	conn, err := net.FileConn(file)
-	file.Close()
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn, stream := streamPair(t, "")
 	defer conn.Close()
-	stream, err := worker.NewStream(theirs, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
 	synctest.Test(t, func(t *testing.T) {
 		c := &client{ws: &worker.Session{Stream: stream}}
 		stop := c.await([]byte("* OK x\r\n"))

@@ -71,21 +71,29 @@ type dialogue struct {
 	end chan string
 }
 
-func (b *bench) connect(pending string) *dialogue {
+// streamPair is a client's end of a connection, and the worker's, with what login had read
+// already.
+func streamPair(t testing.TB, pending string) (net.Conn, *worker.Stream) {
+	t.Helper()
 	ours, theirs, err := ipc.StreamPair()
 	if err != nil {
-		b.t.Fatal(err)
-	}
-	stream, err := worker.NewStream(theirs, []byte(pending))
-	if err != nil {
-		b.t.Fatal(err)
+		t.Fatal(err)
 	}
 	file := os.NewFile(uintptr(ours), "client")
 	conn, err := net.FileConn(file)
 	file.Close()
 	if err != nil {
-		b.t.Fatal(err)
+		t.Fatal(err)
 	}
+	stream, err := worker.NewStream(theirs, []byte(pending))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn, stream
+}
+
+func (b *bench) connect(pending string) *dialogue {
+	conn, stream := streamPair(b.t, pending)
 	d := &dialogue{Reader: bufio.NewReader(conn), Conn: conn, t: b.t, end: make(chan string, 1)}
 	conn.SetDeadline(time.Now().Add(30 * time.Second))
 	ws := &worker.Session{ID: 1, Name: "sess", Stream: stream, Log: maillog.New(b.log), End: d.end,

@@ -2,13 +2,10 @@ package imapworker
 
 import (
 	"io"
-	"net"
-	"os"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"rookery/internal/ipc"
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/memstore"
 	"rookery/internal/settings"
@@ -58,20 +55,7 @@ func TestKickWhileCopying(t *testing.T) {
 
 // Where the client cannot be told how far a command is, the command is to end.
 func TestAwaitClientGone(t *testing.T) {
-	ours, theirs, err := ipc.StreamPair()
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := os.NewFile(uintptr(ours), "client")
-	conn, err := net.FileConn(file)
-	file.Close()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stream, err := worker.NewStream(theirs, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn, stream := streamPair(t, "")
 	defer stream.Close()
 	conn.Close()
 	synctest.Test(t, func(t *testing.T) {
