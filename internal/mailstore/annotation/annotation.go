@@ -6,6 +6,7 @@ import (
 
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/wholefile"
 	"rookery/internal/vfs"
 )
 
@@ -14,8 +15,6 @@ import (
 const (
 	DefaultValue   = 64 << 10
 	DefaultEntries = 1000
-	// maxTotal bounds the file that Annotate writes, in octets.
-	maxTotal = 4 << 20
 )
 
 // Options say where the file is and what may be in it.
@@ -31,14 +30,11 @@ type Options struct {
 // Store is a mailstore.Store with annotations.
 type Store struct {
 	mailstore.Store
-	opt        Options
-	path, lock string
-	feed       Feed
-	work       sync.Mutex // one change at a time in this process
+	opt  Options
+	file wholefile.File[*book]
+	feed Feed
 
 	mu     sync.Mutex // what follows
-	cached *book      // nil: nothing was read; not to be changed
-	stamp  vfs.Info   // of the file that cached is; zero: there was none
 	noted  string     // what the log was told last
 	names  map[mailstore.GUID]mailstore.Name
 	absent map[mailstore.GUID]uint32 // looked for among the names of this version
@@ -67,7 +63,8 @@ func Wrap(inner mailstore.Store, opt Options) *Store {
 	if opt.Dir == "" {
 		opt.Dir = "."
 	}
-	return &Store{Store: inner, opt: opt, path: vfs.Join(opt.Dir, File), lock: vfs.Join(opt.Dir, LockFile),
+	return &Store{Store: inner, opt: opt, file: wholefile.File[*book]{FS: opt.FS, Path: vfs.Join(opt.Dir, File), Lock: vfs.Join(opt.Dir, LockFile),
+		LockWait: opt.LockWait, Op: "read " + File, TooLarge: "all annotations of the user are too large together", Empty: newBook, Decode: decode},
 		names: map[mailstore.GUID]mailstore.Name{}, absent: map[mailstore.GUID]uint32{}}
 }
 
@@ -76,78 +73,16 @@ func (s *Store) Unwrap() mailstore.Store { return s.Store }
 
 // read gives what the file says now.
 func (s *Store) read() (*book, error) {
-	b, old, err := s.look()
-	if err == nil && old != nil {
-		s.follow(old, b)
+	b, was, replaced, err := s.file.Look()
+	if err == nil && replaced {
+		s.follow(was, b)
 	}
 	return b, err
 }
 
-// look is read; old is what the file said at the last look, if another process has
-// changed it since.
-func (s *Store) look() (b, old *book, err error) {
-	info, err := s.opt.FS.Stat(s.path)
-	if err != nil && !vfs.NotExist(err) {
-		return nil, nil, vfs.Kinded("read "+File, err)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.cached != nil && same(info, s.stamp) {
-		return s.cached, nil, nil
-	}
-	b = newBook()
-	if err == nil {
-		// Stat comes first: if the file is replaced between the two, the stamp is the
-		// old one and the next reader looks again.
-		data, err := vfs.ReadFile(s.opt.FS, s.path, maxFile)
-		if err != nil {
-			return nil, nil, vfs.Kinded("read "+File, err)
-		}
-		if b, err = decode(data); err != nil {
-			return nil, nil, err
-		}
-	}
-	old, s.cached, s.stamp = s.cached, b, info
-	return b, old, nil
-}
-
-// same reports whether two looks saw the same file: it is only ever replaced.
-func same(a, b vfs.Info) bool {
-	return a.Inode == b.Inode && a.Device == b.Device && a.Size == b.Size && a.ModTime.Equal(b.ModTime)
-}
-
 // update changes the file, if change says that there is something to change.
 func (s *Store) update(op string, change func(b *book) (bool, error)) error {
-	s.work.Lock()
-	defer s.work.Unlock()
-	lock, err := s.opt.FS.OpenFile(s.lock, vfs.Read|vfs.Write|vfs.Create, 0o600)
-	if err != nil {
-		return vfs.Kinded(op, err)
-	}
-	defer lock.Close()
-	// A file system without such locks has, at worst, one of two changes at once.
-	if err := lock.Lock(true, s.opt.LockWait); errkind.Is(err, errkind.InUse) {
-		return errkind.Wrap(op, err)
-	}
-	old, err := s.read()
-	if err != nil {
-		return errkind.Wrap(op, err)
-	}
-	next := old.clone()
-	if changed, err := change(next); err != nil || !changed {
-		return errkind.Wrap(op, err)
-	}
-	data := next.encode()
-	if len(data) > maxTotal && len(data) > len(old.encode()) {
-		return errkind.Newf(op, errkind.Limit, "all annotations of the user are too large together")
-	}
-	info, err := vfs.Replace(s.opt.FS, s.path, data, 0o600)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err == nil { // else what is read back counts
-		s.cached, s.stamp = next, info
-	}
-	return vfs.Kinded(op, err)
+	return s.file.Update(op, s.read, change)
 }
 
 // note tells the log something, once until it is something else.

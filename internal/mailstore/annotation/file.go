@@ -22,8 +22,7 @@ const (
 	LockFile = "rookery-metadata-lock"
 
 	magic = "rookery-metadata 1\n"
-	// maxFile bounds the file, in octets; maxLists how many mailboxes have entries.
-	maxFile  = 16 << 20
+	// maxLists bounds how many mailboxes have entries.
 	maxLists = 100_000
 )
 
@@ -53,8 +52,8 @@ func find(list []mailstore.Annotation, entry string) (int, bool) {
 	})
 }
 
-// clone makes a copy that can be changed.
-func (b *book) clone() *book {
+// Clone makes a copy that can be changed.
+func (b *book) Clone() *book {
 	out := newBook()
 	for use, h := range b.uses {
 		out.uses[use] = h
@@ -65,27 +64,40 @@ func (b *book) clone() *book {
 	return out
 }
 
+// Set changes one entry of a list that is sorted by Fold; a nil value removes it.
+func Set(list []mailstore.Annotation, a mailstore.Annotation) []mailstore.Annotation {
+	at, there := find(list, a.Entry)
+	switch {
+	case a.Value == nil && !there:
+		return list
+	case a.Value == nil:
+		return slices.Delete(list, at, at+1)
+	case there:
+		list[at] = a
+		return list
+	}
+	return slices.Insert(list, at, a)
+}
+
 // set changes one entry; nil removes it.
 func (b *book) set(guid mailstore.GUID, entry string, value []byte) {
-	list := b.lists[guid]
-	at, there := find(list, entry)
-	switch {
-	case value == nil && !there:
-		return
-	case value == nil:
-		list = slices.Delete(list, at, at+1)
-	case there:
-		list[at] = mailstore.Annotation{Entry: entry, Value: value}
-	default:
-		list = slices.Insert(list, at, mailstore.Annotation{Entry: entry, Value: value})
-	}
-	if b.lists[guid] = list; len(list) == 0 {
+	b.lists[guid] = Set(b.lists[guid], mailstore.Annotation{Entry: entry, Value: value})
+	if len(b.lists[guid]) == 0 {
 		delete(b.lists, guid)
 	}
 }
 
-// encode writes the file.
-func (b *book) encode() []byte {
+// AppendList writes the entries of a list, as all files of annotations have them.
+func AppendList(out []byte, list []mailstore.Annotation) []byte {
+	for _, a := range list {
+		out = fmt.Appendf(out, "E %d %d\n%s", len(a.Entry), len(a.Value), a.Entry)
+		out = append(append(out, a.Value...), '\n')
+	}
+	return out
+}
+
+// Encode writes the file.
+func (b *book) Encode() []byte {
 	out := []byte(magic)
 	for _, use := range Uses {
 		switch h, ok := b.uses[use.Attr]; {
@@ -107,10 +119,7 @@ func (b *book) encode() []byte {
 		} else {
 			out = fmt.Appendf(out, "B %s\n", hex.EncodeToString(guid[:]))
 		}
-		for _, a := range b.lists[guid] {
-			out = fmt.Appendf(out, "E %d %d\n%s", len(a.Entry), len(a.Value), a.Entry)
-			out = append(append(out, a.Value...), '\n')
-		}
+		out = AppendList(out, b.lists[guid])
 	}
 	return fmt.Appendf(out, "C %08x\n", sum(out))
 }

@@ -11,22 +11,22 @@ import (
 // then on.
 func FuzzFile(f *testing.F) {
 	b := newBook()
-	f.Add(b.encode())
+	f.Add(b.Encode())
 	b.uses[mailstore.UseSent] = holder{}
 	b.uses[mailstore.UseJunk] = holder{mailstore.GUID{1}, "Spam/x"}
 	b.set(mailstore.GUID{}, "/private/a", []byte("x\x00\n"))
 	b.set(mailstore.GUID{1}, "/private/b", []byte{})
 	b.set(mailstore.GUID{1}, "/Private/c", []byte("y"))
-	f.Add(b.encode())
+	f.Add(b.Encode())
 	f.Fuzz(func(t *testing.T, body []byte) {
 		for _, data := range [][]byte{body, sealed(body)} {
 			b, err := decode(data)
 			if err != nil {
 				continue
 			}
-			once := b.encode()
+			once := b.Encode()
 			again, err := decode(once)
-			if err != nil || !bytes.Equal(again.encode(), once) {
+			if err != nil || !bytes.Equal(again.Encode(), once) {
 				t.Fatalf("%q is written as %q: %v", data, once, err)
 			}
 		}

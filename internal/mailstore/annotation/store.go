@@ -172,7 +172,7 @@ func (s *Store) Check(ctx context.Context, repair bool, found func(mailstore.Fin
 	if errkind.Is(err, errkind.Corrupt) {
 		f := mailstore.Finding{Kind: "metadata-damaged", Text: err.Error(), Remedy: "it is moved to " + File + ".damaged; annotations and special uses of clients are gone"}
 		if repair {
-			if err := s.opt.FS.Rename(s.path, s.path+".damaged"); err != nil {
+			if err := s.opt.FS.Rename(s.file.Path, s.file.Path+".damaged"); err != nil {
 				return vfs.Kinded("repair "+File, err)
 			}
 			f.Repaired = true // a power cut may take it back: then it is found again

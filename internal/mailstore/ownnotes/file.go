@@ -13,6 +13,7 @@ import (
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/annotation"
+	"rookery/internal/mailstore/wholefile"
 )
 
 const (
@@ -37,8 +38,8 @@ type mailbox struct {
 	list    []mailstore.Annotation // sorted by annotation.Fold
 }
 
-// clone makes a copy that can be changed.
-func (b book) clone() book {
+// Clone makes a copy that can be changed.
+func (b book) Clone() book {
 	out := make(book, len(b))
 	for owner, o := range b {
 		boxes := make(map[mailstore.GUID]*mailbox, len(o.boxes))
@@ -69,34 +70,15 @@ func (b book) prune(owner string) {
 	}
 }
 
-// set changes one entry; nil removes it.
-func (m *mailbox) set(a mailstore.Annotation) {
-	at, there := slices.BinarySearchFunc(m.list, annotation.Fold(a.Entry), func(a mailstore.Annotation, want string) int {
-		return strings.Compare(annotation.Fold(a.Entry), want)
-	})
-	switch {
-	case a.Value == nil && there:
-		m.list = slices.Delete(m.list, at, at+1)
-	case a.Value == nil:
-	case there:
-		m.list[at] = a
-	default:
-		m.list = slices.Insert(m.list, at, a)
-	}
-}
-
-// encode writes the file.
-func (b book) encode() []byte {
+// Encode writes the file.
+func (b book) Encode() []byte {
 	out := []byte(magic)
 	for _, owner := range slices.Sorted(maps.Keys(b)) {
 		out = fmt.Appendf(out, "O %d %d\n%s\n", b[owner].looked, len(owner), owner)
 		boxes := b[owner].boxes
 		for _, guid := range slices.SortedFunc(maps.Keys(boxes), func(x, y mailstore.GUID) int { return bytes.Compare(x[:], y[:]) }) {
 			out = fmt.Appendf(out, "B %s %d\n", hex.EncodeToString(guid[:]), boxes[guid].missing)
-			for _, a := range boxes[guid].list {
-				out = fmt.Appendf(out, "E %d %d\n%s", len(a.Entry), len(a.Value), a.Entry)
-				out = append(append(out, a.Value...), '\n')
-			}
+			out = annotation.AppendList(out, boxes[guid].list)
 		}
 	}
 	return fmt.Appendf(out, "C %08x\n", crc32c.Checksum(out))
@@ -201,7 +183,7 @@ func (r *reader) mailbox(text, day string) bool {
 
 func (r *reader) entry(nameLen, valueLen string) bool {
 	n, ok1 := count(nameLen, annotation.MaxEntry)
-	v, ok2 := count(valueLen, maxFile)
+	v, ok2 := count(valueLen, wholefile.MaxRead)
 	if !ok1 || !ok2 || n+v >= len(r.rest) || r.rest[n+v] != '\n' {
 		return false
 	}

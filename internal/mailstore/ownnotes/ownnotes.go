@@ -37,12 +37,12 @@
 package ownnotes
 
 import (
-	"sync"
 	"time"
 
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
 	"rookery/internal/mailstore/annotation"
+	"rookery/internal/mailstore/wholefile"
 	"rookery/internal/vfs"
 )
 
@@ -52,23 +52,14 @@ const (
 	// LockFile holds nothing; it is locked.
 	LockFile = File + "-lock"
 
-	maxTotal = 4 << 20  // octets of the file that Change writes
-	maxFile  = 16 << 20 // octets of one that is read
-	patience = 30       // days
+	patience = 30 // days
 	lockWait = 30 * time.Second
 )
 
 // Keeper keeps one user's notes. Its methods may be called from several goroutines.
 type Keeper struct {
-	fs         vfs.FS
-	path, lock string
-	limits     mailstore.AnnotationLimits
-
-	work sync.Mutex // one change at a time in this process
-
-	mu     sync.Mutex // what follows
-	cached book       // nil: nothing was read; not to be changed
-	stamp  vfs.Info   // of the file that cached is; zero: there was none
+	file   wholefile.File[book]
+	limits mailstore.AnnotationLimits
 }
 
 // New makes the keeper; dir is that of the user's own control files. Limits that are 0 are
@@ -80,78 +71,23 @@ func New(fs vfs.FS, dir string, limits mailstore.AnnotationLimits) *Keeper {
 	if limits.Entries == 0 {
 		limits.Entries = annotation.DefaultEntries
 	}
-	return &Keeper{fs: fs, path: vfs.Join(dir, File), lock: vfs.Join(dir, LockFile), limits: limits}
+	return &Keeper{limits: limits, file: wholefile.File[book]{FS: fs, Path: vfs.Join(dir, File), Lock: vfs.Join(dir, LockFile), LockWait: lockWait,
+		Op: "read " + File, TooLarge: "all annotations of others' mailboxes are too large together", Empty: func() book { return book{} }, Decode: decode}}
 }
 
 // read gives what the file says now.
 func (k *Keeper) read() (book, error) {
-	const op = "read " + File
-	info, err := k.fs.Stat(k.path)
-	if err != nil && !vfs.NotExist(err) {
-		return nil, vfs.Kinded(op, err)
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.cached != nil && same(info, k.stamp) {
-		return k.cached, nil
-	}
-	b := book{}
-	if err == nil {
-		// If the file is replaced between the two, the stamp is the old one and the next
-		// reader looks again.
-		data, err := vfs.ReadFile(k.fs, k.path, maxFile)
-		if err != nil {
-			return nil, vfs.Kinded(op, err)
-		}
-		if b, err = decode(data); err != nil {
-			return nil, err
-		}
-	}
-	k.cached, k.stamp = b, info
-	return b, nil
-}
-
-// same reports whether two looks saw the same file: it is only ever replaced.
-func same(a, b vfs.Info) bool {
-	return a.Inode == b.Inode && a.Device == b.Device && a.Size == b.Size && a.ModTime.Equal(b.ModTime)
+	b, _, _, err := k.file.Look()
+	return b, err
 }
 
 // update changes the file, if change says that there is something to change.
 func (k *Keeper) update(op string, change func(b book) (bool, error)) error {
-	k.work.Lock()
-	defer k.work.Unlock()
-	lock, err := k.fs.OpenFile(k.lock, vfs.Read|vfs.Write|vfs.Create, 0o600)
-	if err != nil {
-		return vfs.Kinded(op, err)
-	}
-	defer lock.Close()
-	// A file system without such locks has, at worst, one of two changes at once.
-	if err := lock.Lock(true, lockWait); errkind.Is(err, errkind.InUse) {
-		return errkind.Wrap(op, err)
-	}
-	old, err := k.read()
-	if err != nil {
-		return errkind.Wrap(op, err)
-	}
-	next := old.clone()
-	if changed, err := change(next); err != nil || !changed {
-		return errkind.Wrap(op, err)
-	}
-	data := next.encode()
-	if len(data) > maxTotal && len(data) > len(old.encode()) {
-		return errkind.Newf(op, errkind.Limit, "all annotations of others' mailboxes are too large together")
-	}
-	info, err := vfs.Replace(k.fs, k.path, data, 0o600)
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if err == nil { // else what is read back counts
-		k.cached, k.stamp = next, info
-	}
-	return vfs.Kinded(op, err)
+	return k.file.Update(op, k.read, change)
 }
 
 // today is the day of the disk's clock, in days since 1970.
-func (k *Keeper) today() int { return int(k.fs.Now().Unix() / (24 * 3600)) }
+func (k *Keeper) today() int { return int(k.file.FS.Now().Unix() / (24 * 3600)) }
 
 // Own gives the entries of a mailbox, in the order of their names without case; nobody
 // changes them.
@@ -182,7 +118,7 @@ func (k *Keeper) Change(owner string, box mailstore.GUID, changes []mailstore.An
 		m := b.box(owner, k.today(), box)
 		before := len(m.list)
 		for _, c := range changes {
-			m.set(c)
+			m.list = annotation.Set(m.list, c)
 		}
 		if n := len(m.list); n > k.limits.Entries && n > before {
 			return false, errkind.Newf(op, errkind.Limit, "there are too many entries")

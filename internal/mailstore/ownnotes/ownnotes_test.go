@@ -12,6 +12,7 @@ import (
 	"rookery/internal/crc32c"
 	"rookery/internal/errkind"
 	"rookery/internal/mailstore"
+	"rookery/internal/mailstore/wholefile"
 	"rookery/internal/vfs"
 	"rookery/internal/vfs/faultfs"
 	"rookery/internal/vfs/memfs"
@@ -111,9 +112,9 @@ func TestRefused(t *testing.T) {
 	k.limits.Entries = 1
 	must(t, k.Change("ann", first, []mailstore.Annotation{note("/private/b", "y")}))
 	// All together.
-	k.limits = mailstore.AnnotationLimits{Value: maxTotal / 2, Entries: 10}
-	must(t, k.Change("ann", second, []mailstore.Annotation{note("/private/a", strings.Repeat("x", maxTotal/2))}))
-	if err := k.Change("ann", second, []mailstore.Annotation{note("/private/b", strings.Repeat("x", maxTotal/2))}); !errkind.Is(err, errkind.Limit) {
+	k.limits = mailstore.AnnotationLimits{Value: wholefile.MaxWritten / 2, Entries: 10}
+	must(t, k.Change("ann", second, []mailstore.Annotation{note("/private/a", strings.Repeat("x", wholefile.MaxWritten/2))}))
+	if err := k.Change("ann", second, []mailstore.Annotation{note("/private/b", strings.Repeat("x", wholefile.MaxWritten/2))}); !errkind.Is(err, errkind.Limit) {
 		t.Error(err)
 	}
 }
@@ -240,8 +241,8 @@ func FuzzFile(f *testing.F) {
 	b := book{}
 	b.box("ann", 20534, first).list = []mailstore.Annotation{note("/private/a", "x"), note("/private/b", "")}
 	b.box("bob", 1, second).list = []mailstore.Annotation{note("/private/vendor/x/y", "\x00")}
-	f.Add(b.encode())
-	f.Add(book{}.encode())
+	f.Add(b.Encode())
+	f.Add(book{}.Encode())
 	f.Add([]byte(magic + "O 1 3\nann\nC 00000000\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		sum := data
@@ -249,8 +250,8 @@ func FuzzFile(f *testing.F) {
 			sum = sealed(data[:i])
 		}
 		for _, d := range [][]byte{data, sum} {
-			if b, err := decode(d); err == nil && !bytes.Equal(b.encode(), d) {
-				t.Errorf("%q is written as %q", d, b.encode())
+			if b, err := decode(d); err == nil && !bytes.Equal(b.Encode(), d) {
+				t.Errorf("%q is written as %q", d, b.Encode())
 			}
 		}
 	})
